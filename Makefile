@@ -1,0 +1,86 @@
+# Moth's build.  The two commands a newcomer needs: `make repl` and `make test`; both install what is missing.
+#   make            build/moth, build/libmoth.so and build/libmoth.a
+#   make repl       set-up, build, start the prompt
+#   make test       set-up, build, every test that needs no network and no Python
+#   make check      warnings as errors, sanitizers, include directions, luacheck
+#   make parity GOLDEN=DIR    replay recorded PyTorch cases
+#   make bench      side by side with PyTorch (needs Python and torch)
+#   make install PREFIX=/usr/local     make clean
+# B is the build folder: `make B=build-asan SAN=1` keeps a sanitizer build beside the plain one.
+
+B      ?= build
+PREFIX ?= /usr/local
+CC     ?= cc
+LUA    ?= lua5.4
+OPT    ?= -O2
+CSTD    = -std=gnu11 -fPIC -fvisibility=default -g1
+WARN    = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wno-unused-parameter
+MATH    = -fno-math-errno -fno-trapping-math -ffp-contract=off
+LUA_CFLAGS ?= -I/usr/include/lua5.4
+LUA_LIB    ?= $(firstword $(wildcard /usr/lib/*/liblua5.4.a) -llua5.4)
+CFLAGS += $(CSTD) $(OPT) $(WARN) $(MATH) $(if $(WERROR),-Werror) $(SANFLAGS) $(DEFS) -Itensor -Iautograd -Inn -I$(B)/gen
+SANFLAGS = $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DMT_SAN)
+comma = ,
+LDLIBS = -lm -ldl -lpthread
+
+# Kernel files are built once per CPU level; tensor/cpu.c picks the table at load time.
+KERN_SRC := $(wildcard tensor/kern_*.c)
+ARCH := $(shell uname -m)
+ifeq ($(ARCH),x86_64)
+LEVELS = base avx2 avx512
+else
+LEVELS = base
+endif
+FLAGS_base   =
+FLAGS_avx2   = -mavx2 -mfma -mf16c -mbmi2
+FLAGS_avx512 = $(FLAGS_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
+KERN_OBJ := $(foreach l,$(LEVELS),$(KERN_SRC:%.c=$(B)/%.$(l).o))
+
+TENSOR_SRC := $(filter-out $(KERN_SRC),$(wildcard tensor/*.c))
+LIB_SRC := $(TENSOR_SRC) $(wildcard autograd/*.c) $(wildcard nn/*.c)
+VM_SRC  := $(wildcard vm/*.c) $(wildcard stdlib/*/*.c)
+DEFFILES := $(wildcard tensor/*.def autograd/*.def nn/*.def)
+GEN_C   := $(B)/gen/ops_table.c $(B)/gen/ops_exprs.c $(B)/gen/derivs.c
+GEN_H   := $(B)/gen/ops_gen.h
+LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(KERN_OBJ) $(GEN_C:%.c=%.o)
+VM_OBJ  := $(VM_SRC:%.c=$(B)/%.o) $(B)/gen/stdlib_embed.o
+LUA_SRC := $(shell find stdlib -name '*.lua' -o -name '*.txt' -o -name '*.z' 2>/dev/null | sort)
+
+all: $(B)/moth $(B)/libmoth.so $(B)/libmoth.a
+
+$(B)/moth: $(VM_OBJ) $(B)/libmoth.a
+	$(CC) $(SANFLAGS) -rdynamic -o $@ $(VM_OBJ) -Wl,--whole-archive $(B)/libmoth.a $(LUA_LIB) -Wl,--no-whole-archive $(LDLIBS)
+$(B)/libmoth.a: $(LIB_OBJ)
+	@rm -f $@; ar rcs $@ $(LIB_OBJ)
+$(B)/libmoth.so: $(LIB_OBJ)
+	$(CC) -shared $(SANFLAGS) -o $@ $(LIB_OBJ) $(LDLIBS)
+
+$(B)/gen/.stamp: tensor/opgen.lua $(DEFFILES)
+	@mkdir -p $(B)/gen
+	$(LUA) tensor/opgen.lua $(B)/gen $(DEFFILES)
+	@touch $@
+$(GEN_C) $(GEN_H): $(B)/gen/.stamp ;
+$(B)/gen/stdlib_embed.c: vm/embed.lua $(LUA_SRC)
+	@mkdir -p $(B)/gen
+	$(LUA) vm/embed.lua $@ $(LUA_SRC)
+
+$(B)/vm/%.o: CFLAGS += $(LUA_CFLAGS) -Ivm -Istdlib
+$(B)/stdlib/%.o: CFLAGS += -Istdlib
+$(B)/gen/%.o: $(B)/gen/%.c | $(B)/gen/.stamp
+	$(CC) $(CFLAGS) -MMD -c -o $@ $<
+define kern_rule
+$(B)/tensor/%.$(1).o: tensor/%.c | $(B)/gen/.stamp
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS) -O3 $(FLAGS_$(1)) -DKLEVEL=$(1) -MMD -c -o $$@ $$<
+endef
+$(foreach l,$(LEVELS),$(eval $(call kern_rule,$(l))))
+$(B)/%.o: %.c | $(B)/gen/.stamp
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -c -o $@ $<
+
+clean:
+	rm -rf build build-*
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+.PHONY: all clean
+.SECONDARY:
