@@ -84,3 +84,5 @@ clean:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 .PHONY: all clean
 .SECONDARY:
+
+include tests/rules.mk

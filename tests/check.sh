@@ -1,0 +1,34 @@
+#!/bin/sh
+# check.sh [quick]: what `make check` runs: include directions, luacheck, warnings as errors, the sanitizer build and its
+# tests.  quick leaves out the sanitizer run's longest part (the golden cases) and is what CI runs.
+set -u
+cd "$(dirname "$0")/.."
+mode=${1:-full} bad=0 jobs=${J:-2}
+step() { echo "== $*"; }
+failed() { echo "FAIL $*"; bad=$((bad + 1)); }
+
+step include directions
+sh tests/includes.sh || failed includes
+
+step luacheck
+if command -v luacheck >/dev/null 2>&1; then luacheck -q . --exclude-files 'build*' || failed luacheck
+else echo "luacheck is not installed: left out"; fi
+
+step layout
+long=$(grep -rnE '^.{101,}$' tensor autograd nn vm stdlib --include='*.c' --include='*.h' 2>/dev/null | cut -c1-60 | head)
+[ -z "$long" ] || { echo "$long"; failed "lines longer than 100 columns"; }
+tabs=$(grep -rlP '\t' tensor autograd nn vm stdlib scripts tests --include='*.c' --include='*.h' --include='*.lua' 2>/dev/null | head)
+[ -z "$tabs" ] || { echo "$tabs"; failed "tab characters"; }
+
+step warnings as errors
+make -s -j"$jobs" B=build-werror WERROR=1 || failed "build with WERROR=1"
+
+step address and undefined-behaviour sanitizers
+if make -s -j"$jobs" B=build-asan SAN=1 OPT=-O1; then
+  export ASAN_OPTIONS=detect_leaks=${LEAKS:-1}:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
+  if [ "$mode" = quick ]; then B=build-asan LIMIT=600 T=lua/ sh tests/run.sh || failed "sanitizer run"
+  else B=build-asan LIMIT=3600 sh tests/run.sh || failed "sanitizer run"; fi
+else failed "sanitizer build"; fi
+
+echo "$([ $bad -eq 0 ] && echo 1 || echo 0) passed, $bad failed"
+[ $bad -eq 0 ]

@@ -1,0 +1,40 @@
+# rules.mk: the targets that test and measure; included by the Makefile.
+
+TEST_FLAGS = $(CSTD) -O1 -g $(WARN) $(if $(WERROR),-Werror) $(SANFLAGS) $(DEFS) -Itensor -Iautograd -Inn -Istdlib -I$(B)/gen
+$(B)/tests/%: tests/c/%.c $(B)/libmoth.a
+	@mkdir -p $(@D)
+	$(CC) $(TEST_FLAGS) -o $@ $< -Wl,--whole-archive $(B)/libmoth.a -Wl,--no-whole-archive $(LDLIBS)
+
+deps:
+	@scripts/deps.sh build
+repl: deps
+	@$(MAKE) -s all
+	@$(B)/moth
+test: deps
+	@$(MAKE) -s all
+	@B=$(B) CC="$(CC)" tests/run.sh
+smoke: all
+	@B=$(B) tests/smoke.sh
+check:
+	@scripts/deps.sh check
+	@tests/check.sh
+check-quick:
+	@scripts/deps.sh check
+	@tests/check.sh quick
+parity: all
+	@$(LUA) tests/parity/run.lua $(GOLDEN) --moth $(B)/moth $(if $(OPS),--ops '$(OPS)') $(PARITY)
+# The compact part of a golden folder that `make test` replays.
+golden-part:
+	$(LUA) tests/parity/select.lua $(GOLDEN) tests/golden $(N)
+
+# Side by side with PyTorch: PEER is a Python with torch; BENCH the folder of compare.py and worker_torch.py.
+PYTHON ?= python3
+BENCH  ?= ../shared/bench
+ROUNDS ?= 5
+SECONDS_EACH ?= 0.2
+bench: all
+	@$(PYTHON) $(BENCH)/compare.py --rounds $(ROUNDS) --seconds $(SECONDS_EACH) \
+	  --peer "$(PYTHON) $(BENCH)/worker_torch.py --threads 2" \
+	  --ours "$(B)/moth scripts/bench/worker.lua --threads 2" $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
+
+.PHONY: deps repl test smoke check check-quick parity golden-part bench
