@@ -80,7 +80,8 @@ local function tensor(v, store, ctx)
   return t
 end
 
-local function number(x) return x == "nan" and 0 / 0 or x == "inf" and math.huge or x == "-inf" and -math.huge or x + 0.0 end
+local NUMBER = { nan = 0 / 0, inf = math.huge, ["-inf"] = -math.huge }
+local function number(x) return NUMBER[x] or x + 0.0 end
 
 local value
 
@@ -95,7 +96,7 @@ function value(v, store, ctx)
   if type(v) ~= "table" then return v end
   if v.tensor then return tensor(v, store, ctx) end
   if v.float then return number(v.float) end
-  if v.int then return math.tointeger(v.int) or math.tointeger(tonumber(v.int)) or error("integer too large: " .. v.int) end
+  if v.int then return math.tointeger(tonumber(v.int)) or error("integer too large: " .. v.int) end
   if v.complex then return torch.complex(number(v.complex[1]), number(v.complex[2])) end
   if v.tuple then return list(v.tuple, store, ctx) end
   if v.slice then return torch.slice(value(v.slice[1]), value(v.slice[2]), value(v.slice[3])) end
@@ -156,7 +157,7 @@ function build.index(v, store, ctx)
     return out
   end
   if v == NULL then return "None" end
-  if type(v) == "table" and v[1] ~= nil or (type(v) == "table" and next(v) == nil) then return { entry(v, store, ctx) } end
+  if type(v) == "table" and (v[1] ~= nil or next(v) == nil) then return { entry(v, store, ctx) } end
   return entry(v, store, ctx)
 end
 

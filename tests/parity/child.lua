@@ -1,6 +1,7 @@
--- child.lua: replays records in this process and says so line by line, so that the parent can name the record at
--- which the process ended.  usage: child.lua DIR FROM_RECORD [nograd] < list of files (first starts at FROM_RECORD)
--- Lines: "@F file", "@B n id" (about to run), "@P", "@X text" (failed), "@M name" (the engine lacks it), "@E" (file done).
+-- child.lua: replays records in this process and says so line by line, so that the parent can name the record at which
+-- the process ended.  usage: child.lua DIR FROM_RECORD [nograd] < list of files (first starts at FROM_RECORD)
+-- Lines: "@F file", "@B n id" (about to run), "@P" (passed), "@X text" (failed), "@M name" (the engine lacks it),
+-- "@E" (file done).
 local dir = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = dir .. "/?.lua;" .. package.path
 local json, store, replay = require "json", require "store", require "replay"

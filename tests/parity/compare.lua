@@ -7,6 +7,7 @@ local torch = require "torch"
 local compare = {}
 local NULL, abs, fmt = json.null, math.abs, string.format
 local FLOAT = { float16 = true, bfloat16 = true, float32 = true, float64 = true }
+local NAMED = { nan = 0 / 0, inf = math.huge, ["-inf"] = -math.huge }
 local COMPLEX = { complex64 = true, complex128 = true }
 
 function compare.fail(...) error({ mismatch = fmt(...) }, 0) end
@@ -140,19 +141,24 @@ function compare.tensor(t, spec, store, tol, where, leaves, args)
   local name = compare.dtype_name(t.dtype)
   if name ~= spec.dtype then fail("%s: dtype %s, want %s", where, name, spec.dtype) end
   local shape = ints(t.shape)
-  if not same_ints(shape, spec.shape) then fail("%s: shape %s, want %s", where, shape_text(shape), shape_text(spec.shape)) end
+  if not same_ints(shape, spec.shape) then
+    fail("%s: shape %s, want %s", where, shape_text(shape), shape_text(spec.shape))
+  end
   if spec.requires_grad ~= nil and t.requires_grad ~= spec.requires_grad then
     fail("%s: requires_grad %s, want %s", where, tostring(t.requires_grad), tostring(spec.requires_grad))
   end
   if spec.stride then
     local stride = ints(t:stride())
-    if not same_ints(stride, spec.stride) then fail("%s: stride %s, want %s", where, shape_text(stride), shape_text(spec.stride)) end
+    if not same_ints(stride, spec.stride) then
+      fail("%s: stride %s, want %s", where, shape_text(stride), shape_text(spec.stride))
+    end
   end
   if spec.is_view then view_of(t, spec, where, leaves) end
   if spec.check == "meta" then return end
   if spec.check == "gather" then
     local build = require(here .. "build")
-    local want = build.value({ tensor = spec.tensor, dtype = spec.dtype, shape = spec.shape }, store, build.context(false))
+    local want = { tensor = spec.tensor, dtype = spec.dtype, shape = spec.shape }
+    want = build.value(want, store, build.context(false))
     local self = args[1]:detach()
     local a, e = flatten(self:gather(spec.dim, t):tolist(), {}), flatten(self:gather(spec.dim, want):tolist(), {})
     return numbers(where .. " (gathered)", a, e, { rtol = 0, atol = 0 })
@@ -162,10 +168,14 @@ end
 
 local function scalar(a, spec, where, tol)
   if type(spec) ~= "table" then
-    if math.type(a) ~= math.type(spec) or a ~= spec then fail("%s: %s, want %s", where, tostring(a), tostring(spec)) end
+    if math.type(a) ~= math.type(spec) or a ~= spec then
+      fail("%s: %s, want %s", where, tostring(a), tostring(spec))
+    end
   elseif spec.float then
-    local e = spec.float == "nan" and 0 / 0 or spec.float == "inf" and math.huge or spec.float == "-inf" and -math.huge or spec.float
-    if math.type(a) ~= "float" or not close(a, e, tol.rtol, tol.atol) then fail("%s: %s, want %s", where, tostring(a), tostring(e)) end
+    local e = NAMED[spec.float] or spec.float
+    if math.type(a) ~= "float" or not close(a, e, tol.rtol, tol.atol) then
+      fail("%s: %s, want %s", where, tostring(a), tostring(e))
+    end
   elseif spec.int then
     if a ~= math.tointeger(spec.int) then fail("%s: %s, want %s", where, tostring(a), spec.int) end
   elseif spec.complex then

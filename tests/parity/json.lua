@@ -17,7 +17,7 @@ local function unescape(s)
 end
 
 local function string_at(text, pos)
-  local from, stop = pos + 1, nil
+  local from, stop = pos + 1
   pos = from
   while true do
     stop = find(text, '["\\]', pos)
@@ -46,7 +46,7 @@ local function array_at(text, pos)
 end
 
 local function object_at(text, pos)
-  local map, key = {}, nil
+  local map, key = {}
   pos = find(text, "%S", pos + 1)
   if byte(text, pos) == 125 then return map, pos + 1 end
   while true do

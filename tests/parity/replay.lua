@@ -9,18 +9,21 @@ local NULL, fail, is_tensor = json.null, compare.fail, compare.is_tensor
 -- Python operators that have a Lua one; the others go through the method of the same meaning.
 local OPERATOR = {
   add = function(a, b) return a + b end, sub = function(a, b) return a - b end, mul = function(a, b) return a * b end,
-  truediv = function(a, b) return a / b end, mod = function(a, b) return a % b end, floordiv = function(a, b) return a // b end,
+  truediv = function(a, b) return a / b end, mod = function(a, b) return a % b end,
+  floordiv = function(a, b) return a // b end,
   pow = function(a, b) return a ^ b end, neg = function(a) return -a end, invert = function(a) return ~a end,
   and_ = function(a, b) return a & b end, or_ = function(a, b) return a | b end, xor = function(a, b) return a ~ b end,
   lshift = function(a, b) return a << b end, rshift = function(a, b) return a >> b end,
   matmul = function(a, b) return a:matmul(b) end, abs = function(a) return a:abs() end,
-  eq = function(a, b) return a:eq(b) end, ne = function(a, b) return a:ne(b) end, lt = function(a, b) return a:lt(b) end,
-  le = function(a, b) return a:le(b) end, gt = function(a, b) return a:gt(b) end, ge = function(a, b) return a:ge(b) end,
+  eq = function(a, b) return a:eq(b) end, ne = function(a, b) return a:ne(b) end,
+  lt = function(a, b) return a:lt(b) end,
+  le = function(a, b) return a:le(b) end, gt = function(a, b) return a:gt(b) end,
+  ge = function(a, b) return a:ge(b) end,
   getitem = function(a, i) return a[i] end,
 }
 local REFLECTED = {
-  __radd__ = "add", __rsub__ = "sub", __rmul__ = "mul", __rdiv__ = "truediv", __rtruediv__ = "truediv", __rmod__ = "mod",
-  __rpow__ = "pow", __rfloordiv__ = "floordiv", __rand__ = "and_", __ror__ = "or_", __rxor__ = "xor",
+  __radd__ = "add", __rsub__ = "sub", __rmul__ = "mul", __rdiv__ = "truediv", __rtruediv__ = "truediv",
+  __rmod__ = "mod", __rpow__ = "pow", __rfloordiv__ = "floordiv", __rand__ = "and_", __ror__ = "or_", __rxor__ = "xor",
   __rlshift__ = "lshift", __rrshift__ = "rshift",
 }
 

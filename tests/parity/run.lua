@@ -1,6 +1,6 @@
 -- run.lua: replays a folder of recorded PyTorch cases and reports.  It runs under plain lua5.4 (or moth) and starts the
 -- engine as a child; a child that dies is replaced and the record it died at counts as failed.
--- usage: run.lua GOLDEN_DIR [--moth build/moth] [--ops GLOB,GLOB] [--list FILE] [--show N] [--green FILE] [--quiet] [--nograd]
+-- usage: run.lua GOLDEN_DIR [--moth PATH] [--ops GLOB,..] [--list FILE] [--show N] [--green FILE] [--quiet] [--nograd]
 --   --list FILE   only the ops named in FILE (one a line, # comments)
 --   --green FILE  write the names of the ops whose every record passed
 local dir = arg[0]:match("^(.*)/[^/]*$") or "."
@@ -10,8 +10,8 @@ local golden
 do
   local i = 1
   local flags = { ["--quiet"] = "quiet", ["--nograd"] = "nograd" }
-  local values = { ["--moth"] = "moth", ["--ops"] = "ops", ["--list"] = "list", ["--show"] = "show", ["--green"] = "green",
-                   ["--timeout"] = "timeout" }
+  local values = { ["--moth"] = "moth", ["--ops"] = "ops", ["--list"] = "list", ["--show"] = "show",
+                   ["--green"] = "green", ["--timeout"] = "timeout" }
   while arg[i] do
     if flags[arg[i]] then opt[flags[arg[i]]] = true
     elseif values[arg[i]] then
@@ -94,8 +94,8 @@ local function run_child(files, first, record)
   local f = assert(io.open(list, "w"))
   for i = first, #files do f:write(files[i], "\n") end
   f:close()
-  local command = string.format("timeout -s KILL %s %s %s/child.lua %s %d %s < %s 2>&1", opt.timeout, quote(opt.moth), dir,
-    quote(golden), record, opt.nograd and "nograd" or "grad", list)
+  local command = string.format("timeout -s KILL %s %s %s/child.lua %s %d %s < %s 2>&1", opt.timeout, quote(opt.moth),
+    dir, quote(golden), record, opt.nograd and "nograd" or "grad", list)
   local p = io.popen(command)
   local at, n, id, s, last = first - 1, record, nil, nil, ""
   for line in p:lines() do

@@ -26,7 +26,8 @@ end
 -- What a record shows; the greedy choice takes the record that shows most not yet seen, and the smaller of two equals.
 local function aspects(rec)
   local kind = rec.error and "error" or "value"
-  local a = { "dtype " .. tostring(rec.dtype), kind, "variant " .. tostring(rec.variant), "layout " .. tostring(rec.layout),
+  local a = { "dtype " .. tostring(rec.dtype), kind, "variant " .. tostring(rec.variant),
+    "layout " .. tostring(rec.layout),
     "op " .. tostring(rec.op or rec.module or rec.optimizer), "grad " .. tostring(rec.grad ~= nil),
     "out " .. tostring(rec.out == true), "random " .. tostring(rec.random == true),
     "strided " .. tostring(rec.expect_self_storage ~= nil), "case " .. tostring(rec.sample or rec.desc) .. kind }
@@ -60,7 +61,8 @@ local function write_store(path, st, keys)
   table.sort(names)
   for _, k in ipairs(names) do
     local bytes, dtype, n = st:raw(k)
-    header[#header + 1] = string.format('"%s":{"dtype":"%s","shape":[%d],"data_offsets":[%d,%d]}', k, dtype, n, at, at + #bytes)
+    header[#header + 1] =
+      string.format('"%s":{"dtype":"%s","shape":[%d],"data_offsets":[%d,%d]}', k, dtype, n, at, at + #bytes)
     data[#data + 1], at = bytes, at + #bytes
   end
   local text = "{" .. table.concat(header, ",") .. "}"
@@ -76,7 +78,8 @@ local function one(name, limit)
   for line in io.lines(base .. ".jsonl") do
     local rec = json.decode(line)
     local own = keys_of(rec, {})
-    records[#records + 1] = { line = line, n = #records, keys = own, bytes = size_of(own, st.index), aspects = aspects(rec) }
+    local bytes = size_of(own, st.index)
+    records[#records + 1] = { line = line, n = #records, keys = own, bytes = bytes, aspects = aspects(rec) }
   end
   if limit < 0 then limit = #records // -limit end
   local chosen = choose(records, limit)

@@ -7,7 +7,8 @@ local store = {}
 store.__index = store
 
 local ITEM = { BOOL = 1, U8 = 1, I8 = 1, I16 = 2, I32 = 4, I64 = 8, F16 = 2, BF16 = 2, F32 = 4, F64 = 8 }
-local FORMAT = { BOOL = "B", U8 = "B", I8 = "b", I16 = "i2", I32 = "i4", I64 = "i8", F16 = "I2", BF16 = "I2", F32 = "f", F64 = "d" }
+local FORMAT = { BOOL = "B", U8 = "B", I8 = "b", I16 = "i2", I32 = "i4", I64 = "i8", F16 = "I2",
+  BF16 = "I2", F32 = "f", F64 = "d" }
 
 local function half(h)
   local sign, e, m = (h & 0x8000) ~= 0 and -1.0 or 1.0, (h >> 10) & 31, h & 1023
