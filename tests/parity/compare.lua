@@ -32,7 +32,7 @@ local function same_ints(a, b)
 end
 
 local function flatten(v, out)
-  if type(v) == "table" then
+  if type(v) == "table" and getmetatable(v) == nil then
     for i = 1, #v do
       local x = v[i]
       if type(x) == "table" then flatten(x, out) else out[#out + 1] = x end
