@@ -9,7 +9,9 @@ volatile sig_atomic_t mt_interrupted;
 #ifdef MT_FAULTS
 long mt_fault_at = -1, mt_fault_count;
 int mt_fault_forever;
+int (*mt_fault_hook)(void);                                /* a test's own choice, asked at every request */
 static int fault(void) {
+  if (mt_fault_hook) return mt_fault_hook();
   long n = __atomic_add_fetch(&mt_fault_count, 1, __ATOMIC_RELAXED);
   return mt_fault_at >= 0 && (mt_fault_forever ? n >= mt_fault_at : n == mt_fault_at);
 }

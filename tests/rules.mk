@@ -25,7 +25,7 @@ parity: all
 	@$(LUA) tests/parity/run.lua $(GOLDEN) --moth $(B)/moth $(if $(OPS),--ops '$(OPS)') $(PARITY)
 # The compact part of a golden folder that `make test` replays.
 golden-part:
-	$(LUA) tests/parity/select.lua $(GOLDEN) tests/golden $(N)
+	$(LUA) tests/parity/select.lua $(GOLDEN) tests/golden $(PER_OP)
 
 # Side by side with PyTorch: PEER is a Python with torch; BENCH the folder of compare.py and worker_torch.py.
 PYTHON ?= python3
@@ -38,3 +38,22 @@ bench: all
 	  --ours "$(B)/moth scripts/bench/worker.lua --threads 2" $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
 
 .PHONY: deps repl test smoke check check-quick parity golden-part bench
+
+# Random calls of every op under the sanitizers: N calls (SEED=, SECONDS=, ONLY= pattern of names).
+N ?= 1000000
+fuzz:
+	@$(MAKE) -s B=build-asan SAN=1 OPT=-O1 all
+	@$(LUA) tests/fuzz/run.lua $(N) --moth build-asan/moth $(if $(SEED),--seed $(SEED)) \
+	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ONLY),--only '$(ONLY)')
+
+# Every memory request of scripted sessions fails once.  STRIDE=k tries every k-th.
+faults:
+	@$(MAKE) -s B=build-faults SAN=1 OPT=-O1 DEFS=-DMT_FAULTS all
+	@mkdir -p build-faults/tests
+	$(CC) -shared -fPIC -g -Wall -Wextra $(LUA_CFLAGS) -o build-faults/tests/faults.so tests/faults/faults.c
+	@ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 build-faults/moth tests/faults/sweep.lua $(STRIDE)
+
+# A short session of each kind under valgrind.
+valgrind: all
+	@valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite $(B)/moth tests/faults/sessions.lua
+.PHONY: fuzz faults valgrind

@@ -1,0 +1,278 @@
+-- ops.lua: calls ops with random arguments in this process.  Every outcome must be a result or a Lua error; a success
+-- is held against a property (contiguous equals strided, in place equals out of place, float64 agrees), a failure must
+-- leave its arguments as they were.
+-- usage: moth ops.lua SEED CALLS STATE_FILE [OPS_GLOB]
+-- The call about to run is kept in STATE_FILE, so that the parent can name the one that ended the process.
+local dir = arg[0]:match("^(.*)/[^/]*$") or "."
+package.path = dir .. "/?.lua;" .. package.path
+local torch = require "torch"
+local schema, generate = require "schema", require "generate"
+local seed, calls, state_path, only = tonumber(arg[1]), tonumber(arg[2]), arg[3], arg[4]
+math.randomseed(seed)
+torch.set_num_threads(1)
+
+-- Ops whose results say something about memory or chance rather than value.
+local UNCOMPARED = { as_strided = true, set_ = true, set = true, stride = true, storage_offset = true, data_ptr = true,
+  is_contiguous = true, is_set_to = true, resize_ = true, resize = true, empty = true, empty_like = true,
+  new_empty = true, empty_strided = true, new_empty_strided = true, empty_permuted = true, contiguous = true,
+  is_view = true, unsafe_view = true, view = true, as_strided_scatter = true, multinomial = true, nonzero_static = true,
+  resize_as_ = true, is_leaf = true }
+-- Ops in which a float32 rounding decides a branch or a sum cancels; their float64 run may differ widely.
+local LOOSE = { svd = true, qr = true, eig = true, eigh = true, lu = true, lu_factor = true, pinv = true, inv = true,
+  matrix_rank = true, lstsq = true, solve = true, det = true, slogdet = true, householder_product = true }
+
+local function lookup(path)
+  local at = torch
+  for part in path:gmatch("[^.]+") do
+    if part ~= "torch" or at ~= torch then
+      local ok, v = pcall(function() return at[part] end)
+      if not ok or v == nil then return nil end
+      at = v
+    end
+  end
+  return at
+end
+
+local function load_ops()
+  local list = {}
+  for _, row in ipairs(require "moth.ops") do
+    local op = { name = row.base or row.name, path = row.path or "torch." .. row.name, schema = row.schema }
+    op.params = op.schema and schema.parse(op.schema)
+    op.random, op.hidden = row.random, row.hidden
+    op.fn = lookup(op.path)
+    if type(op.fn) ~= "function" and op.params and op.params[1] and op.params[1].base == "Tensor" then
+      local name = op.name
+      op.fn = function(self, ...) return self[name](self, ...) end
+    end
+    if op.params and op.fn and not row.hidden and (not only or op.name:find(only)) then list[#list + 1] = op end
+  end
+  return list
+end
+
+local ops = load_ops()
+if #ops == 0 then print("no ops") os.exit(2) end
+
+local state = assert(io.open(state_path, "w"))
+local function note(text)
+  state:seek("set", 0)
+  state:write(text, "\n", (" "):rep(40), "\n")
+  state:flush()
+end
+
+local failures, shown = 0, {}
+local function report(op, recipe, what)
+  failures = failures + 1
+  local key = op.path .. what:sub(1, 20)
+  shown[key] = (shown[key] or 0) + 1
+  if shown[key] <= 2 then print(string.format("FAIL %s: %s: %s", op.path, what, generate.text(op, recipe))) end
+end
+
+local function flatten(v, out)
+  if torch.is_tensor(v) then return flatten(v:tolist(), out) end
+  if type(v) == "table" and getmetatable(v) == nil then
+    for i = 1, #v do flatten(v[i], out) end
+  else out[#out + 1] = v end
+  return out
+end
+
+local function describe(res)
+  local out = {}
+  local function walk(v)
+    if torch.is_tensor(v) then out[#out + 1] = tostring(v.dtype) .. tostring(v.shape)
+    elseif type(v) == "table" and getmetatable(v) == nil then for i = 1, #v do walk(v[i]) end
+    else out[#out + 1] = math.type(v) or type(v) end
+  end
+  for i = 1, res.n do walk(res[i]) end
+  return table.concat(out, " ")
+end
+
+local function is_meta(res)
+  for i = 1, res.n do
+    if torch.is_tensor(res[i]) and tostring(res[i].device) == "meta" then return true end
+  end
+  return false
+end
+
+local function parts(v)
+  if type(v) == "number" then return v + 0.0, 0.0 end
+  if type(v) == "boolean" then return v and 1.0 or 0.0, 0.0 end
+  local ok, re, im = pcall(function() return v.real, v.imag end)
+  if ok and re then return re, im end
+  return nil
+end
+
+local function near(a, b, rtol, scale)
+  local ar, ai = parts(a)
+  local br, bi = parts(b)
+  if not ar or not br then return ar == br end
+  local function one(x, y)
+    if x == y or (x ~= x and y ~= y) then return true end
+    return math.abs(x - y) <= rtol * math.max(scale, math.abs(y))
+  end
+  return one(ar, br) and one(ai, bi)
+end
+
+local function largest(list)
+  local m = 1e-6
+  for _, v in ipairs(list) do
+    local re, im = parts(v)
+    if re and re == re and math.abs(re) < math.huge then m = math.max(m, math.abs(re), math.abs(im)) end
+  end
+  return m
+end
+
+local TOL = { float16 = 4e-3, bfloat16 = 3e-2, float32 = 2e-5, complex64 = 2e-5 }
+local function tolerance(res)
+  local tol = 1e-10
+  for i = 1, res.n do
+    if torch.is_tensor(res[i]) then tol = math.max(tol, TOL[tostring(res[i].dtype):match("[^.]+$")] or 0) end
+  end
+  return tol
+end
+
+local function agree(a, b, rtol)
+  local x, y = {}, {}
+  for i = 1, a.n do flatten(a[i], x) end
+  for i = 1, b.n do flatten(b[i], y) end
+  if #x ~= #y then return string.format("%d values against %d", #x, #y) end
+  local scale = largest(y)
+  for i = 1, #x do
+    if not near(x[i], y[i], rtol, scale) then
+      return string.format("value %d: %s against %s", i, tostring(x[i]), tostring(y[i]))
+    end
+  end
+end
+
+local function invoke(f, args, n, kw)
+  if kw then
+    args = table.move(args, 1, n, 1, {})
+    n = n + 1
+    args[n] = kw
+  end
+  return table.pack(pcall(f, table.unpack(args, 1, n)))
+end
+
+local function results(packed) return table.pack(table.unpack(packed, 2, packed.n)) end
+
+local function untouched(op, recipe, made, how)
+  for spec, t in pairs(made) do
+    if tostring(t.device) ~= "meta" then
+      local _, _, _, again = generate.build(op, recipe, how)
+      local bad = agree(table.pack(t), table.pack(again[spec]), 0)
+      if bad then return bad end
+    end
+  end
+end
+
+local function check_layout(op, recipe, res)
+  local args, n, kw = generate.build(op, recipe, { contiguous = true })
+  local again = invoke(op.fn, args, n, kw)
+  if not again[1] then
+    return report(op, recipe, "strided succeeds, contiguous raises " .. tostring(again[2]):sub(1, 100))
+  end
+  local b = results(again)
+  if describe(res) ~= describe(b) then
+    return report(op, recipe, "strided gives " .. describe(res) .. ", contiguous " .. describe(b))
+  end
+  local bad = agree(res, b, 10 * tolerance(res))
+  if bad then report(op, recipe, "strided and contiguous differ: " .. bad) end
+end
+
+local function check_inplace(op, recipe, res)
+  local args, n, kw = generate.build(op, recipe, { contiguous = true })
+  local self, out = args[1], res[1]
+  if res.n ~= 1 or not torch.is_tensor(self) or not torch.is_tensor(out) then return end
+  if out.shape ~= self.shape or out.dtype ~= self.dtype then return end
+  local ok, f = pcall(function() return self[op.name .. "_"] end)
+  if not ok or type(f) ~= "function" then return end
+  for i = 2, n do if rawequal(args[i], self) then return end end
+  local again = invoke(f, args, n, kw)
+  if not again[1] then
+    if not tostring(again[2]):find("dtype", 1, true) then
+      report(op, recipe, "in place raises " .. tostring(again[2]):sub(1, 100))
+    end
+    return
+  end
+  local bad = agree(res, table.pack(self), 10 * tolerance(res))
+  if bad then report(op, recipe, "in place differs: " .. bad) end
+end
+
+local function has_float32(recipe)
+  for _, s in ipairs(recipe) do
+    if s.k == "tensor" and s.dtype == "float32" then return s.fill ~= "wild" end
+  end
+  return false
+end
+
+local function check_double(op, recipe, res)
+  if LOOSE[op.name] or not has_float32(recipe) then return end
+  local args, n, kw = generate.build(op, recipe, { double = true })
+  local again = invoke(op.fn, args, n, kw)
+  if not again[1] then return end
+  local b = results(again)
+  if tolerance(res) > 1e-4 then return end
+  local bad = agree(res, b, 1e-3)
+  if bad then report(op, recipe, "float64 differs: " .. bad) end
+end
+
+local function check_success(op, recipe, res)
+  if op.random or UNCOMPARED[op.name] or is_meta(res) then return end
+  local which = math.random(6)
+  if which == 1 then check_layout(op, recipe, res)
+  elseif which == 2 then check_inplace(op, recipe, res)
+  elseif which == 3 then check_double(op, recipe, res) end
+end
+
+local function with_random_form(op, args, n, kw)
+  local f = op.fn
+  if math.random() < 0.06 and torch.is_tensor(args[1]) then
+    local ok, g = pcall(function() return args[1][op.name .. "_"] end)
+    if ok and type(g) == "function" then return g, kw, true end
+  elseif math.random() < 0.04 then
+    kw = kw or {}
+    kw.out = torch.is_tensor(args[1]) and math.random() < 0.5 and args[1] or torch.empty(0)
+    return f, kw, true
+  end
+  return f, kw, false
+end
+
+local made_calls, good, per_op = 0, 0, {}
+for i = 1, #ops do per_op[i] = { corpus = {}, calls = 0, good = 0 } end
+
+for call = 1, calls do
+  local k = (call - 1) % #ops + 1
+  local op, mine = ops[k], per_op[k]
+  local recipe
+  if #mine.corpus > 0 and math.random() < 0.8 then recipe = generate.mutate(op, mine.corpus[math.random(#mine.corpus)])
+  else recipe = generate.fresh(op) end
+  local how = { grad = math.random() < 0.1 }
+  local built, args, n, kw, made = pcall(generate.build, op, recipe, how)
+  if built then
+    local f, keywords, changed = with_random_form(op, args, n, kw)
+    local form = changed and " (in place or out=)" or ""
+    note(string.format("seed %d call %d%s %s", seed, call, form, generate.text(op, recipe)))
+    local packed = invoke(f, args, n, keywords)
+    made_calls, mine.calls = made_calls + 1, mine.calls + 1
+    if packed[1] then
+      good, mine.good = good + 1, mine.good + 1
+      if not changed then
+        local c = mine.corpus
+        c[#c < 24 and #c + 1 or math.random(24)] = recipe
+        local ok, err = pcall(check_success, op, recipe, results(packed))
+        if not ok then report(op, recipe, "the check raised " .. tostring(err):sub(1, 150)) end
+      end
+    elseif math.random() < 0.1 then
+      local ok, bad = pcall(untouched, op, recipe, made, how)
+      if ok and bad then report(op, recipe, "a failed call changed its argument: " .. bad) end
+    end
+  else
+    report(op, recipe, "building the arguments raised " .. tostring(args):sub(1, 150))
+  end
+end
+
+note("done")
+local poor = {}
+for i, op in ipairs(ops) do if per_op[i].good == 0 then poor[#poor + 1] = op.name end end
+print(string.format("@ %d %d %d %d", made_calls, good, failures, #ops))
+if #poor > 0 then print("@poor " .. table.concat(poor, " ")) end
+os.exit(true, true)
