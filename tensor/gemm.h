@@ -33,13 +33,17 @@ typedef struct MtGemm {
 
 MtGemmStatus mt_gemm(const MtGemm *g);
 
+/* Lines a tile asks for while it computes: each of its k steps one, `step` bytes on; after `seg` steps `gap` bytes on
+ * from where the last segment began. */
+typedef struct { const char *p; int64_t step, seg, gap; } MtPrefetch;
+
 /* One CPU level's tile kernels for one type.  A tile is rows (1..mr) x vecs (1..2) vectors of vl lanes:
  * acc = sum_p a(i, p) * b[p * bs + j]; c[i * ldc + j] = alpha * acc + beta * c, c not read when beta is 0.
  * a(i, p) is a[i * as + p] in tile[0] (rows contiguous along k) and a[p * as + i] in tile[1]. */
 enum { MT_GEMM_MR = 14 };
 #define MT_GEMM_KERNEL(T, N)                                                                                      \
   typedef void (*MtTile##N)(int64_t k, const T *a, int64_t as, const T *b, int64_t bs, T *c, int64_t ldc,         \
-                            T alpha, T beta);                                                                     \
+                            T alpha, T beta, const MtPrefetch *pf);                                               \
   typedef struct {                                                                                                \
     int mr, vl;                                                                                                   \
     MtTile##N tile[2][2][MT_GEMM_MR];          /* [layout][vecs - 1][rows - 1] */                                 \

@@ -44,6 +44,14 @@ enum { MR = 6 };
 #define VL (BYTES / 4)
 #define VFMA FMA_F32
 #define INT int32_t
+#ifdef __AVX512F__
+#define PART_LOAD(p, n) _mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p)
+#define PART_STORE(p, n, v) _mm512_mask_storeu_ps(p, (__mmask16)((1u << (n)) - 1), v)
+#elif defined __AVX2__
+#define PART_MASK(n) (__m256i)((__v8si){0, 1, 2, 3, 4, 5, 6, 7} < (n))
+#define PART_LOAD(p, n) _mm256_maskload_ps(p, PART_MASK(n))
+#define PART_STORE(p, n, v) _mm256_maskstore_ps(p, PART_MASK(n), v)
+#endif
 #include "gemm_tile.inc"
 
 #define T double
@@ -51,6 +59,10 @@ enum { MR = 6 };
 #define VL (BYTES / 8)
 #define VFMA FMA_F64
 #define INT int64_t
+#ifdef __AVX512F__
+#define PART_LOAD(p, n) _mm512_maskz_loadu_pd((__mmask8)((1u << (n)) - 1), p)
+#define PART_STORE(p, n, v) _mm512_mask_storeu_pd(p, (__mmask8)((1u << (n)) - 1), v)
+#endif
 #include "gemm_tile.inc"
 
 const MtGemmKerns CAT(mt_gemm_kerns_, KLEVEL) = {&kernF32, &kernF64};
