@@ -74,6 +74,8 @@ void mt_free_aligned(void *p) {
 #define KERN f64
 #include "gemm_driver.inc"
 
+MtGemmStatus mt_gemm_serial(const MtGemm *g) { return g->type == MT_GEMM_F32 ? oneF32(g, 1) : oneF64(g, 1); }
+
 MtGemmStatus mt_gemm(const MtGemm *g) {
   if (g->m <= 0 || g->n <= 0) return MT_GEMM_OK;
   if (mt_interrupted) return MT_GEMM_INTERRUPTED;

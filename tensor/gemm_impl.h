@@ -8,6 +8,7 @@
 
 const MtGemmKerns *mt_gemm_kerns(void);
 MtGemmStatus mt_gemm_other(const MtGemm *g);     /* types without a tile kernel of their own */
+MtGemmStatus mt_gemm_serial(const MtGemm *g);    /* one float or double product on the calling thread */
 
 void *mt_scratch_take(size_t size);              /* NULL: no memory */
 void mt_scratch_give(void *p);

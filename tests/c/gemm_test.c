@@ -1,5 +1,7 @@
 /* gemm_test.c: products of every type and layout against a plain triple loop. */
 #include "gemm.h"
+#include "half.h"
+#include <complex.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,7 +55,85 @@ static bool NAME(int64_t m, int64_t n, int64_t k, int layout, double alpha, doub
 CASE(float, MT_GEMM_F32, f32, 2e-6)
 CASE(double, MT_GEMM_F64, f64, 1e-14)
 
+/* Types that convert: every element is checked through one pair of load and store functions. */
+static double _Complex get(MtGemmType t, const void *p, int64_t i) {
+  switch (t) {
+    case MT_GEMM_C64: return ((const float _Complex *)p)[i];
+    case MT_GEMM_C128: return ((const double _Complex *)p)[i];
+    case MT_GEMM_F16: return mt_half_to_float(((const uint16_t *)p)[i]);
+    case MT_GEMM_BF16: return mt_bf16_to_float(((const uint16_t *)p)[i]);
+    case MT_GEMM_I8: return ((const int8_t *)p)[i];
+    case MT_GEMM_U8: return ((const uint8_t *)p)[i];
+    case MT_GEMM_I16: return ((const int16_t *)p)[i];
+    case MT_GEMM_I32: return ((const int32_t *)p)[i];
+    default: return (double)((const int64_t *)p)[i];
+  }
+}
+static void put(MtGemmType t, void *p, int64_t i) {
+  double x = rnd(), y = rnd();
+  int v = (int)(x * 3);
+  switch (t) {
+    case MT_GEMM_C64: ((float _Complex *)p)[i] = (float)x + (float)y * 1.0fi; break;
+    case MT_GEMM_C128: ((double _Complex *)p)[i] = x + y * 1.0i; break;
+    case MT_GEMM_F16: ((uint16_t *)p)[i] = mt_float_to_half((float)x); break;
+    case MT_GEMM_BF16: ((uint16_t *)p)[i] = mt_float_to_bf16((float)x); break;
+    case MT_GEMM_I8: ((int8_t *)p)[i] = (int8_t)(v % 2); break;
+    case MT_GEMM_U8: ((uint8_t *)p)[i] = (uint8_t)(v & 1); break;
+    case MT_GEMM_I16: ((int16_t *)p)[i] = (int16_t)v; break;
+    case MT_GEMM_I32: ((int32_t *)p)[i] = v; break;
+    default: ((int64_t *)p)[i] = v;
+  }
+}
+static void other(MtGemmType t, int64_t m, int64_t n, int64_t k, int layout, int64_t batch) {
+  static const double tol[] = {[MT_GEMM_C64] = 1e-6, [MT_GEMM_C128] = 1e-14, [MT_GEMM_F16] = 3e-3, [MT_GEMM_BF16] = 2e-2, [MT_GEMM_I64] = 0};
+  size_t size = 16;
+  char *a = calloc((size_t)(m * k * batch), size), *b = calloc((size_t)(n * k * batch), size), *c = calloc((size_t)(m * n * batch), size),
+       *old = calloc((size_t)(m * n * batch), size);
+  for (int64_t i = 0; i < m * k * batch; i++) put(t, a, i);
+  for (int64_t i = 0; i < n * k * batch; i++) put(t, b, i);
+  for (int64_t i = 0; i < m * n * batch; i++) put(t, c, i);
+  memcpy(old, c, (size_t)(m * n * batch) * size);
+  bool cplx = t == MT_GEMM_C64 || t == MT_GEMM_C128;
+  MtGemm g = {.type = t, .m = m, .n = n, .k = k, .a = a, .b = b, .c = c, .alpha = 2, .alpha_im = cplx ? -1 : 0, .beta = 1,
+              .alpha_int = 2, .beta_int = 1, .batch = batch, .abs = m * k, .bbs = n * k, .cbs = m * n,
+              .conj_a = cplx && layout & 1, .conj_b = cplx && layout & 2};
+  g.ars = layout & 1 ? 1 : k; g.acs = layout & 1 ? m : 1;
+  g.brs = layout & 2 ? 1 : n; g.bcs = layout & 2 ? k : 1;
+  g.crs = layout & 4 ? 1 : n; g.ccs = layout & 4 ? m : 1;
+  double worst = 0;
+  MtGemmStatus s = mt_gemm(&g);
+  for (int64_t e = 0; e < batch; e++)
+    for (int64_t i = 0; i < m; i++)
+      for (int64_t j = 0; j < n; j++) {
+        double _Complex sum = 0;
+        for (int64_t p = 0; p < k; p++) {
+          double _Complex x = get(t, a, e * m * k + i * g.ars + p * g.acs), y = get(t, b, e * n * k + p * g.brs + j * g.bcs);
+          sum += (g.conj_a ? conj(x) : x) * (g.conj_b ? conj(y) : y);
+        }
+        int64_t at = e * m * n + i * g.crs + j * g.ccs;
+        sum = sum * (cplx ? 2 - 1.0i : 2) + get(t, old, at);
+        double err = cabs(sum - get(t, c, at));
+        if (t == MT_GEMM_U8) err = fmod(err, 256);
+        if (t == MT_GEMM_I8) err = fmod(err, 256);
+        if (!(err <= worst)) worst = err;
+      }
+  free(a); free(b); free(c); free(old);
+  double limit = t >= MT_GEMM_I8 ? 0 : tol[t] * (1 + sqrt((double)k));
+  if (s == MT_GEMM_OK && worst <= limit) { passed++; return; }
+  failed++;
+  printf("FAIL type %d m=%d n=%d k=%d layout=%d batch=%d: error %g, status %d\n", t, (int)m, (int)n, (int)k, layout, (int)batch, worst, s);
+}
+
 int main(void) {
+  for (int t = MT_GEMM_C64; t < MT_GEMM_TYPES; t++)
+    for (int layout = 0; layout < 8; layout++) {
+      mt_set_num_threads(1 + layout % 2);
+      other((MtGemmType)t, 1, 1, 1, layout, 1);
+      other((MtGemmType)t, 5, 7, 3, layout, 3);
+      other((MtGemmType)t, 70, 300, 40, layout, 1);
+      other((MtGemmType)t, 300, 20, 33, layout, 2);
+    }
+
   static const int sizes[] = {1, 2, 3, 5, 7, 13, 14, 15, 16, 17, 31, 32, 33, 47, 64, 65, 100};
   int ns = (int)(sizeof sizes / sizeof *sizes);
   for (int layout = 0; layout < 16; layout++) {
