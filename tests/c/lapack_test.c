@@ -1,0 +1,124 @@
+/* lapack_test.c: the LAPACK wrappers reproduce the matrices they factor; a long call can be abandoned. */
+#include "blas.h"
+#include <complex.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static int passed, failed;
+static void check(const char *name, bool ok) {
+  if (ok) passed++;
+  else { failed++; printf("FAIL %s: condition is false\n", name); }
+}
+
+typedef double _Complex Z;
+enum { N = 6 };
+static unsigned rng = 7;
+static double rnd(void) { rng = rng * 1664525u + 1013904223u; return (double)(int32_t)rng / 2147483648.0; }
+
+static Z get(MtGemmType t, const void *p, int i) {
+  switch (t) {
+    case MT_GEMM_F32: return ((const float *)p)[i];
+    case MT_GEMM_F64: return ((const double *)p)[i];
+    case MT_GEMM_C64: return ((const float _Complex *)p)[i];
+    default: return ((const Z *)p)[i];
+  }
+}
+static void put(MtGemmType t, void *p, int i, Z v) {
+  switch (t) {
+    case MT_GEMM_F32: ((float *)p)[i] = (float)creal(v); break;
+    case MT_GEMM_F64: ((double *)p)[i] = creal(v); break;
+    case MT_GEMM_C64: ((float _Complex *)p)[i] = (float _Complex)v; break;
+    default: ((Z *)p)[i] = v;
+  }
+}
+static double tol(MtGemmType t) { return t == MT_GEMM_F32 || t == MT_GEMM_C64 ? 1e-4 : 1e-10; }
+static MtGemmType real_of(MtGemmType t) { return t == MT_GEMM_C64 ? MT_GEMM_F32 : t == MT_GEMM_C128 ? MT_GEMM_F64 : t; }
+static MtGemmType complex_of(MtGemmType t) { return t == MT_GEMM_F32 ? MT_GEMM_C64 : t == MT_GEMM_F64 ? MT_GEMM_C128 : t; }
+
+static void all(MtGemmType t) {
+  Z a[N * N], h[N * N], work[N * N], b[N * N], v[N * N], u[N * N], w[N];
+  double s[N];
+  int piv[N];
+  char store[N * N * 16], rhs[N * N * 16];
+  bool cplx = t >= MT_GEMM_C64;
+  for (int i = 0; i < N * N; i++) a[i] = rnd() + (cplx ? rnd() * I : 0) + (i % (N + 1) ? 0 : 3);
+  for (int i = 0; i < N; i++)
+    for (int j = 0; j < N; j++) h[i + j * N] = a[i + j * N] + conj(a[j + i * N]) + (i == j ? 8 : 0);
+  for (int i = 0; i < N * N; i++) { put(t, store, i, a[i]); put(t, rhs, i, h[i]); }
+  double err = 0;
+  check("getrf", mt_getrf(t, N, N, store, N, piv) == 0 && mt_getrs(t, 'N', N, N, store, N, piv, rhs, N) == 0);
+  for (int i = 0; i < N; i++)
+    for (int j = 0; j < N; j++) {
+      Z sum = -h[i + j * N];
+      for (int p = 0; p < N; p++) sum += a[i + p * N] * get(t, rhs, p + j * N);
+      err = fmax(err, cabs(sum));
+    }
+  check("solve", err < tol(t));
+  for (int i = 0; i < N * N; i++) put(t, store, i, h[i]);
+  check("syevd", mt_syevd(t, 'V', 'L', N, store, N, s) == 0);
+  err = 0;
+  for (int j = 0; j < N; j++)
+    for (int i = 0; i < N; i++) {
+      Z sum = -get(real_of(t), s, j) * get(t, store, i + j * N);
+      for (int p = 0; p < N; p++) sum += h[i + p * N] * get(t, store, p + j * N);
+      err = fmax(err, cabs(sum));
+    }
+  check("eigenvectors", err < tol(t));
+  for (int i = 0; i < N * N; i++) put(t, store, i, a[i]);
+  MtGemmType c = complex_of(t);
+  check("geev", mt_geev(t, true, N, store, N, w, v, N) == 0);
+  err = 0;
+  for (int j = 0; j < N; j++)
+    for (int i = 0; i < N; i++) {
+      Z sum = -get(c, w, j) * get(c, v, i + j * N);
+      for (int p = 0; p < N; p++) sum += a[i + p * N] * get(c, v, p + j * N);
+      err = fmax(err, cabs(sum));
+    }
+  check("general eigenvectors", err < tol(t));
+  for (int i = 0; i < N * N; i++) put(t, store, i, a[i]);
+  check("gesdd", mt_gesdd(t, 'A', N, N, store, N, s, u, N, v, N) == 0);
+  err = 0;
+  for (int i = 0; i < N; i++)
+    for (int j = 0; j < N; j++) {
+      Z sum = -a[i + j * N];
+      for (int p = 0; p < N; p++) sum += get(t, u, i + p * N) * get(real_of(t), s, p) * get(t, v, p + j * N);
+      err = fmax(err, cabs(sum));
+    }
+  check("svd", err < tol(t));
+  for (int i = 0; i < N * N; i++) put(t, store, i, a[i]);
+  check("qr", mt_geqrf(t, N, N, store, N, b) == 0);
+  memcpy(work, store, sizeof store);
+  check("orgqr", mt_orgqr(t, N, N, N, work, N, b) == 0);
+  err = 0;
+  for (int i = 0; i < N; i++)
+    for (int j = 0; j < N; j++) {
+      Z sum = -a[i + j * N];
+      for (int p = 0; p <= j; p++) sum += get(t, work, i + p * N) * get(t, store, p + j * N);
+      err = fmax(err, cabs(sum));
+    }
+  check("QR = A", err < tol(t));
+}
+
+static void slow(void *job) {
+  struct timespec t = {0, 50000000};
+  nanosleep(&t, NULL);
+  *(int *)job = 1;
+}
+static void release(void *job) { free(job); }
+
+int main(void) {
+  if (!mt_lapack_available()) { printf("0 passed, 0 failed (%s)\n", mt_blas_describe()); return 0; }
+  for (int t = MT_GEMM_F32; t <= MT_GEMM_C128; t++) all((MtGemmType)t);
+  int *job = calloc(1, sizeof *job);
+  check("detached", mt_run_detached(slow, job, release, 1e9) == 0 && *job == 1);
+  mt_interrupted = 1;
+  check("abandoned", mt_run_detached(slow, job, release, 1e9) == MT_LAPACK_INTERRUPTED);
+  mt_interrupted = 0;
+  struct timespec t = {0, 100000000};
+  nanosleep(&t, NULL);
+  printf("%d passed, %d failed\n", passed, failed);
+  return failed != 0;
+}
