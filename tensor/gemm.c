@@ -74,6 +74,12 @@ void mt_free_aligned(void *p) {
 #define KERN f64
 #include "gemm_driver.inc"
 
+MtGemmStatus mt_gemm_gather(MtGemmType type, int64_t m, int64_t n, int64_t k, const void *a, const void *src,
+                            const MtGather *gather, void *c, const void *bias, int threads) {
+  return type == MT_GEMM_F32 ? gatherF32(m, n, k, a, src, gather, c, bias, threads)
+                             : gatherF64(m, n, k, a, src, gather, c, bias, threads);
+}
+
 MtGemmStatus mt_gemm_serial(const MtGemm *g) { return g->type == MT_GEMM_F32 ? oneF32(g, 1) : oneF64(g, 1); }
 
 MtGemmStatus mt_gemm(const MtGemm *g) {

@@ -37,6 +37,9 @@ MtGemmStatus mt_gemm(const MtGemm *g);
  * from where the last segment began. */
 typedef struct { const char *p; int64_t step, seg, gap; } MtPrefetch;
 
+/* A run of a packed row: len elements from `from` on go to `to`. */
+typedef struct { int64_t from; int to, len; } MtSeg;
+
 /* One CPU level's tile kernels for one type.  A tile is rows (1..mr) x vecs (1..2) vectors of vl lanes:
  * acc = sum_p a(i, p) * b[p * bs + j]; c[i * ldc + j] = alpha * acc + beta * c, c not read when beta is 0.
  * a(i, p) is a[i * as + p] in tile[0] (rows contiguous along k) and a[p * as + i] in tile[1]. */
@@ -51,6 +54,10 @@ enum { MT_GEMM_MR = 14 };
     void (*pack_t)(int64_t k, int w, const T *src, int64_t ss, T *dst);                                           \
     /* c[j * ldc + i] = alpha * buf[i * 2vl + j] + beta * c for i < rows, j < w; buf has 16 rows */               \
     void (*store_t)(int rows, int w, const T *buf, T *c, int64_t ldc, T alpha, T beta);                           \
+    /* dst[q * w + seg.to + i] = src[off[q] + seg.from + i] for i < seg.len; writes up to vl - 1 elements past dst's end */ \
+    void (*pack_segs)(int64_t k, int w, const T *src, const int64_t *off, int nseg, const MtSeg *seg, T *dst);    \
+    /* y[j] = b + sum_t w[t] * src[off[t] + j], j < n */                                                          \
+    void (*taps)(int64_t n, int nt, const T *src, const int64_t *off, const T *w, T b, T *y);                     \
     /* y[i] = alpha * dot(a row i, x) + beta * y[i], unit stride along k */                                       \
     void (*gemv_rows)(int64_t m, int64_t k, const T *a, int64_t as, const T *x, T *y, T alpha, T beta);           \
     /* y[j] += sum_p x[p] * b[p * bs + j], j < n */                                                               \

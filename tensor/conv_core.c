@@ -1,0 +1,362 @@
+/* conv_core.c: convolutions through the matrix product (see conv_core.h).
+ *
+ * The forward pass of float and double copies a group of an image once into a padded buffer, split by the stride's phase
+ * along the last dimension, so that every tap of the kernel reads a contiguous run; the product gathers its panels from
+ * there.  Depthwise groups sum taps directly.  Everything else goes through columns (im2col), in chunks of output
+ * positions that fit the cache. */
+#include "conv_core.h"
+#include "gemm_impl.h"
+#include <stdatomic.h>
+#include <string.h>
+
+enum { SLACK = 64 };                           /* elements that whole-vector reads may touch past the end */
+static const uint8_t sizes[MT_GEMM_TYPES] = {4, 8, 8, 16, 2, 2, 1, 1, 2, 4, 8};
+
+static int64_t prod(const int64_t d[3]) { return d[0] * d[1] * d[2]; }
+static int64_t kernel_len(const MtConv *c) { return c->cin / c->groups * prod(c->k); }
+
+/* --- the padded image ---------------------------------------------------------------------------------------------- */
+typedef struct {
+  int64_t size[3];                             /* planes and rows; size[2] is the length of one phase */
+  int64_t phases, row, plane, channel;         /* elements of a row (all phases), a plane, a channel */
+} Padded;
+
+static Padded padded(const MtConv *c) {
+  Padded p;
+  for (int d = 0; d < 3; d++) p.size[d] = (c->out[d] - 1) * c->stride[d] + (c->k[d] - 1) * c->dil[d] + 1;
+  p.phases = c->stride[2] < p.size[2] ? c->stride[2] : p.size[2];
+  p.size[2] = (p.size[2] + p.phases - 1) / p.phases;
+  p.row = p.size[2] * p.phases;
+  p.plane = p.row * p.size[1];
+  p.channel = p.plane * p.size[0];
+  return p;
+}
+
+/* Offset of kernel tap t inside a channel, and of output row r: their sum plus the column is the element. */
+static int64_t tap_offset(const MtConv *c, const Padded *p, int64_t t) {
+  int64_t z = t / (c->k[1] * c->k[2]), y = t / c->k[2] % c->k[1], x = t % c->k[2] * c->dil[2];
+  return z * c->dil[0] * p->plane + y * c->dil[1] * p->row + x % p->phases * p->size[2] + x / p->phases;
+}
+static int64_t row_offset(const MtConv *c, const Padded *p, int64_t r) {
+  return r / c->out[1] * c->stride[0] * p->plane + r % c->out[1] * c->stride[1] * p->row;
+}
+
+#define PAD_ROW(T, name)                                                                                         \
+static void name(const MtConv *c, const Padded *p, const T *x, T *dst) {                                         \
+  for (int64_t f = 0; f < p->phases; f++, dst += p->size[2]) {                                                   \
+    int64_t first = f - c->pad[2], i = 0;           /* column of phase element 0 */                              \
+    for (; i < p->size[2] && first + i * p->phases < 0; i++) dst[i] = 0;                                         \
+    int64_t end = (c->in[2] - first + p->phases - 1) / p->phases;                                                \
+    if (end > p->size[2]) end = p->size[2];                                                                      \
+    if (p->phases == 1 && end > i) { memcpy(dst + i, x + first + i, (size_t)(end - i) * sizeof(T)); i = end; }   \
+    else for (; i < end; i++) dst[i] = x[first + i * p->phases];                                                 \
+    for (; i < p->size[2]; i++) dst[i] = 0;                                                                      \
+  }                                                                                                              \
+}
+PAD_ROW(float, pad_row_f32)
+PAD_ROW(double, pad_row_f64)
+
+static void pad_channel(const MtConv *c, const Padded *p, const char *x, char *dst) {
+  size_t size = sizes[c->type];
+  for (int64_t r = 0; r < p->size[0] * p->size[1]; r++, dst += (size_t)p->row * size) {
+    int64_t z = r / p->size[1] - c->pad[0], y = r % p->size[1] - c->pad[1];
+    const char *row = x + (z * c->in[1] + y) * c->in[2] * (int64_t)size;
+    if (z < 0 || y < 0 || z >= c->in[0] || y >= c->in[1]) memset(dst, 0, (size_t)p->row * size);
+    else if (c->type == MT_GEMM_F32) pad_row_f32(c, p, (const float *)(const void *)row, (float *)(void *)dst);
+    else pad_row_f64(c, p, (const double *)(const void *)row, (double *)(void *)dst);
+  }
+}
+
+/* --- forward, float and double ------------------------------------------------------------------------------------- */
+typedef struct {
+  const MtConv *c;
+  Padded p;
+  const char *x, *w, *bias;
+  char *y, *mem;
+  int64_t *off, *row;
+  size_t per_thread;
+  int inner_threads;
+  bool depthwise;
+  _Atomic int64_t next;
+  _Atomic int status;
+} Fwd;
+
+typedef struct { const Fwd *f; const char *x; char *dst; } PadJob;
+static void pad_range(void *ctx, int64_t lo, int64_t hi) {
+  const PadJob *j = ctx;
+  const MtConv *c = j->f->c;
+  int64_t size = sizes[c->type];
+  for (int64_t i = lo; i < hi; i++)
+    pad_channel(c, &j->f->p, j->x + i * prod(c->in) * size, j->dst + i * j->f->p.channel * size);
+}
+
+/* One channel of a depthwise convolution and the outputs made of it. */
+static void depthwise(const Fwd *f, int64_t image, int64_t ch, char *mem) {
+  const MtConv *c = f->c;
+  int64_t size = sizes[c->type], mult = c->cout / c->groups, taps = prod(c->k), rows = c->out[0] * c->out[1];
+  pad_channel(c, &f->p, f->x + (image * c->cin + ch) * prod(c->in) * size, mem);
+  for (int64_t o = ch * mult; o < (ch + 1) * mult; o++) {
+    const char *w = f->w + o * taps * size;
+    char *y = f->y + (image * c->cout + o) * prod(c->out) * size;
+    for (int64_t r = 0; r < rows; r++, y += c->out[2] * size)
+      if (c->type == MT_GEMM_F32)
+        mt_gemm_kerns()->f32->taps(c->out[2], (int)taps, (float *)(void *)mem + f->row[r], f->off,
+                                   (const float *)(const void *)w,
+                                   f->bias ? ((const float *)(const void *)f->bias)[o] : 0, (float *)(void *)y);
+      else
+        mt_gemm_kerns()->f64->taps(c->out[2], (int)taps, (double *)(void *)mem + f->row[r], f->off,
+                                   (const double *)(const void *)w,
+                                   f->bias ? ((const double *)(const void *)f->bias)[o] : 0, (double *)(void *)y);
+  }
+}
+
+static MtGemmStatus one_group(const Fwd *f, int64_t image, int64_t group, char *mem) {
+  const MtConv *c = f->c;
+  int64_t size = sizes[c->type], cin = c->cin / c->groups, cout = c->cout / c->groups;
+  PadJob pad = {f, f->x + (image * c->cin + group * cin) * prod(c->in) * size, mem};
+  if (f->inner_threads > 1) mt_parallel(cin, 1 + 16384 / (f->p.channel + 1), pad_range, &pad);
+  else pad_range(&pad, 0, cin);
+  MtGather gather = {f->off, f->row, c->out[2]};
+  return mt_gemm_gather(c->type, cout, prod(c->out), kernel_len(c), f->w + group * cout * kernel_len(c) * size, mem,
+                        &gather, f->y + (image * c->cout + group * cout) * prod(c->out) * size,
+                        f->bias ? f->bias + group * cout * size : NULL, f->inner_threads);
+}
+
+static void fwd_work(void *ctx, int64_t lo, int64_t hi) {
+  Fwd *f = ctx;
+  int64_t units = f->c->n * f->c->groups, u;
+  char *mem = f->mem + (size_t)lo * f->per_thread;
+  (void)hi;
+  while ((u = atomic_fetch_add(&f->next, 1)) < units && !atomic_load(&f->status)) {
+    MtGemmStatus s = MT_GEMM_OK;
+    if (mt_interrupted) s = MT_GEMM_INTERRUPTED;
+    else if (f->depthwise) depthwise(f, u / f->c->groups, u % f->c->groups, mem);
+    else s = one_group(f, u / f->c->groups, u % f->c->groups, mem);
+    if (s) atomic_store(&f->status, (int)s);
+  }
+}
+
+static MtGemmStatus forward_real(const MtConv *c, const char *x, const char *w, const char *bias, char *y) {
+  Fwd f = {.c = c, .p = padded(c), .x = x, .w = w, .bias = bias, .y = y};
+  int64_t taps = prod(c->k), rows = c->out[0] * c->out[1], cin = c->cin / c->groups, klen = cin * taps;
+  int threads = mt_num_threads();
+  double flops = 2.0 * (double)(c->n * c->cout) * (double)prod(c->out) * (double)klen;
+  f.depthwise = cin == 1 && c->cout / c->groups <= 8;
+  bool split = c->n * c->groups >= threads || f.depthwise;
+  if (flops < 5e5) threads = 1;
+  f.inner_threads = split ? 1 : threads;
+  int outer = split ? threads : 1;
+  f.per_thread = ((size_t)(cin * f.p.channel + SLACK) * sizes[c->type] + 127) / 64 * 64;
+  f.mem = mt_scratch_take(f.per_thread * (size_t)outer + (size_t)(klen + rows) * sizeof(int64_t));
+  if (!f.mem) return MT_GEMM_NOMEM;
+  f.off = (int64_t *)(void *)(f.mem + f.per_thread * (size_t)outer);
+  f.row = f.off + klen;
+  for (int64_t q = 0; q < klen; q++) f.off[q] = q / taps * f.p.channel + tap_offset(c, &f.p, q % taps);
+  for (int64_t r = 0; r < rows; r++) f.row[r] = row_offset(c, &f.p, r);
+  if (outer > 1) mt_parallel(outer, 1, fwd_work, &f);
+  else fwd_work(&f, 0, 1);
+  mt_scratch_give(f.mem);
+  return (MtGemmStatus)atomic_load(&f.status);
+}
+
+/* --- columns, any type --------------------------------------------------------------------------------------------- */
+/* Columns of output positions [j0, j1) of one group of one image: col[q * (j1 - j0) + j - j0]; with `back` they are added
+ * to x instead of read from it. */
+typedef struct { const MtConv *c; char *x; char *col; int64_t j0, j1; bool back; } Cols;
+
+#define COLS(T, name)                                                                                             \
+static void name(const Cols *s) {                                                                                 \
+  const MtConv *c = s->c;                                                                                         \
+  int64_t taps = prod(c->k), n = s->j1 - s->j0, cin = c->cin / c->groups;                                         \
+  for (int64_t q = 0; q < cin * taps; q++) {                                                                      \
+    T *x = (T *)(void *)s->x + q / taps * prod(c->in), *col = (T *)(void *)s->col + q * n;                        \
+    int64_t kz = q % taps / (c->k[1] * c->k[2]), ky = q / c->k[2] % c->k[1], kx = q % c->k[2];                    \
+    for (int64_t j = s->j0; j < s->j1;) {                                                                         \
+      int64_t ox = j % c->out[2], r = j / c->out[2], len = c->out[2] - ox < s->j1 - j ? c->out[2] - ox : s->j1 - j; \
+      int64_t z = r / c->out[1] * c->stride[0] + kz * c->dil[0] - c->pad[0];                                      \
+      int64_t y = r % c->out[1] * c->stride[1] + ky * c->dil[1] - c->pad[1];                                      \
+      int64_t x0 = ox * c->stride[2] + kx * c->dil[2] - c->pad[2], st = c->stride[2];                             \
+      bool inside = z >= 0 && y >= 0 && z < c->in[0] && y < c->in[1];                                             \
+      T *row = inside ? x + (z * c->in[1] + y) * c->in[2] : NULL;                                                 \
+      if (s->back)                                                                                                \
+        for (int64_t i = 0; inside && i < len; i++) {                                                             \
+          int64_t at = x0 + i * st;                                                                               \
+          if (at >= 0 && at < c->in[2]) row[at] = (T)(row[at] + col[i]);                                          \
+        }                                                                                                         \
+      else                                                                                                        \
+        for (int64_t i = 0; i < len; i++) {                                                                       \
+          int64_t at = x0 + i * st;                                                                               \
+          col[i] = inside && at >= 0 && at < c->in[2] ? row[at] : (T)0;                                           \
+        }                                                                                                         \
+      col += len;                                                                                                 \
+      j += len;                                                                                                   \
+    }                                                                                                             \
+  }                                                                                                               \
+}
+typedef float _Complex c64;
+typedef double _Complex c128;
+COLS(float, cols_f32)
+COLS(double, cols_f64)
+COLS(c64, cols_c64)
+COLS(c128, cols_c128)
+COLS(uint8_t, cols_8)
+COLS(uint16_t, cols_16)
+COLS(uint32_t, cols_32)
+COLS(uint64_t, cols_64)
+
+static void cols(const Cols *s) {
+  switch (s->c->type) {
+    case MT_GEMM_F32: cols_f32(s); break;
+    case MT_GEMM_F64: cols_f64(s); break;
+    case MT_GEMM_C64: cols_c64(s); break;
+    case MT_GEMM_C128: cols_c128(s); break;
+    case MT_GEMM_I8: case MT_GEMM_U8: cols_8(s); break;
+    case MT_GEMM_I32: cols_32(s); break;
+    case MT_GEMM_I64: cols_64(s); break;
+    default: cols_16(s);
+  }
+}
+
+static int64_t chunk_len(const MtConv *c) {
+  int64_t len = 262144 / (kernel_len(c) * sizes[c->type] + 1), all = prod(c->out);
+  if (len < 64) len = 64;
+  return len < all ? len : all;
+}
+
+static MtGemmStatus product(const MtConv *c, int64_t m, int64_t n, int64_t k, const char *a, int64_t ars, int64_t acs,
+                            const char *b, int64_t brs, int64_t bcs, char *out, int64_t crs, bool add) {
+  MtGemm g = {.type = c->type, .m = m, .n = n, .k = k, .a = a, .ars = ars, .acs = acs, .b = b, .brs = brs, .bcs = bcs,
+              .c = out, .crs = crs, .ccs = 1, .alpha = 1, .beta = add, .alpha_int = 1, .beta_int = add};
+  return mt_gemm(&g);
+}
+
+/* What the three passes through columns share: for each image, group and chunk, step(). */
+typedef struct Pass {
+  const MtConv *c;
+  const char *x, *w, *y;
+  char *out, *col;
+  MtGemmStatus (*step)(struct Pass *p, int64_t image, int64_t group, int64_t j0, int64_t j1);
+} Pass;
+
+static MtGemmStatus run_pass(Pass *p) {
+  const MtConv *c = p->c;
+  int64_t len = chunk_len(c);
+  if (prod(c->out) == 0) return MT_GEMM_OK;
+  p->col = mt_malloc_aligned((size_t)(kernel_len(c) * len) * sizes[c->type]);
+  if (!p->col) return MT_GEMM_NOMEM;
+  MtGemmStatus s = MT_GEMM_OK;
+  for (int64_t u = 0; u < c->n * c->groups && !s; u++)
+    for (int64_t j = 0; j < prod(c->out) && !s; j += len) {
+      if (mt_interrupted) { s = MT_GEMM_INTERRUPTED; break; }
+      s = p->step(p, u / c->groups, u % c->groups, j, j + len < prod(c->out) ? j + len : prod(c->out));
+    }
+  mt_free_aligned(p->col);
+  return s;
+}
+
+static const char *group_at(const MtConv *c, const char *base, int64_t image, int64_t group, int64_t channels, int64_t plane) {
+  return base + (image * channels + group * (channels / c->groups)) * plane * (int64_t)sizes[c->type];
+}
+static const char *weight_at(const MtConv *c, const char *w, int64_t group) {
+  return w + group * (c->cout / c->groups) * kernel_len(c) * (int64_t)sizes[c->type];
+}
+
+static MtGemmStatus step_forward(Pass *p, int64_t image, int64_t group, int64_t j0, int64_t j1) {
+  const MtConv *c = p->c;
+  Cols s = {c, (char *)(uintptr_t)group_at(c, p->x, image, group, c->cin, prod(c->in)), p->col, j0, j1, false};
+  char *y = (char *)(uintptr_t)group_at(c, p->out, image, group, c->cout, prod(c->out)) + j0 * (int64_t)sizes[c->type];
+  cols(&s);
+  return product(c, c->cout / c->groups, j1 - j0, kernel_len(c), weight_at(c, p->w, group), kernel_len(c), 1, p->col,
+                 j1 - j0, 1, y, prod(c->out), false);
+}
+
+static MtGemmStatus step_input(Pass *p, int64_t image, int64_t group, int64_t j0, int64_t j1) {
+  const MtConv *c = p->c;
+  const char *y = group_at(c, p->y, image, group, c->cout, prod(c->out)) + j0 * (int64_t)sizes[c->type];
+  MtGemmStatus st = product(c, kernel_len(c), j1 - j0, c->cout / c->groups, weight_at(c, p->w, group), 1, kernel_len(c),
+                            y, prod(c->out), 1, p->col, j1 - j0, false);
+  if (st) return st;
+  Cols s = {c, (char *)(uintptr_t)group_at(c, p->out, image, group, c->cin, prod(c->in)), p->col, j0, j1, true};
+  cols(&s);
+  return MT_GEMM_OK;
+}
+
+static MtGemmStatus step_weight(Pass *p, int64_t image, int64_t group, int64_t j0, int64_t j1) {
+  const MtConv *c = p->c;
+  Cols s = {c, (char *)(uintptr_t)group_at(c, p->x, image, group, c->cin, prod(c->in)), p->col, j0, j1, false};
+  const char *y = group_at(c, p->y, image, group, c->cout, prod(c->out)) + j0 * (int64_t)sizes[c->type];
+  cols(&s);
+  return product(c, c->cout / c->groups, kernel_len(c), j1 - j0, y, prod(c->out), 1, p->col, 1, j1 - j0,
+                 (char *)(uintptr_t)weight_at(c, p->out, group), kernel_len(c), true);
+}
+
+#define ADD_BIAS(T)                                                                  \
+  for (int64_t r = 0; r < c->n * c->cout; r++)                                       \
+    for (int64_t j = 0; j < plane; j++) ((T *)y)[r * plane + j] = (T)(((T *)y)[r * plane + j] + ((const T *)bias)[r % c->cout]);
+static void add_bias(const MtConv *c, const void *bias, void *y) {
+  int64_t plane = prod(c->out);
+  switch (c->type) {
+    case MT_GEMM_C64: ADD_BIAS(c64) break;
+    case MT_GEMM_C128: ADD_BIAS(c128) break;
+    case MT_GEMM_I8: case MT_GEMM_U8: ADD_BIAS(uint8_t) break;
+    case MT_GEMM_I32: ADD_BIAS(uint32_t) break;
+    case MT_GEMM_I64: ADD_BIAS(uint64_t) break;
+    default: ADD_BIAS(uint16_t)
+  }
+}
+
+MtGemmStatus mt_conv_forward(const MtConv *c, const void *x, const void *w, const void *bias, void *y) {
+  if (c->n * c->cout * prod(c->out) == 0) return MT_GEMM_OK;
+  if (c->type == MT_GEMM_F32 || c->type == MT_GEMM_F64) return forward_real(c, x, w, bias, y);
+  Pass p = {.c = c, .x = x, .w = w, .out = y, .step = step_forward};
+  MtGemmStatus s = run_pass(&p);
+  if (!s && bias) add_bias(c, bias, y);
+  return s;
+}
+
+/* --- input gradient ------------------------------------------------------------------------------------------------ */
+/* With stride 1 it is a forward convolution of dy with the kernel turned round and its channels exchanged. */
+static bool as_forward(const MtConv *c, MtConv *r) {
+  *r = *c;
+  r->cin = c->cout; r->cout = c->cin;
+  for (int d = 0; d < 3; d++) {
+    if (c->stride[d] != 1) return false;
+    r->in[d] = c->out[d]; r->out[d] = c->in[d];
+    r->pad[d] = (c->k[d] - 1) * c->dil[d] - c->pad[d];
+    if (r->pad[d] < 0) return false;
+  }
+  return c->type == MT_GEMM_F32 || c->type == MT_GEMM_F64;
+}
+
+static void turn_weights(const MtConv *c, const char *w, char *dst) {
+  int64_t ci = c->cin / c->groups, co = c->cout / c->groups, taps = prod(c->k), size = sizes[c->type];
+  for (int64_t g = 0; g < c->groups; g++)
+    for (int64_t i = 0; i < ci; i++)
+      for (int64_t o = 0; o < co; o++)
+        for (int64_t t = 0; t < taps; t++)
+          memcpy(dst + (((g * ci + i) * co + o) * taps + t) * size,
+                 w + (((g * co + o) * ci + i) * taps + taps - 1 - t) * size, (size_t)size);
+}
+
+MtGemmStatus mt_conv_input(const MtConv *c, const void *dy, const void *w, void *dx) {
+  MtConv r;
+  int64_t count = c->n * c->cin * prod(c->in);
+  if (count == 0) return MT_GEMM_OK;
+  if (as_forward(c, &r) && prod(c->out)) {
+    char *turned = mt_malloc_aligned((size_t)(c->cout * kernel_len(c) * sizes[c->type]));
+    if (!turned) return MT_GEMM_NOMEM;
+    turn_weights(c, w, turned);
+    MtGemmStatus s = mt_conv_forward(&r, dy, turned, NULL, dx);
+    mt_free_aligned(turned);
+    return s;
+  }
+  memset(dx, 0, (size_t)count * sizes[c->type]);
+  Pass p = {.c = c, .y = dy, .w = w, .out = dx, .step = step_input};
+  return run_pass(&p);
+}
+
+MtGemmStatus mt_conv_weight(const MtConv *c, const void *x, const void *dy, void *dw) {
+  memset(dw, 0, (size_t)(c->cout * kernel_len(c)) * sizes[c->type]);
+  Pass p = {.c = c, .x = x, .y = dy, .out = dw, .step = step_weight};
+  return run_pass(&p);
+}
