@@ -1,0 +1,49 @@
+/* host.h: the program around Lua: command line, interrupts, embedded modules, polling library functions, terminal.
+ *
+ * Invariants.  mt_interrupted is set by SIGINT and cleared only by whoever raises the Lua error for it
+ * (vm_raise_interrupt), so that one key press stops one thing.  At the prompt that error passes through every pcall of
+ * the user's code; in a script pcall catches it as it does in lua.  Nothing here runs before it is needed: a start costs
+ * Lua's own libraries and a few closures. */
+#ifndef VM_HOST_H
+#define VM_HOST_H
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+#include <stdbool.h>
+#include "base.h"
+
+/* Lua's libraries and torch's; the core's strong definition replaces the plain one of main.c. */
+void vm_openlibs(lua_State *L);
+
+/* ---- interrupt.c ---- */
+void vm_int_install(lua_State *L);         /* SIGINT from now on interrupts the Lua code run by L */
+void vm_int_interactive(bool on);          /* on: an interrupt passes through pcall */
+bool vm_int_passing(void);                 /* an interrupt's error is on its way to the prompt */
+void vm_int_settle(lua_State *L);          /* at the prompt: forget what was pending */
+lua_State *vm_int_enter(lua_State *L);     /* L runs now; returns who ran before, to be entered again after */
+int vm_raise_interrupt(lua_State *L, const char *what);   /* "interrupted!", or "WHAT: interrupted" */
+static inline void vm_poll(lua_State *L) {
+  if (__builtin_expect(mt_interrupted, 0)) vm_raise_interrupt(L, NULL);
+}
+
+/* ---- baselib.c, strings.c, tables.c: our own versions of library functions, put over Lua's ---- */
+void vm_open_base(lua_State *L, bool bytecode);
+void vm_open_strings(lua_State *L);
+void vm_open_tables(lua_State *L);
+const char *vm_load_mode(lua_State *L, const char *mode);  /* mode with binary chunks taken out unless allowed */
+
+/* ---- embed.c: the standard library inside the binary ---- */
+typedef struct { const char *name; const char *data; size_t size; } VmEmbedded;
+extern const VmEmbedded vm_embedded[];     /* sorted by name: "repl/init.lua"; made by embed.lua */
+extern const size_t vm_embedded_count;
+void vm_open_embedded(lua_State *L);
+
+/* ---- repl.c: the prompt without a terminal, and the module "moth.term" ---- */
+int vm_plain_repl(lua_State *L);           /* what `lua -i` does on pipes */
+int vm_open_term(lua_State *L);            /* loader of "moth.term" */
+
+/* ---- main.c ---- */
+int vm_docall(lua_State *L, int narg, int nres);           /* protected call with a traceback */
+int vm_report(lua_State *L, int status);                   /* prints the error on top, if any */
+extern const char *vm_progname;
+#endif
