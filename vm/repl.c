@@ -95,4 +95,3 @@ int vm_plain_repl(lua_State *L) {
   return 0;
 }
 
-int vm_open_term(lua_State *L) { return lua_newtable(L), 1; }

@@ -236,7 +236,7 @@ static TermEvent do_key(TermEd *e, uint32_t key, const char *raw, size_t nraw) {
       erase(e, e->cur, after(e));
       return TERM_MORE;
     case CTL('z'): return TERM_SUSPEND;
-    case CTL('x'): return TERM_EDIT;
+    case CTL('x'): return term_finish_view(e), TERM_EDIT;  /* into the user's own editor */
     default: break;
   }
   if (kill_key(e, key)) return TERM_MORE;

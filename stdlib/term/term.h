@@ -84,10 +84,9 @@ size_t term_cursor(const TermEd *e);
 TermBuf *term_output(TermEd *e);                           /* to be written and emptied by the caller */
 
 /* ---- the terminal (tty.c) ---- */
-typedef struct { int in, out; bool dumb; } TermTty;
 bool term_tty_size(int fd, int *rows, int *cols);
 bool term_tty_raw(int fd);
 void term_tty_cooked(void);
-/* Reads one block: TERM_LINE, TERM_EOF, TERM_CANCEL, TERM_EDIT or TERM_CLOSED; the text is in the editor. */
-TermEvent term_tty_read(TermEd *e, int in, int out, const char *prompt, const char *prompt2);
+/* Lets the user write the block begun: TERM_LINE, TERM_EOF, TERM_CANCEL, TERM_EDIT or TERM_CLOSED; the text is in e. */
+TermEvent term_tty_read(TermEd *e, int in, int out);
 #endif

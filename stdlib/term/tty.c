@@ -125,8 +125,8 @@ static void handle_signals(void) {
   sigaction(SIGTERM, &sa, &old_term);
 }
 
-TermEvent term_tty_read(TermEd *e, int in, int out, const char *prompt, const char *prompt2) {
-  if (!term_begin(e, prompt, prompt2) || !term_tty_raw(in)) return TERM_CLOSED;
+TermEvent term_tty_read(TermEd *e, int in, int out) {
+  if (!term_tty_raw(in)) return TERM_CLOSED;
   handle_signals();
   update_size(e, out);
   term_buf_str(term_output(e), "\033[?2004h");

@@ -1,0 +1,124 @@
+-- docs.lua: one look-up for everything documented: the engine's op table (moth.ops) and Lua's own functions.
+-- An entry: { name, signature, doc, example, derivative, see = {names}, params = { {name, type, default, kwonly} } }.
+local names = require "repl.names"
+
+local docs = {}
+local lua_entries, by_value
+
+--- Parameters from the text of a signature: "f(a, b=1, rest...)".
+local function parse_params(signature)
+  local params, kwonly = {}, false
+  local inside = signature:match("%b()") or "()"
+  for part in (inside:sub(2, -2) .. ","):gmatch("%s*(.-)%s*,") do
+    if part == "*" then kwonly = true
+    elseif part ~= "" then
+      local name, default = part:match("^(.-)%s*=%s*(.*)$")
+      params[#params + 1] = { name = name or part, default = default, kwonly = kwonly }
+    end
+  end
+  return params
+end
+
+local function trim(s) return (s:match("^%s*(.-)%s*$")) end
+
+local function load_lua_entries()
+  lua_entries = {}
+  local text = require("moth.embed").read("repl/luadoc.txt") or ""
+  for line in text:gmatch("[^\n]+") do
+    local parts = {}
+    for part in (line .. "|"):gmatch("(.-)|") do parts[#parts + 1] = trim(part) end
+    local name = parts[1]:match("^[%w_.]+")
+    local see = {}
+    for other in (parts[4] or ""):gmatch("%S+") do see[#see + 1] = other end
+    lua_entries[name] = { name = name, signature = parts[1], doc = parts[2], see = see,
+      example = parts[3] ~= "" and parts[3] or nil, params = parse_params(parts[1]) }
+  end
+end
+
+local function lua_entry(name)
+  if not lua_entries then load_lua_entries() end
+  return lua_entries[name] or (not name:find(".", 1, true) and lua_entries["string." .. name]) or nil
+end
+
+--- An entry of the engine's table as ours.
+local function op_entry(name)
+  local ops = names.ops()
+  local op = ops[name]
+  if not op then return nil end
+  local see = op.see
+  if type(see) == "string" then
+    local list = {}
+    for other in see:gmatch("[%w_.]+") do list[#list + 1] = other end
+    see = list
+  end
+  return { name = name, signature = op.signature, doc = op.doc, example = op.example, derivative = op.derivative,
+    see = see, params = op.params or parse_params(op.signature or ""), op = op }
+end
+
+local prefixes = { "", "torch.", "Tensor.", "torch.nn.functional.", "torch.nn.", "torch.linalg.", "torch.fft.",
+  "torch.special.", "torch.optim.", "torch.nn.init.", "torch.autograd." }
+local aliases = { ["^F%."] = "torch.nn.functional.", ["^nn%."] = "torch.nn.", ["^optim%."] = "torch.optim.",
+  ["^x:"] = "Tensor.", ["^torch%."] = "" }
+
+--- The entry for a name such as "softmax", "torch.softmax", "F.softmax", "string.find"; nil when there is none.
+function docs.get(name)
+  name = name:gsub(":", ".")
+  local entry = op_entry(name) or lua_entry(name)
+  if entry then return entry end
+  for pattern, full in pairs(aliases) do
+    if name:find(pattern) then
+      entry = op_entry((name:gsub(pattern, full))) or entry
+    end
+  end
+  for _, prefix in ipairs(prefixes) do entry = entry or op_entry(prefix .. name) end
+  local last = name:match("[%w_]+$")
+  if not entry and last ~= name then entry = op_entry(last) end
+  return entry
+end
+
+--- All documented names, sorted.
+function docs.names()
+  if not lua_entries then load_lua_entries() end
+  local list, seen = {}, {}
+  for _, t in ipairs { names.ops(), lua_entries } do
+    for name in pairs(t) do
+      if type(name) == "string" and not seen[name] then
+        seen[name] = true
+        list[#list + 1] = name
+      end
+    end
+  end
+  table.sort(list)
+  return list
+end
+
+local function remember_functions(path, t, depth, visited)
+  if visited[t] then return end
+  visited[t] = true
+  for k, v in next, t do
+    if type(k) == "string" then
+      local full = path == "" and k or path .. "." .. k
+      if type(v) == "function" and (not by_value[v] or #full < #by_value[v]) then by_value[v] = full end
+      if type(v) == "table" and depth < 3 and k ~= "_G" and k ~= "loaded" then
+        remember_functions(full, v, depth + 1, visited)
+      end
+    end
+  end
+end
+
+--- The global path of a function value ("torch.softmax"), or nil.
+function docs.name_of(value)
+  if not by_value or not by_value[value] then
+    by_value = {}
+    remember_functions("", _G, 0, {})
+  end
+  return by_value[value]
+end
+
+--- The entry that documents a value.
+function docs.find_value(value)
+  local name = docs.name_of(value)
+  return name and docs.get(name)
+end
+
+return docs

@@ -1,0 +1,169 @@
+-- echo.lua: how the prompt shows values: tensors under a header line, tables as they would be written, clipped to the
+-- screen.  print(x) always shows everything.
+local style = require "repl.style"
+local term = require "moth.term"
+
+local echo = {}
+
+local function is_identifier(s)
+  return type(s) == "string" and s:find("^[%a_][%w_]*$") and load("local " .. s, "=k", "t") ~= nil
+end
+
+local short = { ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r", ['"'] = '\\"', ["\\"] = "\\\\" }
+--- A string as Lua source; UTF-8 stays readable, bytes that are none are escaped.
+local function quote(s)
+  local out = s:gsub('[%c"\\\127]', function(c) return short[c] or string.format("\\%03d", c:byte()) end)
+  if not utf8.len(out) then out = out:gsub("[\128-\255]", function(c) return string.format("\\%03d", c:byte()) end) end
+  return '"' .. out:gsub("\xC2([\x80-\x9F])", "\\u{%1}") .. '"'
+end
+echo.quote = quote
+
+--- Name and parameters of a function, as far as known.
+local function describe_function(f)
+  local info = debug.getinfo(f, "Su")
+  if info.what == "C" then
+    local doc = require("repl.docs").find_value(f)
+    return doc and "function " .. doc.signature or tostring(f)
+  end
+  local params = {}
+  for i = 1, info.nparams do params[i] = debug.getlocal(f, i) end
+  if info.isvararg then params[#params + 1] = "..." end
+  local where = info.source:gsub("^[@=]", "")
+  if info.source:sub(1, 1) ~= "@" and info.source:sub(1, 1) ~= "=" then where = "string" end
+  return string.format("function(%s)  %s", table.concat(params, ", "),
+    style.paint("hint", where .. ":" .. info.linedefined))
+end
+
+local kinds = { string = 1, number = 2, boolean = 3 }
+local function key_order(a, b)
+  local ta, tb = math.type(a) and "number" or type(a), math.type(b) and "number" or type(b)
+  if ta ~= tb then return (kinds[ta] or 9) < (kinds[tb] or 9) or ((kinds[ta] or 9) == (kinds[tb] or 9) and ta < tb) end
+  if ta == "number" or ta == "string" then return a < b end
+  return tostring(a) < tostring(b)
+end
+
+local show
+
+--- Text of a table's entries: list part first, then sorted keys; at most `max` of them.
+local function entries(t, depth, seen, max)
+  local parts, n = {}, 0
+  local function add(text)
+    n = n + 1
+    if n <= max then parts[#parts + 1] = text end
+  end
+  local list = 0
+  while list < max and rawget(t, list + 1) ~= nil do
+    list = list + 1
+    add(show(rawget(t, list), depth + 1, seen))
+  end
+  local keys = {}
+  for k in next, t do
+    if not (math.type(k) == "integer" and k >= 1 and k <= list) then
+      if #keys >= 10000 then break end
+      keys[#keys + 1] = k
+    end
+  end
+  table.sort(keys, key_order)
+  for i = 1, #keys do
+    if n < max then
+      local k = keys[i]
+      local name = is_identifier(k) and style.safe(k) or "[" .. show(k, depth + 1, seen) .. "]"
+      add(name .. " = " .. show(rawget(t, k), depth + 1, seen))
+    else n = n + 1 end
+  end
+  if n > max then parts[#parts + 1] = style.paint("hint", string.format("... %d more", n - max)) end
+  return parts
+end
+
+local function indent(text) return (text:gsub("\n", "\n  ")) end
+
+local function show_table(t, depth, seen)
+  if seen[t] then return "{...}" end
+  if depth > 4 then return next(t) == nil and "{}" or "{...}" end
+  seen[t] = true
+  local parts = entries(t, depth, seen, depth == 0 and 200 or 40)
+  seen[t] = nil
+  if #parts == 0 then return "{}" end
+  local line = "{ " .. table.concat(parts, ", ") .. " }"
+  if not line:find("\n", 1, true) and term.width((line:gsub("\27%[[%d;]*m", ""))) + 2 * depth <= echo.width() then return line end
+  for i = 1, #parts do parts[i] = "  " .. indent(parts[i]) end
+  return "{\n" .. table.concat(parts, ",\n") .. "\n}"
+end
+
+--- Own text of a value with __tostring or __name.
+local function own_text(v)
+  local ok, text = pcall(tostring, v)
+  return style.safe(ok and text or "(its __tostring failed: " .. tostring(text) .. ")")
+end
+
+function show(v, depth, seen)
+  local kind = type(v)
+  if kind == "string" then
+    if depth > 0 and #v > 400 then return quote(v:sub(1, 400)) .. style.paint("hint", "... " .. #v .. " bytes") end
+    return style.paint("32", quote(v))
+  end
+  if kind == "number" or kind == "boolean" or kind == "nil" then return tostring(v) end
+  if kind == "function" then return depth > 0 and "function" or describe_function(v) end
+  if kind == "table" then
+    local mt = debug.getmetatable(v)
+    if type(mt) == "table" and rawget(mt, "__tostring") then return own_text(v) end
+    return show_table(v, depth, seen)
+  end
+  return own_text(v)
+end
+
+-- ---- tensors ----
+--- A field of a userdata, nil when it has none or raises.
+local function field(v, name)
+  local ok, value = pcall(function() return v[name] end)
+  if ok then return value end
+end
+
+--- dtype and shape of a tensor, nil for anything else.
+function echo.tensor_facts(v)
+  if type(v) ~= "userdata" then return nil end
+  local dtype, shape = field(v, "dtype"), field(v, "shape")
+  if dtype == nil or shape == nil then return nil end
+  local dims = tostring(shape):match("%[.*%]") or tostring(shape)
+  return tostring(dtype):gsub("^torch%.", "") .. " " .. dims
+end
+
+local function header(v)
+  local text = echo.tensor_facts(v)
+  if not text then return nil end
+  local device, grad_fn = field(v, "device"), field(v, "grad_fn")
+  if device ~= nil and tostring(device):find("cpu", 1, true) == nil then
+    text = text .. ", " .. tostring(device):gsub("^device", "")
+  end
+  if grad_fn ~= nil then text = text .. ", " .. tostring(grad_fn):gsub("^<", ""):gsub(" object.*", ""):gsub(">$", "")
+  elseif field(v, "requires_grad") == true then text = text .. ", requires grad" end
+  return text
+end
+
+-- ---- the screen ----
+function echo.width()
+  local _, cols = term.size()
+  return math.max(cols, 20)
+end
+
+--- At most a screenful of text: its beginning and its end.
+local function clip(text)
+  local rows = math.max(term.size() - 4, 8)
+  local _, lines = text:gsub("\n", "")
+  if lines + 1 <= rows then return text end
+  local head, tail, all = {}, {}, {}
+  for line in (text .. "\n"):gmatch("(.-)\n") do all[#all + 1] = line end
+  local keep = (rows - 1) // 2
+  for i = 1, keep do head[i], tail[i] = all[i], all[#all - keep + i] end
+  local note = string.format("... %d more lines; print(_) shows all", #all - 2 * keep)
+  return table.concat(head, "\n") .. "\n" .. style.paint("hint", note) .. "\n" .. table.concat(tail, "\n")
+end
+
+--- The text the prompt prints for a value.
+function echo.format(v)
+  local head = header(v)
+  local body = clip(show(v, 0, {}))
+  return head and style.paint("head", head) .. "\n" .. body or body
+end
+
+return echo

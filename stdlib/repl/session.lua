@@ -1,0 +1,141 @@
+-- session.lua: runs what was typed: units one by one, results kept in _, _1, _2 ... and Out, errors explained.
+local units = require "repl.units"
+local errors = require "repl.errors"
+local term = require "moth.term"
+
+local session = { inputs = {}, count = 0 }
+local outputs = {}                       -- number -> value; the oldest go
+local KEEP = 50
+
+local sources = {}
+function session.source(chunk) return sources[chunk] end
+
+local function write(text)
+  print(text)
+end
+
+--- Stores a result as _ and _n.
+local function keep(value)
+  session.count = session.count + 1
+  local n = session.count
+  outputs[n] = value
+  outputs[n - KEEP] = nil
+  rawset(_G, "_", value)
+  rawset(_G, "_" .. n, value)
+  rawset(_G, "_" .. (n - KEEP), nil)
+end
+
+rawset(_G, "Out", setmetatable({}, { __index = outputs, __pairs = function() return next, outputs end,
+  __tostring = function()
+    local lines = {}
+    for i = math.max(1, session.count - KEEP + 1), session.count do
+      local text = require("repl.echo").format(outputs[i]):match("[^\n]*")
+      lines[#lines + 1] = string.format("_%d = %s", i, text)
+    end
+    return table.concat(lines, "\n")
+  end }))
+
+local function quiet(text)
+  local last
+  for _, token in units.tokens(text) do last = token end
+  return last == ";"
+end
+
+--- "torhc" alone says nil; say why.
+local function hint_undefined(text)
+  local name = text:match("^%s*([%a_][%w_]*)%s*$")
+  if not name or name:find("^_") or units.get(name) then return end
+  local known = {}
+  for k in next, _G do known[#known + 1] = k end
+  for k in units.locals() do known[#known + 1] = k end
+  local near = require("repl.suggest").nearest(name, known)
+  if near then write(require("repl.style").paint("hint", name .. " has no value (did you mean '" .. near .. "'?)")) end
+end
+
+local function echo_results(unit, results)
+  if results.n == 0 then return end
+  if not quiet(unit.text) then
+    local format = require("repl.echo").format
+    for i = 1, results.n do
+      local value = results[i]
+      write(format(value))
+    end
+    if results.n == 1 and results[1] == nil then hint_undefined(unit.text) end
+  end
+  for i = 1, results.n do if results[i] ~= nil then keep(results[i]) end end
+end
+
+--- Warns of `x == 0` with a tensor, which is never what was meant.
+local function warn_traps(text)
+  if not text:find("==", 1, true) and not text:find("%f[%w]if%f[%W]") and not text:find("~=", 1, true) then return end
+  local ok, check = pcall(require, "check")
+  if not ok or not check.line_traps then return end
+  local names = require "repl.names"
+  local fine, list = pcall(check.line_traps, text, function(name)
+    local found, value = units.get(name)
+    if not found then value = rawget(_G, name) end
+    return names.is_tensor(value)
+  end)
+  for _, message in ipairs(fine and list or {}) do
+    write(require("repl.style").paint("33", "note: ") .. message)
+  end
+end
+
+--- Runs the chunk function; true and its results, or false and the report.
+function session.protected(fn, new)
+  return xpcall(fn, errors.handler(fn, new))
+end
+
+--- Forgets what a key press left behind; says so when the error was that.
+local function failed(report)
+  local was_interrupt = term.interrupted()
+  term.settle()
+  if was_interrupt then
+    local what = type(report) == "table" and report.message or ""
+    write(require("repl.style").paint("error", "interrupted") ..
+      (what:find("interrupted!", 1, true) and "" or ": " .. what:gsub(": interrupted$", "")))
+  else write(errors.format(report)) end
+  return false
+end
+
+--- Runs a block: true when all of it ran.
+function session.run(text)
+  local list, message = units.split(text)
+  if not list then
+    if message == "incomplete" then
+      local _, m = load(text, "=input", "t")
+      message = m
+    end
+    write(errors.format_syntax(text, message))
+    return false
+  end
+  session.inputs[#session.inputs + 1] = text
+  local chunk = "=[" .. #session.inputs .. "]"
+  sources[chunk] = text
+  errors.remember(chunk, text)
+  warn_traps(text)
+  for _, unit in ipairs(list) do
+    local fn, new = units.compile(unit, chunk)
+    if not fn then
+      write(errors.format_syntax(text, new))
+      return false
+    end
+    local results = table.pack(session.protected(fn, new))
+    if not results[1] then return failed(results[2]) end
+    local shown = table.pack(pcall(echo_results, unit, table.pack(table.unpack(results, 2, results.n))))
+    if not shown[1] then return failed(shown[2]) end
+  end
+  return true
+end
+
+--- Value of an expression's text, evaluated with the session's locals: found?, value.
+function session.evaluate(text)
+  local list = units.split(text)
+  if not list or #list ~= 1 or list[1].kind ~= "expr" then return false end
+  local fn = units.compile(list[1], "=help")
+  if not fn then return false end
+  local ok, value = pcall(fn)
+  return ok and value ~= nil, value
+end
+
+return session
