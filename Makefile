@@ -14,8 +14,8 @@ CC     ?= cc
 LUA    ?= lua5.4
 OPT    ?= -O2
 CSTD    = -std=gnu11 -fPIC -fvisibility=default -g1
-WARN    = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wno-unused-parameter
-MATH    = -fno-math-errno -fno-trapping-math -ffp-contract=off
+WARN    = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wno-unused-parameter -Wno-missing-braces -Wno-type-limits
+MATH    = -fno-math-errno -fno-trapping-math -ffp-contract=off -fcx-limited-range
 LUA_CFLAGS ?= -I/usr/include/lua5.4
 LUA_LIB    ?= $(firstword $(wildcard /usr/lib/*/liblua5.4.a) -llua5.4)
 CFLAGS += $(CSTD) $(OPT) $(WARN) $(MATH) $(if $(WERROR),-Werror) $(SANFLAGS) $(DEFS) -Itensor -Iautograd -Inn -I$(B)/gen
@@ -39,7 +39,7 @@ KERN_OBJ := $(foreach l,$(LEVELS),$(KERN_SRC:%.c=$(B)/%.$(l).o))
 TENSOR_SRC := $(filter-out $(KERN_SRC),$(wildcard tensor/*.c))
 LIB_SRC := $(TENSOR_SRC) $(wildcard autograd/*.c) $(wildcard nn/*.c)
 VM_SRC  := $(wildcard vm/*.c) $(wildcard stdlib/*/*.c)
-DEFFILES := $(wildcard tensor/*.def autograd/*.def nn/*.def)
+DEFFILES := $(wildcard tensor/ops_*.def autograd/derivs_*.def nn/ops_*.def)
 GEN_C   := $(B)/gen/ops_table.c $(B)/gen/ops_exprs.c $(B)/gen/derivs.c
 GEN_H   := $(B)/gen/ops_gen.h
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(KERN_OBJ) $(GEN_C:%.c=%.o)
@@ -55,7 +55,7 @@ $(B)/libmoth.a: $(LIB_OBJ)
 $(B)/libmoth.so: $(LIB_OBJ)
 	$(CC) -shared $(SANFLAGS) -o $@ $(LIB_OBJ) $(LDLIBS)
 
-$(B)/gen/.stamp: tensor/opgen.lua $(DEFFILES)
+$(B)/gen/.stamp: $(wildcard tensor/opgen*.lua) $(DEFFILES)
 	@mkdir -p $(B)/gen
 	$(LUA) tensor/opgen.lua $(B)/gen $(DEFFILES)
 	@touch $@

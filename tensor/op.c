@@ -1,0 +1,228 @@
+/* op.c: dispatch: what happens around every kernel, once for all ops.
+ *
+ * In order: conjugate and negative views are resolved for kernels that do not know them; autograd's hook takes over when a
+ * gradient may be wanted; meta inputs are replaced by stand-ins; the kernel runs in a scope of its own; in-place and out=
+ * results land in their tensors with PyTorch's checks and the version is bumped. */
+#include "iter.h"
+#include "op.h"
+#include <string.h>
+
+void (*mt_autograd_call)(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout, bool inplace);
+void (*mt_op_observer)(Ctx *c, const OpRow *op, int begin);
+
+#define EACH_BIT(m, i) for (uint32_t m_ = (m), i; m_ && (i = (uint32_t)__builtin_ctz(m_), 1); m_ &= m_ - 1)
+
+typedef struct { uint8_t flags; bool meta; } Seen;
+static Seen scan(const OpRow *op, const Val *a) {
+  Seen s = {0, false};
+  EACH_BIT(op->tmask, i) if (a[i].t) { s.flags |= a[i].t->flags; s.meta |= a[i].t->device == MT_META; }
+  EACH_BIT(op->lmask, i)
+    for (int64_t k = 0; k < a[i].tl.n; k++)
+      if (a[i].tl.v[k]) { s.flags |= a[i].tl.v[k]->flags; s.meta |= a[i].tl.v[k]->device == MT_META; }
+  return s;
+}
+
+static void no_result(const OpRow *op, Val *r) { memset(r, 0, sizeof(Val) * op->nret); }
+
+static Tensor *resolve(Ctx *c, Tensor *t) {
+  return t && (t->flags & (MT_CONJ | MT_NEG)) ? t_resolve_neg(c, t_resolve_conj(c, t)) : t;
+}
+
+static TensorList map_list(Ctx *c, TensorList l, Tensor *(*f)(Ctx *, Tensor *)) {
+  if (l.n <= 0) return l;
+  TensorList out = {mt_tmp(c, sizeof(Tensor *) * (size_t)l.n), l.n};
+  if (!out.v) return l;
+  for (int64_t k = 0; k < l.n; k++) out.v[k] = l.v[k] ? f(c, l.v[k]) : NULL;
+  return out;
+}
+
+static void map_args(Ctx *c, const OpRow *op, Val *a, Tensor *(*f)(Ctx *, Tensor *)) {
+  EACH_BIT(op->tmask, i) if (a[i].t) a[i].t = f(c, a[i].t);
+  EACH_BIT(op->lmask, i) a[i].tl = map_list(c, a[i].tl, f);
+}
+
+/* A stand-in with one zero element behind every index. */
+static Tensor *meta_standin(Ctx *c, Tensor *t) {
+  if (!mt_meta(t)) return t;
+  int64_t zero[MT_MAXDIM] = {0};
+  Tensor *z = mt_scalar_tensor(c, mt_si(0), (DType)t->dtype);
+  if (!z) return NULL;
+  Tensor *v = mt_view(c, z, t->ndim, t->size, zero, 0);
+  if (v) v->flags |= t->flags & MT_WRAPPED;
+  return v;
+}
+static Tensor *to_meta(Ctx *c, Tensor *t) {
+  return mt_meta(t) ? t : mt_new_strided(c, mt_sizes(t), mt_il(t->stride, t->ndim), (DType)t->dtype, MT_META);
+}
+
+/* Everything above mark in the pool goes, except the results. */
+static void collapse(Ctx *c, const OpRow *op, Val *r, Scope mark) {
+  if (c->npool == mark || (op->nret == 1 && c->npool == mark + 1 && op->ret_types[0] == P_Tensor && c->pool[mark] == r[0].t)) return;
+  for (int k = 0; k < op->nret; k++) {
+    if (op->ret_types[k] == P_Tensor) mt_retain(r[k].t);
+    else if (op->ret_types[k] == P_TensorList) for (int64_t j = 0; j < r[k].tl.n; j++) mt_retain(r[k].tl.v[j]);
+  }
+  while (c->npool > mark) mt_release(c->pool[--c->npool]);
+  for (int k = 0; k < op->nret; k++) {
+    if (op->ret_types[k] == P_Tensor) mt_own(c, r[k].t);
+    else if (op->ret_types[k] == P_TensorList) for (int64_t j = 0; j < r[k].tl.n; j++) mt_own(c, r[k].tl.v[j]);
+  }
+}
+
+static void run_thunk(Ctx *c, const OpRow *op, Val *a, Val *r) {
+  Scope mark = mt_open(c);
+  bool outer = !c->op;
+  if (outer) c->op = op;
+  if (mt_op_observer) mt_op_observer(c, op, 1);
+  op->thunk(c, a, r);
+  if (mt_op_observer) mt_op_observer(c, op, 0);
+  c->out = NULL;
+  if (c->err) no_result(op, r);
+  collapse(c, op, r, mark);
+  if (outer) c->op = NULL;
+}
+
+void mt_run_kernel(Ctx *c, const OpRow *op, Val *a, Val *r) {
+  Val local[32];
+  if (c->err) { no_result(op, r); return; }
+  if (!(op->flags & (OF_VIEW | OF_COMPOSITE | OF_META)) && scan(op, a).meta) {
+    memcpy(local, a, sizeof(Val) * op->nparam);
+    map_args(c, op, local, meta_standin);
+    run_thunk(c, op, local, r);
+    for (int k = 0; !c->err && k < op->nret; k++) {
+      if (op->ret_types[k] == P_Tensor && r[k].t) r[k].t = to_meta(c, r[k].t);
+      else if (op->ret_types[k] == P_TensorList) r[k].tl = map_list(c, r[k].tl, to_meta);
+    }
+    return;
+  }
+  run_thunk(c, op, a, r);
+}
+
+static bool records(Ctx *c, const OpRow *op, uint8_t flags) {
+  return (flags & MT_REQ_GRAD) && c->grad_mode && mt_autograd_call && !(op->flags & (OF_COMPOSITE | OF_NODIFF));
+}
+
+void mt_call(Ctx *c, const OpRow *op, Val *a, Val *r) {
+  if (c->err) { no_result(op, r); return; }
+  c->out = NULL;
+  Seen s = scan(op, a);
+  Val local[32];
+  if ((s.flags & (MT_CONJ | MT_NEG)) && !(op->flags & (OF_CONJ | OF_COMPOSITE | OF_VIEW))) {
+    memcpy(local, a, sizeof(Val) * op->nparam);
+    map_args(c, op, local, resolve);
+    a = local;
+  }
+  if (records(c, op, s.flags)) mt_autograd_call(c, op, a, r, NULL, 0, false);
+  else mt_run_kernel(c, op, a, r);
+}
+
+/* ---- in place and out= ---- */
+static bool check_written(Ctx *c, Tensor *t) {
+  if (mt_overlaps_itself(t)) {
+    mt_fail(c, "several elements of the tensor written to share one memory location (an expanded tensor); clone() it first");
+    return false;
+  }
+  return true;
+}
+
+/* Two different tensors that share some but not all of their memory layout: reading one while writing the other is undefined. */
+static bool partly_overlap(const Tensor *a, const Tensor *b) {
+  if (a == b || a->st != b->st || !a->numel || !b->numel || a->dtype != b->dtype) return false;
+  if (a->offset == b->offset && a->numel == b->numel && a->ndim == b->ndim && !memcmp(a->size, b->size, sizeof(int64_t) * a->ndim) &&
+      !memcmp(a->stride, b->stride, sizeof(int64_t) * a->ndim)) return false;
+  if (!mt_is_dense(a) || !mt_is_dense(b)) return false;              /* as PyTorch: too hard to tell */
+  int64_t ae = a->offset + a->numel, be = b->offset + b->numel;
+  return a->offset < be && b->offset < ae;
+}
+
+static bool check_overlap(Ctx *c, const OpRow *op, const Val *a, Tensor *out) {
+  if (!(op->flags & OF_POINTWISE)) return true;
+  EACH_BIT(op->tmask, i)
+    if (a[i].t && partly_overlap(out, a[i].t)) {
+      mt_fail(c, "the tensor written to and argument '%s' partly share memory; clone() one of them first", op->params[i].name);
+      return false;
+    }
+  return true;
+}
+
+/* Gives out the result's shape; only out= may do that. */
+static bool fit_out(Ctx *c, Tensor *out, const Tensor *res, bool inplace) {
+  if (out->ndim == res->ndim && !memcmp(out->size, res->size, sizeof(int64_t) * res->ndim)) return true;
+  if (inplace) {
+    mt_fail(c, "output with shape %s doesn't match the broadcast shape %s", mt_list_str(c, mt_sizes(out)), mt_list_str(c, mt_sizes(res)));
+    return false;
+  }
+  return t_resize_(c, out, mt_sizes(res), -1) != NULL;
+}
+
+static bool land(Ctx *c, Tensor *out, Tensor *res, bool inplace) {
+  if (c->err || !res) return false;
+  if (res == out) return true;
+  if (!mt_can_cast((DType)res->dtype, (DType)out->dtype)) {
+    mt_fail(c, "result type %s can't be cast to the desired output type %s", mt_type_word((DType)res->dtype), mt_type_word((DType)out->dtype));
+    return false;
+  }
+  if (!fit_out(c, out, res, inplace)) return false;
+  return mt_copy_raw(c, out, res) != NULL;
+}
+
+void mt_run_kernel_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout, bool inplace) {
+  Val res[8];
+  bool outer = !c->op;
+  if (outer) c->op = op;
+  memset(res, 0, sizeof res);
+  if (inplace && op->flags & OF_INPLACE_ONLY) mt_run_kernel(c, op, a, res);
+  else {
+    if (!(op->flags & OF_COMPOSITE)) c->out = out[0];
+    mt_run_kernel(c, op, a, res);
+    for (int k = 0; k < nout; k++) if (!land(c, out[k], res[k].t, inplace)) break;
+  }
+  if (c->err) no_result(op, r);
+  else {
+    for (int k = 0; k < op->nret; k++) {
+      if (k < nout) { r[k].t = out[k]; out[k]->st->version++; }
+      else r[k] = res[k];
+    }
+  }
+  if (outer) c->op = NULL;
+}
+
+void mt_call_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout, bool inplace) {
+  if (c->err) { no_result(op, r); return; }
+  Seen s = scan(op, a);
+  Val local[32];
+  bool outer = !c->op;
+  if (outer) c->op = op;
+  for (int k = 0; k < nout; k++) {
+    if (!check_written(c, out[k]) || !check_overlap(c, op, a, out[k])) goto done;
+    if (s.meta && !mt_meta(out[k])) { mt_fail(c, "arguments are on the meta device but the output is not"); goto done; }
+  }
+  if ((s.flags & (MT_CONJ | MT_NEG)) && !(op->flags & (OF_CONJ | OF_COMPOSITE | OF_VIEW))) {
+    memcpy(local, a, sizeof(Val) * op->nparam);
+    map_args(c, op, local, resolve);
+    a = local;
+  }
+  bool grad = c->grad_mode && mt_autograd_call && !(op->flags & OF_NODIFF) && (s.flags & MT_REQ_GRAD);
+  if (!inplace) {
+    for (int k = 0; k < nout; k++) grad |= c->grad_mode && (out[k]->flags & MT_REQ_GRAD);
+    if (grad) { mt_fail(c, "functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad"); goto done; }
+    mt_run_kernel_out(c, op, a, r, out, nout, false);
+  } else if (c->grad_mode && mt_autograd_call && ((s.flags & MT_REQ_GRAD) || out[0]->base)) {
+    if (op->flags & OF_COMPOSITE) {                 /* recorded as the composite's own ops, then a copy */
+      Val res[8];
+      mt_run_kernel(c, op, a, res);
+      if (!c->err && (res[0].t->ndim != out[0]->ndim || memcmp(res[0].t->size, out[0]->size, sizeof(int64_t) * out[0]->ndim)))
+        fit_out(c, out[0], res[0].t, true);
+      if (!c->err && !mt_can_cast((DType)res[0].t->dtype, (DType)out[0]->dtype)) land(c, out[0], res[0].t, true);
+      r[0].t = t_copy_(c, out[0], res[0].t, false);
+    } else mt_autograd_call(c, op, a, r, out, 1, true);
+  } else mt_run_kernel_out(c, op, a, r, out, nout, inplace);
+done:
+  if (c->err) no_result(op, r);
+  if (outer) c->op = NULL;
+}
+
+const OpRow *mt_find_op(const char *cname) {
+  for (int i = 0; i < mt_nops; i++) if (!strcmp(mt_ops[i].name, cname)) return &mt_ops[i];
+  return NULL;
+}

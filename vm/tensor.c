@@ -1,0 +1,107 @@
+/* tensor.c: tensors as Lua objects: boxes, identity, collection, error exit. */
+#include "vm.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char vm_tensor_magic = 0;
+static const char meta_key = 0, box_key = 0;
+
+Ctx *vm_ctx(lua_State *L) { return *(Ctx **)lua_getextraspace(L); }
+
+_Noreturn void vm_raise(lua_State *L, Ctx *c, Scope s) {
+  luaL_where(L, 1);
+  lua_pushstring(L, c->msg[0] ? c->msg : "unknown error");
+  lua_concat(L, 2);
+  bool interrupted = c->err == MT_INTERRUPTED;
+  mt_clear(c);
+  mt_close(c, s);
+  if (interrupted) mt_interrupted = 0;
+  lua_error(L);
+  abort();
+}
+
+int vm_leave(lua_State *L, Ctx *c, Scope s, int n) {
+  if (c->err) vm_raise(L, c, s);
+  mt_close(c, s);
+  return n;
+}
+
+void vm_push_tensor_meta(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_key); }
+
+/* ---- the collector hears of C bytes ---- */
+enum { STEP_BYTES = 24 << 20 };
+#define SLACK ((int64_t)32 << 20)
+static int64_t last_live, after_full;
+void vm_gc_tick(lua_State *L) {
+  int64_t live = mt_live_bytes();
+  if (live < last_live) last_live = live;
+  if (live - last_live < STEP_BYTES) return;
+  if (live > 2 * after_full + SLACK || live - after_full > SLACK) {
+    lua_gc(L, LUA_GCCOLLECT);
+    after_full = mt_live_bytes();
+  } else lua_gc(L, LUA_GCSTEP, 0);
+  last_live = mt_live_bytes();
+}
+
+void vm_pushtensor(lua_State *L, Tensor *t) {
+  if (!t) { lua_pushnil(L); return; }
+  if (t->box) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &box_key);
+    if (lua_rawgetp(L, -1, t) == LUA_TUSERDATA) { lua_remove(L, -2); return; }
+    lua_pop(L, 2);
+  }
+  TBox *b = lua_newuserdatauv(L, sizeof *b, 0);
+  b->magic = &vm_tensor_magic;
+  b->t = mt_retain(t);
+  t->box = b;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_key);
+  lua_setmetatable(L, -2);
+  if (t->ref > 2) vm_keep(L, -1);          /* C holds it elsewhere: it may be pushed again */
+  vm_gc_tick(L);
+}
+
+void vm_keep(lua_State *L, int i) {
+  TBox *b = lua_touserdata(L, i);
+  i = lua_absindex(L, i);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &box_key);
+  lua_pushvalue(L, i);
+  lua_rawsetp(L, -2, b->t);
+  lua_pop(L, 1);
+}
+
+static int box_gc(lua_State *L) {
+  TBox *b = lua_touserdata(L, 1);
+  Tensor *t = b->t;
+  b->t = NULL;
+  if (!t) return 0;
+  if (t->box == b) t->box = NULL;
+  mt_release(t);
+  return 0;
+}
+
+Tensor *vm_checktensor(lua_State *L, int i) {
+  Tensor *t = vm_totensor(L, i);
+  if (!t) luaL_typeerror(L, i, "Tensor");
+  return t;
+}
+
+int vm_open_tensor(lua_State *L);
+int vm_open_tensor(lua_State *L) {
+  Ctx *c = mt_ctx_new();
+  if (!c) return luaL_error(L, "not enough memory");
+  *(Ctx **)lua_getextraspace(L) = c;
+  lua_newtable(L);
+  lua_pushcfunction(L, box_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pushliteral(L, "Tensor");
+  lua_setfield(L, -2, "__name");
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &meta_key);
+  lua_newtable(L);
+  lua_newtable(L);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &box_key);
+  return 0;
+}
