@@ -55,7 +55,7 @@ typedef struct fmt_tensor {
   uint64_t storage_bytes;
   int quant;                     /* GGUF's type when quantised, else -1; data are its blocks */
   bool swapped;                  /* big-endian elements */
-  bool requires_grad;
+  bool requires_grad, conj, neg; /* PyTorch's flags: the value is the conjugate, the negative, of what is stored */
 } fmt_tensor;
 
 typedef struct fmt_pair { const char *key, *value; } fmt_pair;

@@ -12,22 +12,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-bool sys_fail(sys_err *e, const char *fmt, ...) {
+void sys_note(sys_err *e, const char *fmt, ...) {
   va_list ap;
-  if (!e || e->msg[0]) return false;
+  if (!e || e->msg[0]) return;
   va_start(ap, fmt);
   vsnprintf(e->msg, sizeof e->msg, fmt, ap);
   va_end(ap);
   if (!e->msg[0]) strcpy(e->msg, "error");
-  return false;
 }
 
-bool sys_fail_errno(sys_err *e, const char *what, const char *path) {
+void sys_note_errno(sys_err *e, const char *what, const char *path) {
   int code = errno;
   char name[160];
-  if (!e || e->msg[0]) return false;
+  if (!e || e->msg[0]) return;
   e->code = code;
-  return sys_fail(e, "%s '%s': %s", what, sys_quote(name, sizeof name, path, strlen(path)), strerror(code));
+  sys_note(e, "%s '%s': %s", what, sys_quote(name, sizeof name, path, strlen(path)), strerror(code));
 }
 
 const char *sys_quote(char *buf, size_t size, const char *s, size_t n) {

@@ -16,8 +16,12 @@ typedef struct sys_err {
 } sys_err;
 
 #define SYS_PRINTF(a, b) __attribute__((format(printf, a, b)))
-bool sys_fail(sys_err *e, const char *fmt, ...) SYS_PRINTF(2, 3);        /* always false; keeps an earlier message */
-bool sys_fail_errno(sys_err *e, const char *what, const char *path);     /* "what 'path': strerror" */
+void sys_note(sys_err *e, const char *fmt, ...) SYS_PRINTF(2, 3);        /* keeps an earlier message */
+void sys_note_errno(sys_err *e, const char *what, const char *path);     /* "what 'path': strerror" */
+/* The same as expressions that are false, which the compiler can see. */
+static inline bool sys_false(void) { return false; }
+#define sys_fail(e, ...) (sys_note((e), __VA_ARGS__), sys_false())
+#define sys_fail_errno(e, what, path) (sys_note_errno((e), (what), (path)), sys_false())
 /* Copies at most n bytes of a file-supplied name for a message: control bytes and non-ASCII lead-ins cannot reach the
  * terminal as escapes.  Returns buf. */
 const char *sys_quote(char *buf, size_t size, const char *s, size_t n);
