@@ -82,7 +82,7 @@ def main(path):
             for ch in regex.findall(r"\p{GCB=%s}" % name, "".join(CHARS)):
                 gcb[ch] = i
     pict = set(regex.findall(r"\p{Extended_Pictographic}", "".join(CHARS)))
-    flags = [white, punct, numeric, word, accents, control, cjk, marks, pict]
+    flags = [white, punct, numeric, word, accents, control, cjk, marks, pict, matched(r"\w")]
 
     records, index, runs, last = [], {}, [], None
     for cp in range(0x110000):

@@ -330,34 +330,42 @@ static const char *charsmap(const TkNorm *nm, const char *s, size_t n, size_t *l
   return NULL;
 }
 
-static void put_mapped(TkXf *x, size_t old, const char *s, size_t n) {
+/* What disappears is charged to the character before it, so that one waits until its successor is known. */
+typedef struct { TkXf x; uint32_t cp; int change; bool any; } Waiting;
+
+static void put_waiting(Waiting *w, uint32_t cp, int change) {
+  if (w->any) tk_xf_put(&w->x, w->cp, w->change);
+  w->cp = cp;
+  w->change = change;
+  w->any = true;
+}
+
+static void put_mapped(Waiting *w, size_t old, const char *s, size_t n) {
   size_t now = tk_utf8_count(s, n), k = 0;
-  for (size_t i = 0; i < n; k++) {
-    uint32_t cp = tk_next(s, &i);
-    int change = now > old && k >= old ? 1 : now < old && k + 1 == now ? -(int)(old - now) : 0;
-    tk_xf_put(x, cp, change);
-  }
+  for (size_t i = 0; i < n; k++) put_waiting(w, tk_next(s, &i), now > old && k >= old);
+  if (now < old && w->any) w->change -= (int)(old - now);
 }
 
 static bool precompiled(const TkNorm *nm, TkText *t, TkText *tmp, TkErr *e) {
   if (!tk_text_own(t)) return tk_oom(e);
-  TkXf x = tk_xf(t, tmp);
+  Waiting w = {.x = tk_xf(t, tmp)};
   for (size_t i = 0, end; i < t->n; i = end) {
     size_t k = tk_grapheme(t->s + i, t->n - i), len;
     const char *to;
     end = i + k;
     if (k < 6 && (to = charsmap(nm, t->s + i, k, &len))) {
-      put_mapped(&x, tk_utf8_count(t->s + i, k), to, len);
+      put_mapped(&w, tk_utf8_count(t->s + i, k), to, len);
       continue;
     }
     for (size_t j = i; j < end;) {
       size_t at = j;
       uint32_t cp = tk_next(t->s, &j);
-      if ((to = charsmap(nm, t->s + at, j - at, &len))) put_mapped(&x, 1, to, len);
-      else tk_xf_put(&x, cp, 0);
+      if ((to = charsmap(nm, t->s + at, j - at, &len))) put_mapped(&w, 1, to, len);
+      else put_waiting(&w, cp, 0);
     }
   }
-  return done(&x, t, tmp, e);
+  if (w.any) tk_xf_put(&w.x, w.cp, w.change);
+  return done(&w.x, t, tmp, e);
 }
 
 bool tk_norm_apply(TkNorm *nm, TkText *t, TkText *tmp, TkErr *e) {

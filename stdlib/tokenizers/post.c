@@ -121,8 +121,9 @@ size_t tk_post_added(const TkPost *p, bool pair) {
   return k;
 }
 
-/* ---- ByteLevel: spaces inside a token do not count in its offsets ---- */
-static bool space_letter(const char *s, size_t n, size_t *i, bool back) {
+/* ---- ByteLevel: spaces inside a token do not count in its offsets.  Until the texts are put together seqs holds, for an
+ * added token, the spaces of the text that it took: leading * 4096 + trailing. ---- */
+bool tk_space_letter(const char *s, size_t n, size_t *i, bool back) {
   size_t k = *i;
   if (back ? k == 0 : k >= n) return false;
   size_t at = back ? tk_prev(s, k) : k, end = at;
@@ -132,16 +133,17 @@ static bool space_letter(const char *s, size_t n, size_t *i, bool back) {
   return true;
 }
 
-static void trim_offsets(TkEnc *e, const TkVocab *const v[2], bool add_space) {
+static void trim_offsets(TkEnc *e, const TkVocab *v, bool add_space) {
   for (size_t k = 0; k < e->n; k++) {
     TkStr t;
     TkSpan *o = &e->offsets[k];
-    if (!tk_vocab_str(v[0], e->ids[k], &t) && !tk_vocab_str(v[1], e->ids[k], &t)) continue;
     uint32_t lead = 0, trail = 0;
-    for (size_t i = 0; space_letter(t.s, t.n, &i, false);) lead++;
-    for (size_t i = t.n; space_letter(t.s, t.n, &i, true);) trail++;
+    if (e->seqs[k] >= 0) { lead = (uint32_t)e->seqs[k] >> 12; trail = e->seqs[k] & 0xFFF; t = (TkStr){"", 0}; }
+    else if (!tk_vocab_str(v, e->ids[k], &t)) continue;
+    for (size_t i = 0; tk_space_letter(t.s, t.n, &i, false);) lead++;
+    for (size_t i = t.n; tk_space_letter(t.s, t.n, &i, true);) trail++;
     if (lead) {
-      if ((k == 0 || o->a == 0) && add_space) lead--;
+      if ((k == 0 || o->a == 0) && add_space && lead == 1) lead = 0;   /* the space that was added, not the text's */
       o->a = o->a + lead < o->b ? o->a + lead : o->b;
     }
     if (trail && o->b >= trail) o->b = o->b - trail > o->a ? o->b - trail : o->a;
@@ -170,7 +172,7 @@ static bool apply_items(const TkPost *p, TkEnc *a, TkEnc *b, bool add_special, T
 
 /* Trimming steps run on the texts where they stand in the sequence; one step may add special tokens.  A second adder would
  * have to wrap what the first made; no file seen does that, and loading refuses it. */
-static void trims(const TkPost *p, const TkVocab *const v[2], TkEnc *a, TkEnc *b) {
+static void trims(const TkPost *p, const TkVocab *v, TkEnc *a, TkEnc *b) {
   for (size_t i = 0; i < p->n; i++) trims(p->sub[i], v, a, b);
   if (!p->trim) return;
   trim_offsets(a, v, p->add_space);
@@ -189,7 +191,7 @@ static size_t adders(const TkPost *p) {
   return k;
 }
 
-bool tk_post_apply(const TkPost *p, const TkVocab *const v[2], TkEnc *a, TkEnc *b, bool add_special, TkEnc *out, TkErr *e) {
+bool tk_post_apply(const TkPost *p, const TkVocab *v, TkEnc *a, TkEnc *b, bool add_special, TkEnc *out, TkErr *e) {
   if (p) trims(p, v, a, b);
   const TkPost *x = p ? adder(p) : NULL;
   if (x && (add_special || x->kind == POST_TEMPLATE)) return apply_items(x, a, b, add_special, out, e);

@@ -127,6 +127,21 @@ static bool cut_bert(TkPieces *out, const char *s, size_t a, size_t b) {
   return tk_pieces_add(out, from, b, -1);
 }
 
+/* \w+|[^\w\s]+ as the reference's other engine has it, where the joiners count as letters */
+static bool cut_words(TkPieces *out, const char *s, size_t a, size_t b) {
+  size_t from = a;
+  unsigned was = TK_WHITE;
+  for (size_t i = a; i < b;) {
+    size_t at = i;
+    unsigned f = tk_rec(tk_next(s, &i))->flags, now = f & TK_WORD ? TK_WORD : f & TK_WHITE;
+    if (now == was) continue;
+    if (was != TK_WHITE && !tk_pieces_add(out, from, at, -1)) return false;
+    from = at;
+    was = now;
+  }
+  return was == TK_WHITE || tk_pieces_add(out, from, b, -1);
+}
+
 static bool cut_fixed(TkPieces *out, const char *s, size_t a, size_t b, size_t length) {
   size_t from = a, k = 0;
   for (size_t i = a; i < b;) {
@@ -145,6 +160,7 @@ static bool cut_piece(TkPre *p, TkWork *w, TkPiece x, TkErr *e) {
   Cut c = {.out = &w->spare, .how = p->behavior, .invert = p->invert, .ok = true};
   switch (p->kind) {
     case P_BERT: return cut_bert(c.out, w->text.s, x.a, x.b) || tk_oom(e);
+    case P_WORDS: return cut_words(c.out, w->text.s, x.a, x.b) || tk_oom(e);
     case P_FIXED: return cut_fixed(c.out, w->text.s, x.a, x.b, p->length) || tk_oom(e);
     case P_SPACES: c.how = B_REMOVED; cut_class(TK_WHITE, 0, &c, s, n, x.a); break;
     case P_PUNCT: cut_class(TK_PUNCT, 0, &c, s, n, x.a); break;
@@ -329,10 +345,6 @@ static bool fill(TkPre *p, const TjDoc *d, const Tj *j, int depth, TkErr *e) {
       p->behavior = B_ISOLATED;
       return !truth(d, j, "use_regex", true) || pattern(p, GPT2, e);
     case P_SPLIT: return load_split(p, d, j, e);
-    case P_WORDS:
-      p->behavior = B_REMOVED;
-      p->invert = true;
-      return pattern(p, "\\w+|[^\\w\\s]+", e);
     case P_PUNCT: return load_behavior(p, tj_get(d, j, "behavior"), B_ISOLATED, e);
     case P_DIGITS: p->individual = truth(d, j, "individual_digits", false); return true;
     case P_META: return load_meta(p, d, j, e);

@@ -42,7 +42,7 @@ static bool set_eval(const TkRegex *r, const Set *s, uint32_t cp) {
     switch (t->kind) {
       case ITEM_RANGE: hit = cp >= t->a && cp <= t->b; break;
       case ITEM_CATS: hit = t->a >> tk_rec(cp)->cat & 1; break;
-      case ITEM_FLAG: hit = (tk_rec(cp)->flags & t->a) && cp != 0x200C && cp != 0x200D; break;
+      case ITEM_FLAG: hit = tk_rec(cp)->flags & t->a; break;
       case ITEM_SCRIPT: hit = tk_in_script(t->a, cp); break;
       case ITEM_SET: hit = set_eval(r, &r->set[t->a], cp); break;
     }
@@ -106,8 +106,11 @@ static bool add_range(P *p, int set, uint32_t a, uint32_t b) {
     while (k--) if (!item(p->r, set, (Item){ITEM_RANGE, false, v[k], v[k]})) return tk_oom(p->e);
     return true;
   }
-  for (uint32_t c = a; c <= b && c < 128; c++)
-    if (((c | 32) - 'a') < 26u && !item(p->r, set, (Item){ITEM_RANGE, false, c ^ 32, c ^ 32})) return tk_oom(p->e);
+  for (uint32_t c = a; c <= b && c < 0x600; c++) {           /* capitals beyond Armenian in a range: not asked for yet */
+    uint32_t v[8];
+    size_t k = tk_fold_variants(c, v);
+    while (k--) if ((v[k] < a || v[k] > b) && !item(p->r, set, (Item){ITEM_RANGE, false, v[k], v[k]})) return tk_oom(p->e);
+  }
   return true;
 }
 
@@ -126,7 +129,7 @@ static bool named_property(P *p, const char *s, size_t n, Item *out) {
     if (n >= 1 && n <= 2 && CAT_NAMES[c * 2] == s[0] && (n == 1 || CAT_NAMES[c * 2 + 1] == s[1])) out->a |= 1u << c;
   if (out->a) return true;
   if (n == 5 && memcmp(s, "Space", 5) == 0) { *out = (Item){ITEM_FLAG, false, TK_WHITE, 0}; return true; }
-  if (n == 4 && memcmp(s, "Word", 4) == 0) { *out = (Item){ITEM_FLAG, false, TK_WORD, 0}; return true; }
+  if (n == 4 && memcmp(s, "Word", 4) == 0) { *out = (Item){ITEM_FLAG, false, TK_RXWORD, 0}; return true; }
   if (n > 7 && memcmp(s, "Script=", 7) == 0) { s += 7; n -= 7; }
   int script = tk_script_named(s, n);
   if (script < 0) return bad(p, "unknown property");
@@ -174,7 +177,7 @@ static bool escape(P *p, Item *it, bool *is_item, uint32_t *cp) {
   switch (c) {
     case 'p': case 'P': return property(p, c == 'P', it);
     case 's': case 'S': *it = (Item){ITEM_FLAG, c == 'S', TK_WHITE, 0}; return true;
-    case 'w': case 'W': *it = (Item){ITEM_FLAG, c == 'W', TK_WORD, 0}; return true;
+    case 'w': case 'W': *it = (Item){ITEM_FLAG, c == 'W', TK_RXWORD, 0}; return true;
     case 'd': case 'D': *it = (Item){ITEM_CATS, c == 'D', 1u << TK_Nd, 0}; return true;
   }
   *is_item = false;
@@ -201,7 +204,7 @@ static bool posix_item(P *p, int set, bool *hit) {
   static const struct { const char *name; uint32_t cats, flag; } K[] = {
     {"alpha:]", 0x1F, 0}, {"digit:]", 1u << TK_Nd, 0}, {"space:]", 0, TK_WHITE}, {"upper:]", 1u << TK_Lu, 0},
     {"lower:]", 1u << TK_Ll, 0}, {"alnum:]", 0x1F | 1u << TK_Nd, 0}, {"punct:]", 0x7Fu << TK_Pc | 0xFu << TK_Sm, 0},
-    {"cntrl:]", 1u << TK_Cc, 0}, {"word:]", 0, TK_WORD}};
+    {"cntrl:]", 1u << TK_Cc, 0}, {"word:]", 0, TK_RXWORD}};
   size_t at = p->i;
   *hit = false;
   if (!eat(p, "[:")) return true;
@@ -550,7 +553,8 @@ void tk_regex_free(TkRegex *r) {
 
 /* ---- running ---- */
 static bool word_at(const char *s, size_t n, size_t i) {
-  return i < n && (tk_rec(tk_next(s, &i))->flags & TK_WORD);
+  if (i >= n) return false;
+  return tk_rec(tk_next(s, &i))->flags & TK_RXWORD;
 }
 
 static bool assertion(const char *s, size_t n, size_t i, int kind) {

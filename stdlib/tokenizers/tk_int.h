@@ -18,7 +18,7 @@ bool tk_put(TkBuf *b, const char *s, size_t n);
 
 /* ---- uni.c ---- */
 enum { TK_WHITE = 1, TK_PUNCT = 2, TK_NUMERIC = 4, TK_WORD = 8, TK_ACCENT = 16, TK_CONTROL = 32, TK_CJK = 64,
-       TK_MARK = 128, TK_PICT = 256 };
+       TK_MARK = 128, TK_PICT = 256, TK_RXWORD = 512 };   /* RXWORD: \w of the patterns; WORD: of Whitespace and added tokens */
 enum { TK_Lu, TK_Ll, TK_Lt, TK_Lm, TK_Lo, TK_Mn, TK_Mc, TK_Me, TK_Nd, TK_Nl, TK_No, TK_Pc, TK_Pd, TK_Ps, TK_Pe, TK_Pi, TK_Pf,
        TK_Po, TK_Sm, TK_Sc, TK_Sk, TK_So, TK_Zs, TK_Zl, TK_Zp, TK_Cc, TK_Cf, TK_Cs, TK_Co, TK_Cn };
 typedef struct { uint16_t cat, ccc, gcb, flags; } TkRec;
@@ -150,7 +150,7 @@ const uint16_t *tk_byte_letter(void);                 /* GPT-2's letter for each
 
 /* ---- added.c ---- */
 typedef struct { uint32_t id; bool special, single_word, lstrip, rstrip, normalized; } TkAdded;
-typedef struct { TkAdded *tok; size_t n; TkTrie raw, norm; TkVocab vocab; uint8_t *special; } TkAddedSet;   /* special: by id */
+typedef struct { TkAdded *tok; size_t n; TkTrie raw, norm; TkVocab vocab; uint8_t *special; size_t specials; } TkAddedSet;   /* special: by id */
 bool tk_added_split(const TkAddedSet *set, const TkTrie *trie, const TkText *t, size_t a, size_t b, TkPieces *out);
 
 /* ---- models ---- */
@@ -173,7 +173,8 @@ typedef struct TkPost TkPost;
 TkPost *tk_post_load(const TjDoc *d, const Tj *j, int depth, TkErr *e);
 void tk_post_free(TkPost *p);
 size_t tk_post_added(const TkPost *p, bool pair);
-bool tk_post_apply(const TkPost *p, const TkVocab *const v[2], TkEnc *a, TkEnc *b, bool add_special, TkEnc *out, TkErr *e);
+bool tk_post_apply(const TkPost *p, const TkVocab *v, TkEnc *a, TkEnc *b, bool add_special, TkEnc *out, TkErr *e);
+bool tk_space_letter(const char *s, size_t n, size_t *i, bool back);   /* steps over one space or its letter */
 bool tk_truncate(TkEnc *a, TkEnc *b, const TkTrunc *t, TkErr *e);
 bool tk_enc_push(TkEnc *e, uint32_t id, uint32_t type, TkSpan off, int32_t word, int32_t seq, bool special);
 

@@ -113,6 +113,13 @@ static TkSpan origin(const Origin *o, size_t a, size_t b) {
   return o->chars ? (TkSpan){o->chars[x.a], o->chars[x.b]} : x;
 }
 
+static int32_t spaces_taken(const TkText *t, TkPiece x) {
+  int32_t lead = 0, trail = 0;
+  for (size_t i = 0; lead < 4095 && tk_space_letter(t->s + x.a, x.b - x.a, &i, false);) lead++;
+  for (size_t i = x.b - x.a; trail < 4095 && tk_space_letter(t->s + x.a, x.b - x.a, &i, true);) trail++;
+  return lead << 12 | trail;
+}
+
 static bool encode_one(TkTok *t, TkStr s, uint32_t type, bool byte_offsets, TkEnc *enc, TkErr *e) {
   enc->n = 0;
   if (s.n > TK_MAX_TEXT / 4) return tk_fail(e, "text of %zu bytes is too long", s.n);
@@ -125,7 +132,8 @@ static bool encode_one(TkTok *t, TkStr s, uint32_t type, bool byte_offsets, TkEn
   for (size_t i = 0; i < t->w.pieces.n; i++) {
     TkPiece x = t->w.pieces.p[i];
     if (x.id >= 0) {
-      if (!tk_enc_push(enc, (uint32_t)x.id, type, origin(&o, x.a, x.b), (int32_t)i, -1, false)) return tk_oom(e);
+      if (!tk_enc_push(enc, (uint32_t)x.id, type, origin(&o, x.a, x.b), (int32_t)i, spaces_taken(&t->w.text, x), false))
+        return tk_oom(e);
       continue;
     }
     t->tokens.n = 0;
@@ -140,7 +148,6 @@ static bool encode_one(TkTok *t, TkStr s, uint32_t type, bool byte_offsets, TkEn
 
 bool tk_encode(TkTok *t, const TkStr *text, const TkStr *pair, bool add_special, const TkTrunc *trunc, bool byte_offsets,
                TkEnc *out, TkErr *e) {
-  const TkVocab *const v[2] = {tk_model_vocab(t->model), &t->added.vocab};
   out->n = 0;
   if (!encode_one(t, *text, 0, byte_offsets, &t->a, e) || (pair && !encode_one(t, *pair, 1, byte_offsets, &t->b, e))) return false;
   if (trunc && trunc->on) {
@@ -151,7 +158,7 @@ bool tk_encode(TkTok *t, const TkStr *text, const TkStr *pair, bool add_special,
     x.max_length -= extra;
     if (!tk_truncate(&t->a, pair ? &t->b : NULL, &x, e)) return false;
   }
-  return tk_post_apply(t->post, v, &t->a, pair ? &t->b : NULL, add_special, out, e);
+  return tk_post_apply(t->post, tk_model_vocab(t->model), &t->a, pair ? &t->b : NULL, add_special, out, e);
 }
 
 /* ---- decoding and look-ups ---- */
@@ -163,7 +170,7 @@ bool tk_token_to_id(const TkTok *t, const char *s, size_t n, uint32_t *id) {
   return tk_vocab_find(&t->added.vocab, s, n, id) || tk_vocab_find(tk_model_vocab(t->model), s, n, id);
 }
 
-bool tk_is_special(const TkTok *t, uint32_t id) { return id < t->added.vocab.ids && t->added.special[id]; }
+bool tk_is_special(const TkTok *t, uint32_t id) { return id < t->added.specials && t->added.special[id]; }
 
 char *tk_decode(TkTok *t, const uint32_t *ids, size_t n, bool skip_special, size_t *len, TkErr *e) {
   TkStr *tok = mt_malloc((n + 1) * sizeof *tok);
@@ -225,28 +232,51 @@ static bool one_added(TkTok *t, const TjDoc *d, const Tj *c, TkErr *e) {
   return true;
 }
 
-/* The tries: tokens found in the text as given, and tokens found in normalized text, themselves normalized. */
+/* The tries: tokens found in the text as given, and tokens found in normalized text, themselves normalized.  The names that
+ * ids have, for decoding too, are the normalized ones, as in the reference. */
 static bool added_tries(TkTok *t, TkErr *e) {
   TkAddedSet *set = &t->added;
   TkKey *raw = mt_malloc((set->n + 1) * sizeof *raw), *norm = mt_malloc((set->n + 1) * sizeof *norm);
-  TkBuf pool = {0};
+  TkVocab names = {0};
   size_t nr = 0, nn = 0;
   bool ok = raw && norm;
   for (size_t i = 0; ok && i < set->n; i++) {
     TkStr s = {0};
-    tk_vocab_str(&set->vocab, set->tok[i].id, &s);
-    if (!set->tok[i].normalized) { raw[nr++] = (TkKey){s.s, s.n, (int32_t)i}; continue; }
-    ok = tk_text_set(&t->w.one, s.s, 0, s.n, true) && (!t->norm || tk_norm_apply(t->norm, &t->w.one, &t->w.tmp, e));
-    if (!ok || !t->w.one.n) continue;
-    norm[nn++] = (TkKey){(const char *)(uintptr_t)pool.n, t->w.one.n, (int32_t)i};
-    ok = tk_put(&pool, t->w.one.s, t->w.one.n);
+    uint32_t id = set->tok[i].id;
+    tk_vocab_str(&set->vocab, id, &s);
+    if (set->tok[i].normalized) {
+      ok = tk_text_set(&t->w.one, s.s, 0, s.n, true) && (!t->norm || tk_norm_apply(t->norm, &t->w.one, &t->w.tmp, e));
+      if (ok && t->w.one.n) s = (TkStr){t->w.one.s, t->w.one.n};
+    }
+    ok = ok && tk_vocab_add(&names, s.s, s.n, id, e);
   }
-  for (size_t i = 0; ok && i < nn; i++) norm[i].s = pool.p + (uintptr_t)norm[i].s;
+  for (size_t i = 0; ok && i < set->n; i++) {
+    TkStr s = {0};
+    tk_vocab_str(&names, set->tok[i].id, &s);
+    if (set->tok[i].normalized) norm[nn++] = (TkKey){s.s, s.n, (int32_t)i}; else raw[nr++] = (TkKey){s.s, s.n, (int32_t)i};
+  }
   ok = ok && (!nr || tk_trie_build(&set->raw, raw, nr)) && (!nn || tk_trie_build(&set->norm, norm, nn));
   mt_free(raw);
   mt_free(norm);
-  mt_free(pool.p);
-  return ok || tk_oom(e);
+  if (!ok) { tk_vocab_free(&names); return tk_oom(e); }
+  tk_vocab_free(&set->vocab);
+  set->vocab = names;
+  return true;
+}
+
+/* Special is a matter of the string: ids that name the same string (Unigram has them) are special together. */
+static bool mark_specials(TkTok *t, TkErr *e) {
+  TkAddedSet *set = &t->added;
+  const TkVocab *v = tk_model_vocab(t->model);
+  TkStr s;
+  uint32_t id;
+  set->specials = tk_id_limit(t);
+  if (!(set->special = mt_calloc(set->specials + 1))) return tk_oom(e);
+  for (size_t i = 0; i < set->n; i++) set->special[set->tok[i].id] = set->tok[i].special;
+  for (uint32_t i = 0; v->count < v->ids && i < v->ids; i++)
+    if (!tk_vocab_str(&set->vocab, i, &s) && tk_vocab_str(v, i, &s) && tk_vocab_find(&set->vocab, s.s, s.n, &id))
+      set->special[i] = set->special[id];
+  return true;
 }
 
 static bool load_added(TkTok *t, const TjDoc *d, const Tj *list, TkErr *e) {
@@ -255,9 +285,7 @@ static bool load_added(TkTok *t, const TjDoc *d, const Tj *list, TkErr *e) {
   if (list->t != TJ_ARR) return tk_fail(e, "added_tokens: expected an array");
   if (!(set->tok = mt_malloc((list->len + 1) * sizeof *set->tok))) return tk_oom(e);
   for (const Tj *c = tj_child(d, list); c; c = tj_next(d, c)) if (!one_added(t, d, c, e)) return false;
-  if (!(set->special = mt_calloc(set->vocab.ids + 1))) return tk_oom(e);
-  for (size_t i = 0; i < set->n; i++) set->special[set->tok[i].id] = set->tok[i].special;
-  return added_tries(t, e);
+  return mark_specials(t, e) && added_tries(t, e);
 }
 
 static bool load_limits(TkTok *t, const TjDoc *d, const Tj *root, TkErr *e) {
