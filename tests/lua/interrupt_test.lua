@@ -27,7 +27,7 @@ local function interrupted(size, work)
     text = text .. part
   end
   sys.sleep(0.15)
-  p:kill("INT")
+  p:kill(2)
   while true do
     local part = p:read()
     if not part then break end
