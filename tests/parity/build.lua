@@ -76,7 +76,7 @@ local function tensor(v, store, ctx)
   end
   local t = over(base, v.storage_offset or 0, v.shape, v.stride or build.contiguous_stride(v.shape))
   ctx.base[t] = base
-  if v.requires_grad and ctx.grad then t:requires_grad_(true) end
+  if v.requires_grad and ctx.grad and not build.forward_only then t:requires_grad_(true) end
   return t
 end
 

@@ -6,7 +6,10 @@ local dir = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = dir .. "/?.lua;" .. package.path
 local json, store, replay = require "json", require "store", require "replay"
 local golden, from, mode = arg[1], tonumber(arg[2]) or 1, arg[3]
-replay.skip_grad = mode == "nograd"
+if mode == "nograd" then                 -- forward values only
+  replay.skip_grad, require("build").forward_only, require("compare").forward_only = true, true, true
+end
+require("compare").strict = os.getenv("MOTH_PARITY_STRICT") ~= nil
 local out = io.stdout
 out:setvbuf("full", 1 << 16)
 

@@ -191,7 +191,10 @@ end
 
 local function op_error(rec, store)
   local ok, args, n, kw = pcall(decode, rec, store, false)
-  if not ok then return end
+  if not ok then
+    if tostring(args):find("no dtype", 1, true) then return end   -- a dtype the engine does not have: refused
+    error(args, 0)
+  end
   local f = callee(rec, args)
   local raised, err = pcall(f, with_keywords(args, n, kw))
   if raised then fail("no error raised") end
