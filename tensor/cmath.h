@@ -71,7 +71,7 @@
   MT_CM R mt_cangle##S(C x) { return atan2##S(__imag__ x, __real__ x); }                                   \
   MT_CM C mt_csgn##S(C x) {                                                                                \
     R a = mt_cabs##S(x);                                                                                   \
-    return a == 0 ? MK(0, 0) : mt_cdiv##S(x, MK(a, 0));                                                    \
+    return a == 0 ? MK(0, 0) : MK(__real__ x / a, __imag__ x / a);                                         \
   }                                                                                                        \
   MT_CM C mt_cpow##S(C x, C y) {                                                                           \
     if (__real__ y == 0 && __imag__ y == 0) return 1;                                                      \
