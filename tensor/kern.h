@@ -1,10 +1,11 @@
 /* kern.h: how a line of unary.inc, binary.inc or ternary.inc becomes loops.
  *
- * A line is KIND(name, expression of x, y, z and the op's scalars K0, K1, K2): U, B or T by arity; _B: the loop stores a
- * bool; _R: it stores the real part's type.  Sections of the file (#if KF floats, KI integers, KC complex, KB bool) say for
- * which dtypes.  kern_types.inc reads the file once per dtype, first to make the loops, then to fill the table, and the
- * Makefile builds the whole once per CPU level (KLEVEL).  T is the element type, M(exp) its version of a function of
- * vmath.h or the special functions, DTV the dtype. */
+ * A line is KIND(name, expression of x, y, z and the op's scalars K0, K1, K2): U, B or T3 by arity; _B: the loop stores
+ * a bool; _R: it stores the real part's type; U_V(name, fn, expression): fn does a whole array (sin, whose large arguments
+ * are looked for block by block).  Sections of the file (#if KF floats, KI integers, KC complex, KB bool) say for which
+ * dtypes.  kern_types.inc reads the file once per dtype, first to make the loops, then to fill the table, and the Makefile
+ * builds the whole once per CPU level (KLEVEL).  T is the element type, M(exp) its version of a function of vmath.h,
+ * special.h or (cexp) cmath.h, DTV the dtype. */
 #ifndef MT_KERN_H
 #define MT_KERN_H
 #include "half.h"
@@ -12,11 +13,9 @@
 #include <complex.h>
 #include <math.h>
 #undef I
-#if __has_include("vmath.h")
+#include "cmath.h"
+#include "special.h"
 #include "vmath.h"
-#else
-#include "vmath_libm.h"
-#endif
 
 #define CAT_(a, b, c) a##_##b##_##c
 #define CAT(a, b, c) CAT_(a, b, c)
@@ -36,6 +35,13 @@
   } else {                                                                                    \
     char *o = p[0]; const char *a = p[1];                                                     \
     for (int64_t i = 0; i < n; i++) { T x = *(const T *)(a + i * s[1]); *(TO *)(o + i * s[0]) = (TO)(expr); } \
+  } }
+/* For functions that look at whole blocks (sin of large arguments): fn(n, in, out) where memory is contiguous. */
+#define LOOP1V(name, fn, expr) LOOP_HEAD(un, name)                                            \
+  if (s[0] == sizeof(T) && s[1] == sizeof(T)) fn(n, (const T *)p[1], (T *)p[0]);              \
+  else {                                                                                      \
+    char *o = p[0]; const char *a = p[1];                                                     \
+    for (int64_t i = 0; i < n; i++) { T x = *(const T *)(a + i * s[1]); *(T *)(o + i * s[0]) = (T)(expr); } \
   } }
 #define LOOP2(name, TO, expr) LOOP_HEAD(bin, name)                                            \
   if (s[0] == sizeof(TO) && s[1] == sizeof(T) && s[2] == sizeof(T)) {                         \

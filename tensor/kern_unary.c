@@ -4,14 +4,17 @@
 #define U(name, expr) LOOP1(name, T, expr)
 #define U_B(name, expr) LOOP1(name, uint8_t, expr)
 #define U_R(name, expr) LOOP1(name, TR, expr)
+#define U_V(name, fn, expr) LOOP1V(name, fn, expr)
 #include "kern_types.inc"
 #undef U
 #undef U_B
 #undef U_R
+#undef U_V
 
 #define U(name, expr) [U_##name][DTV] = CAT(un, name, CODE),
 #define U_B(name, expr) U(name, expr)
 #define U_R(name, expr) U(name, expr)
+#define U_V(name, fn, expr) U(name, expr)
 extern const Loop CAT(mt, un, KLEVEL)[][MT_NDTYPES];
 const Loop CAT(mt, un, KLEVEL)[U_COUNT_ + 1][MT_NDTYPES] = {
 #include "kern_types.inc"

@@ -47,6 +47,30 @@ MT_VM double mt_signd(double mag, double s) { return mt_dbits(mt_bits(mag) | (mt
 #define MT_LOG2E 1.44269504088896340736
 #define MT_PI 3.14159265358979323846
 
+/* ---- rounding -------------------------------------------------------------------------------------------------- */
+
+MT_VM float mt_fabsf(float x) { return mt_absf(x); }
+MT_VM double mt_fabs(double x) { return mt_absd(x); }
+MT_VM float mt_sqrtf(float x) { return __builtin_sqrtf(x); }
+MT_VM double mt_sqrt(double x) { return __builtin_sqrt(x); }
+#if defined(__SSE4_1__) || !defined(__x86_64__)
+#define MT_ROUND_(name) \
+  MT_VM float mt_##name##f(float x) { return __builtin_##name##f(x); } \
+  MT_VM double mt_##name(double x) { return __builtin_##name(x); }
+MT_ROUND_(rint)
+MT_ROUND_(floor)
+MT_ROUND_(ceil)
+MT_ROUND_(trunc)
+#else                                                /* no instruction: 2^23 (2^52) has no room for a fraction */
+#define MT_ROUND_(T, S, ABS, SIGN, big) \
+  MT_VM T mt_rint##S(T x) { T a = ABS(x), r = (a + big) - big; return SIGN(a < big ? r : a, x); } \
+  MT_VM T mt_floor##S(T x) { T r = mt_rint##S(x); return r > x ? r - 1 : r; } \
+  MT_VM T mt_ceil##S(T x) { T r = mt_rint##S(x); return SIGN(ABS(r < x ? r + 1 : r), x); } \
+  MT_VM T mt_trunc##S(T x) { return SIGN(mt_floor##S(ABS(x)), x); }
+MT_ROUND_(float, f, mt_absf, mt_signf, 8388608.f)
+MT_ROUND_(double, , mt_absd, mt_signd, 4503599627370496.)
+#endif
+
 /* Polynomials by Horner's rule, lowest coefficient first. */
 #define MT_P2(F, x, a, b) F(b, x, a)
 #define MT_P3(F, x, a, b, c) F(MT_P2(F, x, b, c), x, a)
@@ -595,6 +619,9 @@ MT_VM double mt_gelu_tanh(double x) {
 /* ---- doubles that libm does well and no workload needs faster -------------------------------------------------- */
 
 MT_VM double mt_tan(double x) { return tan(x); }
+static inline __attribute__((unused)) void mt_vtan(int64_t n, const double *x, double *y) {
+  for (int64_t i = 0; i < n; i++) y[i] = tan(x[i]);
+}
 MT_VM double mt_asin(double x) { return asin(x); }
 MT_VM double mt_acos(double x) { return acos(x); }
 MT_VM double mt_atan(double x) { return atan(x); }
