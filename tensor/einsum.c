@@ -138,7 +138,7 @@ static Tensor *normal(Ctx *c, const Eq *e, int i, Tensor *t) {
 }
 
 static Tensor *sum_over(Ctx *c, Tensor *t, const int64_t *dims, int n) {
-  return n ? t_sum_dim(c, t, mt_il(dims, n), true, -1) : t;
+  return n ? t__sum_keep(c, t, mt_il(dims, n)) : t;
 }
 
 /* One contraction through bmm: shared kept labels are the batch, then a's own, b's own, and the summed ones. */

@@ -52,6 +52,7 @@ static Tensor *product(Ctx *c, Tensor *a, Tensor *b, Tensor *self, Scalar beta, 
   if (type == MT_GEMM_TYPES) return mt_fail(c, "matrix products are not implemented for %s", mt_dtypes[a->dtype].name);
   Tensor *out = result(c, a, b, self, nd, size);
   if (!out || mt_meta(out) || !out->numel) return out;
+  if (mt_is_int(a->dtype)) { alpha = mt_si(mt_sint(alpha)); beta = mt_si(mt_sint(beta)); }   /* as PyTorch: cut off */
   bool read = self && (mt_sre(beta) != 0 || beta.im != 0);
   bool as_bias = read && self->ndim == 1 && self->size[0] == size[nd - 1] && self->stride[0] == 1 && mt_sre(beta) == 1 &&
                  beta.im == 0;
@@ -92,10 +93,6 @@ Tensor *k_bmm(Ctx *c, Tensor *self, Tensor *mat2) {
 static bool addends(Ctx *c, const Tensor *self, const Tensor *a, Scalar beta, Scalar alpha, int nd, const int64_t *size) {
   int64_t shape[MT_MAXDIM];
   int n;
-  if (mt_is_int(a->dtype) && (beta.kind > K_INT || alpha.kind > K_INT)) {
-    mt_fail(c, "for integer tensors beta and alpha must be integers");
-    return false;
-  }
   if (!mt_is_complex(a->dtype) && (beta.kind == K_COMPLEX || alpha.kind == K_COMPLEX)) {
     mt_fail(c, "for real tensors beta and alpha must be real");
     return false;
@@ -171,7 +168,7 @@ Tensor *k_addr(Ctx *c, Tensor *self, Tensor *vec1, Tensor *vec2, Scalar beta, Sc
   if (n != 2 || shape[0] != size[0] || shape[1] != size[1])
     return mt_fail(c, "self of shape %s cannot be broadcast to %s", mt_list_str(c, mt_sizes(self)), mt_list_str(c, mt_il(size, 2)));
   DType d = mt_promote((DType)self->dtype, mt_promote((DType)vec1->dtype, (DType)vec2->dtype));
-  if ((mt_is_int(d) && (beta.kind > K_INT || alpha.kind > K_INT)) || (d == MT_bool && 0))
+  if (mt_is_int(d) && (beta.kind > K_INT || alpha.kind > K_INT))
     return mt_fail(c, "for integer tensors beta and alpha must be integers");
   if (!mt_is_complex(d) && (beta.kind == K_COMPLEX || alpha.kind == K_COMPLEX))
     return mt_fail(c, "for real tensors beta and alpha must be real");
@@ -342,6 +339,21 @@ Tensor *k_chain_matmul(Ctx *c, TensorList matrices_) { return multi(c, matrices_
 Tensor *k_linalg_multi_dot(Ctx *c, TensorList tensors) { return multi(c, tensors, true); }
 
 /* ---- tensordot and kron ---- */
+Tensor *k__sum_keep(Ctx *c, Tensor *self, IntList dim) {
+  int64_t perm[MT_MAXDIM], size[MT_MAXDIM], rows = 1, k = 1;
+  bool summed[MT_MAXDIM] = {false};
+  int n = 0;
+  for (int64_t i = 0; i < dim.n; i++) summed[dim.v[i]] = true;
+  for (int i = 0; i < self->ndim; i++) if (!summed[i]) { perm[n++] = i; rows *= self->size[i]; }
+  for (int i = 0; i < self->ndim; i++) {
+    size[i] = summed[i] ? 1 : self->size[i];
+    if (summed[i]) { perm[n++] = i; k *= self->size[i]; }
+  }
+  Tensor *flat = t_reshape(c, t_permute(c, self, mt_il(perm, n)), mt_il((int64_t[]){rows, k}, 2));
+  Tensor *ones = t_ones(c, mt_il((int64_t[]){k, 1}, 2), self->dtype, -1, -1, -1, false);
+  return t_reshape(c, t_mm(c, flat, ones), mt_il(size, self->ndim));
+}
+
 Tensor *k_tensordot_lists(Ctx *c, Tensor *self, Tensor *other, IntList da, IntList db) {
   if (da.n != db.n) return mt_fail(c, "both dimension lists must have the same length, got %lld and %lld", (long long)da.n, (long long)db.n);
   int64_t pa[MT_MAXDIM], pb[MT_MAXDIM], size[2 * MT_MAXDIM], k = 1, rows = 1, cols = 1;
@@ -353,8 +365,8 @@ Tensor *k_tensordot_lists(Ctx *c, Tensor *self, Tensor *other, IntList da, IntLi
     if (sa[x] || sb[y]) return mt_fail(c, "a dimension appears twice");
     sa[x] = sb[y] = true;
     if (self->size[x] == other->size[y]) continue;
-    if (self->size[x] == 1) other = t_sum_dim(c, other, mt_il(&(int64_t){y}, 1), true, -1);
-    else if (other->size[y] == 1) self = t_sum_dim(c, self, mt_il(&(int64_t){x}, 1), true, -1);
+    if (self->size[x] == 1) other = t__sum_keep(c, other, mt_il(&(int64_t){y}, 1));
+    else if (other->size[y] == 1) self = t__sum_keep(c, self, mt_il(&(int64_t){x}, 1));
     else return mt_fail(c, "contracted dimensions need to match, got %lld and %lld", (long long)self->size[x], (long long)other->size[y]);
     if (c->err) return NULL;
   }
