@@ -32,6 +32,24 @@ static bool channels_last(Ctx *c, int fmt, IntList size, int64_t *stride) {
   return true;
 }
 
+/* Do the strides read as channels_last (_3d)?  PyTorch's test, which leaves sizes of 1 some freedom. */
+static bool like_channels_last(const Tensor *t, int n) {
+  int64_t least = 0;
+  if (t->ndim != n || t->stride[1] == 0) return false;
+  for (int i = 0; i < n; i++) {
+    int d = i == 0 ? 1 : i == n - 1 ? 0 : n - i;
+    if (t->size[d] == 0 || t->stride[d] < least || (d == 0 && least == t->stride[1])) return false;
+    least = t->stride[d] * (t->size[d] > 1 ? t->size[d] : 1);
+  }
+  return true;
+}
+
+bool mt_suggests(const Tensor *t, int fmt) {
+  bool cl = like_channels_last(t, 4), cl3 = like_channels_last(t, 5);
+  if (fmt < 0 || fmt == FMT_PRESERVE) return true;
+  return fmt == FMT_CHANNELS_LAST ? cl : fmt == FMT_CHANNELS_LAST_3D ? cl3 : !cl && !cl3;
+}
+
 static Tensor *new_format(Ctx *c, IntList size, DType d, Device dev, int fmt) {
   int64_t st[MT_MAXDIM];
   if (fmt != FMT_CHANNELS_LAST && fmt != FMT_CHANNELS_LAST_3D) return mt_new(c, size, d, dev);

@@ -126,6 +126,7 @@ Tensor *mt_new_like(Ctx *c, const Tensor *t, DType d);                  /* same 
 /* A tensor over storage st; checks that every element lies inside. */
 Tensor *mt_from_storage(Ctx *c, Storage *st, IntList size, IntList stride, int64_t offset, DType d);
 Tensor *mt_view(Ctx *c, Tensor *t, int ndim, const int64_t *size, const int64_t *stride, int64_t offset);
+bool mt_become(Ctx *c, Tensor *t, const Tensor *v);      /* t takes over v's storage, shape and strides; same dtype */
 Tensor *mt_alias(Ctx *c, Tensor *t);       /* a new tensor object over the same data, no autograd ties */
 Tensor *mt_scalar_tensor(Ctx *c, Scalar s, DType d);
 Tensor *mt_wrap(Ctx *c, Scalar s);         /* 0-dim tensor of a number that promotes like one */
@@ -133,6 +134,7 @@ Scalar mt_item(Ctx *c, Tensor *t);         /* the value of a one-element tensor 
 Scalar mt_load(const void *p, DType d);
 void mt_store(void *p, DType d, Scalar s);
 bool mt_is_contiguous(const Tensor *t);
+bool mt_suggests(const Tensor *t, int fmt);              /* do t's strides read as that memory format (any: preserve)? */
 bool mt_is_dense(const Tensor *t);         /* non-overlapping and without gaps */
 bool mt_overlaps_itself(const Tensor *t);  /* two indices share an element (stride 0) */
 Tensor *mt_contig(Ctx *c, Tensor *t);      /* t itself or a row-major copy */

@@ -17,6 +17,7 @@ typedef struct Val {
 typedef struct ParamRow {
   const char *name;
   uint8_t type, optional, kwonly, has_default, list_len, opt_elems;   /* list_len: int[1] takes a bare int too */
+  uint8_t number;                          /* a Tensor that may be given as a number; 2: also when all are */
   Val def;
   const char *def_text;
 } ParamRow;

@@ -131,6 +131,34 @@ local function flags(o)
   return #t > 0 and table.concat(t, "|") or "0"
 end
 
+-- Where PyTorch takes a number for a tensor: `other` of a binary op unless the op wants tensors only, and `self` of the
+-- arithmetic ones.  A row says otherwise with number = { "param", ... }.
+local function words(text) local t = {} for w in text:gmatch("%S+") do t[w] = true end return t end
+local number_params = words "other exponent"
+local tensors_only = words [[maximum minimum fmax fmin max min logical_and logical_or logical_xor atan2 hypot gcd lcm heaviside
+  nextafter logaddexp logaddexp2 isclose allclose equal matmul dot vdot inner outer kron cross expand_as view_as reshape_as
+  type_as dist tensordot broadcast_to is_set_to is_same_size ldexp polar complex pairwise_distance]]
+local number_both = words "add sub mul div floor_divide true_divide"      -- these take two numbers as well
+local number_self = words [[pow remainder float_power bitwise_and bitwise_or
+  bitwise_xor bitwise_left_shift bitwise_right_shift xlogy where special_xlog1py special_zeta]]
+local function takes_number(o, p)
+  if p.type ~= "Tensor" then return false end
+  if o.number then
+    for _, n in ipairs(o.number) do if n == p.name then return true end end
+    return false
+  end
+  local base = o.cname:gsub("^linalg_", "")
+  if number_both[o.base] and (p.name == "self" or p.name == "other") then return 2 end
+  if p.name == "self" then return number_self[o.base] or number_self[base] end
+  return number_params[p.name] and not tensors_only[o.base] and not o.cname:find("^linalg_")
+    or o.cname:find("^special_") and (p.name == "n" or p.name == "x")
+end
+
+local function numbers(o, p)
+  local v = takes_number(o, p)
+  return v == 2 and 2 or v and 1 or 0
+end
+
 local tb = { '/* made by opgen.lua: do not edit */\n#include "op.h"\n' }
 for _, o in ipairs(ops) do
   local main, base, ns, also = paths(o)
@@ -142,8 +170,9 @@ for _, o in ipairs(ops) do
   if #o.params > 0 then
     tb[#tb + 1] = "static const ParamRow p_" .. o.cname .. "[] = {\n"
     for _, p in ipairs(o.params) do
-      tb[#tb + 1] = ("  {%s, %s, %d, %d, %d, %d, %d, {%s}, %s},\n"):format(quote(p.name), schema.ptype(p), p.optional and 1 or 0,
-        p.kwonly and 1 or 0, p.default and 1 or 0, p.list_len or 0, p.opt_elems and 1 or 0, schema.default_init(p),
+      tb[#tb + 1] = ("  {%s, %s, %d, %d, %d, %d, %d, %d, {%s}, %s},\n"):format(quote(p.name), schema.ptype(p), p.optional and 1 or 0,
+        p.kwonly and 1 or 0, p.default and 1 or 0, p.list_len or 0, p.opt_elems and 1 or 0,
+        numbers(o, p), schema.default_init(p),
         quote(p.default))
     end
     tb[#tb + 1] = "};\n"

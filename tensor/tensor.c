@@ -216,6 +216,21 @@ static void tensor_recycle(Tensor *t) {
   } else mt_free(t);
 }
 
+bool mt_become(Ctx *c, Tensor *t, const Tensor *v) {
+  int64_t *dims = NULL;
+  if (v->ndim > MT_INLINE_DIMS && !(dims = mt_malloc(2 * sizeof(int64_t) * (size_t)v->ndim))) { mt_nomem(c); return false; }
+  if (t->size != t->dims) mt_free(t->size);
+  t->size = dims ? dims : t->dims;
+  t->stride = t->size + (dims ? v->ndim : MT_INLINE_DIMS);
+  memcpy(t->size, v->size, sizeof(int64_t) * v->ndim);
+  memcpy(t->stride, v->stride, sizeof(int64_t) * v->ndim);
+  v->st->ref++;
+  mt_storage_release(t->st);
+  t->st = v->st;
+  t->ndim = v->ndim; t->numel = v->numel; t->offset = v->offset; t->device = v->device;
+  return true;
+}
+
 void mt_release(Tensor *t) {
   while (t && --t->ref <= 0) {             /* a view's base may go with it: a loop, not recursion */
     Tensor *base = t->base;

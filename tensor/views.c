@@ -49,6 +49,7 @@ Tensor *k_expand(Ctx *c, Tensor *self, IntList size, bool implicit) {
     if (i < lead && want != 1) st[i] = 0;
   }
   int64_t n;
+  if (self->ndim == 0) memset(st, 0, sizeof st);
   if (!mt_numel(c, mt_il(sz, size.n), &n)) return NULL;
   return mt_view(c, self, (int)size.n, sz, st, self->offset);
 }

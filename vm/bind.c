@@ -120,7 +120,14 @@ static bool take(Call *k, const ParamRow *p, int i, Val *v) {
     case P_Tensor: {
       Scalar s;
       if ((v->t = vm_totensor(L, i))) return true;
-      if (lua_type(L, i) != LUA_TTABLE && vm_toscalar(L, i, &s)) return (v->t = mt_wrap(k->c, s)) != NULL;
+      if (p->number && vm_toscalar(L, i, &s)) {
+        if (p->number == 1 && k->op->params[0].number && k->v != v && k->where[0] && k->v[0].t
+            && k->v[0].t->flags & MT_WRAPPED) {
+          snprintf(k->err, sizeof k->err, "needs a Tensor among its arguments, got two numbers");
+          return false;
+        }
+        return (v->t = mt_wrap(k->c, s)) != NULL;
+      }
       return mismatch(k, p, i);
     }
     case P_TensorList:
@@ -398,23 +405,38 @@ static void split_args(Call *k) {
   }
 }
 
+/* Pushes the value at i, or the element of the list there, whose tensor is t. */
+static bool push_if_holds(lua_State *L, int i, const Tensor *t) {
+  i = lua_absindex(L, i);
+  if (vm_totensor(L, i) == t) { lua_pushvalue(L, i); return true; }
+  if (!is_list(L, i)) return false;
+  for (lua_Integer j = 1, n = (lua_Integer)lua_rawlen(L, i); j <= n; j++) {
+    lua_rawgeti(L, i, j);
+    if (vm_totensor(L, -1) == t) return true;
+    lua_pop(L, 1);
+  }
+  return false;
+}
+
+/* A result that is an argument is pushed as the very object that was given. */
+static void push_tensor(Call *k, Tensor *t) {
+  lua_State *L = k->L;
+  if (t && t->box) {
+    for (int i = k->first; i < k->first + k->nargs; i++) if (push_if_holds(L, i, t)) return;
+    if (k->kw) for (lua_pushnil(L); lua_next(L, k->kw); lua_pop(L, 1))
+      if (push_if_holds(L, -1, t)) { lua_replace(L, -3); lua_pop(L, 1); return; }
+  }
+  vm_pushtensor(L, t);
+}
+
 static void push_result(Call *k, int type, Val *r) {
   lua_State *L = k->L;
   switch (type) {
-    case P_Tensor:
-      if (r->t)
-        for (int i = k->first; i < k->first + k->nargs; i++)
-          if (vm_totensor(L, i) == r->t) { lua_pushvalue(L, i); return; }
-      vm_pushtensor(L, r->t);
-      return;
+    case P_Tensor: push_tensor(k, r->t); return;
     case P_TensorList:
       lua_createtable(L, (int)r->tl.n, 0);
       for (int64_t i = 0; i < r->tl.n; i++) {
-        if (r->tl.v[i]) {
-          int j = k->first;
-          while (j < k->first + k->nargs && vm_totensor(L, j) != r->tl.v[i]) j++;
-          if (j < k->first + k->nargs) lua_pushvalue(L, j); else vm_pushtensor(L, r->tl.v[i]);
-        } else vm_pushnone(L);
+        if (r->tl.v[i]) push_tensor(k, r->tl.v[i]); else vm_pushnone(L);
         lua_rawseti(L, -2, i + 1);
       }
       return;
@@ -445,7 +467,7 @@ static int finish(Call *k, Scope s) {
   else mt_call(c, k->op, k->v, r);
   if (c->err) vm_raise(L, c, s);
   if (k->nout && k->out_index) {
-    for (int i = 0; i < k->op->nret; i++) vm_pushtensor(L, r[i].t);
+    for (int i = 0; i < k->op->nret; i++) push_tensor(k, r[i].t);
   } else {
     luaL_checkstack(L, k->op->nret + 2, NULL);
     for (int i = 0; i < k->op->nret; i++) push_result(k, k->op->ret_types[i], &r[i]);

@@ -150,7 +150,7 @@ static int m_to(lua_State *L) {
     if (r == x) lua_pushvalue(L, 1); else vm_pushtensor(L, r);
     return vm_leave(L, c, sc, 1);
   }
-  if (same && (fmt < 0 || fmt == 3 || mt_is_contiguous(x))) { lua_pushvalue(L, 1); return vm_leave(L, c, sc, 1); }
+  if (same && mt_suggests(x, fmt)) { lua_pushvalue(L, 1); return vm_leave(L, c, sc, 1); }
   vm_pushtensor(L, t_to_dtype(c, x, dtype, copy, fmt));
   return vm_leave(L, c, sc, 1);
 }
@@ -160,8 +160,8 @@ static int m_cast(lua_State *L) {
   SELF;
   int d = (int)lua_tointeger(L, lua_upvalueindex(1)), fmt = -1;
   if (lua_istable(L, 2)) { lua_getfield(L, 2, "memory_format"); fmt = vm_toconst(L, -1, "memory_format"); lua_pop(L, 1); }
-  if (x->dtype == d && (fmt < 0 || fmt == 3)) { lua_pushvalue(L, 1); return 1; }
   ENTER;
+  if (x->dtype == d && mt_suggests(x, fmt)) { lua_pushvalue(L, 1); return vm_leave(L, c, sc, 1); }
   vm_pushtensor(L, t_to_dtype(c, x, d, false, fmt));
   return vm_leave(L, c, sc, 1);
 }
@@ -214,15 +214,7 @@ static int m_set_(lua_State *L) {
   }
   if (v && x->dtype != y->dtype) mt_fail(c, "set_: dtypes differ (%s and %s)", mt_dtypes[x->dtype].name, mt_dtypes[y->dtype].name);
   if (v && !c->err) {
-    if (v->ndim > MT_INLINE_DIMS || x->ndim > MT_INLINE_DIMS) mt_fail(c, "set_: at most %d dimensions", MT_INLINE_DIMS);
-    else {
-      Storage *old = x->st;
-      memcpy(x->dims, v->dims, sizeof x->dims);
-      x->ndim = v->ndim; x->numel = v->numel; x->offset = v->offset; x->device = v->device;
-      x->st = v->st;
-      x->st->ref++;
-      mt_storage_release(old);
-    }
+    mt_become(c, x, v);
   }
   lua_pushvalue(L, 1);
   return vm_leave(L, c, sc, 1);

@@ -50,7 +50,10 @@ local function callee(rec, args)
   end
   if REFLECTED[name] then
     local f = OPERATOR[REFLECTED[name]]
-    return function(a, n) return f(a[2], a[1]) end
+    return function(a, n)
+      if not is_tensor(a[1]) then error(name .. " is a tensor's method") end
+      return f(a[2], a[1])
+    end
   end
   if name == "__rmatmul__" then return function(a, n) return a[2]:matmul(a[1]) end end
   if var == "attribute" then
