@@ -67,16 +67,16 @@ $(B)/gen/stdlib_embed.c: vm/embed.lua $(LUA_SRC)
 $(B)/vm/%.o: CFLAGS += $(LUA_CFLAGS) -Ivm -Istdlib
 $(B)/stdlib/%.o: CFLAGS += -Istdlib
 $(B)/gen/%.o: $(B)/gen/%.c | $(B)/gen/.stamp
-	$(CC) $(CFLAGS) -MMD -c -o $@ $<
+	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 define kern_rule
 $(B)/tensor/%.$(1).o: tensor/%.c | $(B)/gen/.stamp
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS) -O3 $(FLAGS_$(1)) -DKLEVEL=$(1) -MMD -c -o $$@ $$<
+	$$(CC) $$(CFLAGS) -O3 $(FLAGS_$(1)) -DKLEVEL=$(1) -MMD -MP -c -o $$@ $$<
 endef
 $(foreach l,$(LEVELS),$(eval $(call kern_rule,$(l))))
 $(B)/%.o: %.c | $(B)/gen/.stamp
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -c -o $@ $<
+	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 clean:
 	rm -rf build build-*
