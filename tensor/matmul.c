@@ -1,12 +1,12 @@
 /* matmul.c: kernels of ops_mm.def: products of tensors over the raw products of gemm.h. */
 #include "expr_rt.h"
-#include "gemm.h"
 #include "iter.h"
 #include "op.h"
+#include "product.h"
 #include <string.h>
 
 /* The product's type of a dtype; MT_GEMM_TYPES: none. */
-static MtGemmType product_type(int d) {
+MtGemmType mt_product_type(int d) {
   switch (d) {
     case MT_uint8: return MT_GEMM_U8;
     case MT_int8: return MT_GEMM_I8;
@@ -30,7 +30,7 @@ static bool same_dtype(Ctx *c, const Tensor *a, const Tensor *b) {
   return false;
 }
 
-static void check_status(Ctx *c, MtGemmStatus s) {
+void mt_product_status(Ctx *c, MtGemmStatus s) {
   if (s == MT_GEMM_NOMEM) mt_nomem(c);
   else if (s == MT_GEMM_INTERRUPTED) mt_fail_kind(c, MT_INTERRUPTED, "interrupted");
 }
@@ -48,7 +48,7 @@ static Tensor *product(Ctx *c, Tensor *a, Tensor *b, Tensor *self, Scalar beta, 
   int nd = a->ndim;
   int64_t size[3] = {a->size[0], a->size[nd - 2], b->size[nd - 1]};
   if (nd == 2) { size[0] = a->size[0]; size[1] = b->size[1]; }
-  MtGemmType type = product_type(a->dtype);
+  MtGemmType type = mt_product_type(a->dtype);
   if (type == MT_GEMM_TYPES) return mt_fail(c, "matrix products are not implemented for %s", mt_dtypes[a->dtype].name);
   Tensor *out = result(c, a, b, self, nd, size);
   if (!out || mt_meta(out) || !out->numel) return out;
@@ -64,7 +64,7 @@ static Tensor *product(Ctx *c, Tensor *a, Tensor *b, Tensor *self, Scalar beta, 
   if (as_bias) g.bias = mt_data(self);
   else if (read) { g.beta = mt_sre(beta); g.beta_im = beta.kind == K_COMPLEX ? beta.im : 0; g.beta_int = mt_sint(beta); }
   if (nd == 3) { g.batch = a->size[0]; g.abs = a->stride[0]; g.bbs = b->stride[0]; g.cbs = size[1] * size[2]; }
-  check_status(c, mt_gemm(&g));
+  mt_product_status(c, mt_gemm(&g));
   return c->err ? NULL : out;
 }
 
