@@ -1,0 +1,97 @@
+-- data.lua: the tables of facts under tables/: the map from torch to mindspore and the public names of packages.
+-- Invariant: a table is read once, on first use, and never changed.
+local data = {}
+
+-- Where this file's folder is, when the stdlib lies on disk; embedded files are asked of package.moth_file when it exists.
+local function read(name)
+  if package.moth_file then
+    local text = package.moth_file("convert/tables/" .. name)
+    if text then return text end
+  end
+  for path in (package.path .. ";"):gmatch("([^;]*)%?%.lua;") do
+    local f = io.open(path .. "convert/tables/" .. name, "rb")
+    if f then
+      local text = f:read("a")
+      f:close()
+      return text
+    end
+  end
+  return nil
+end
+data.read = read
+
+local cache = {}
+local function once(key, fn)
+  if cache[key] == nil then cache[key] = fn() or false end
+  return cache[key] or nil
+end
+
+--- "torch.abs" -> "mindspore.mint.abs"
+function data.api()
+  return once("api", function()
+    local map = {}
+    for from, to in (read("api.txt") or ""):gmatch("([^\n%s#]+) ([^\n%s]+)\n") do
+      if not to:find("^mindspore%.") then to = "mindspore." .. to end
+      map["torch." .. from] = to
+    end
+    return map
+  end)
+end
+
+local function value36(c)
+  return c < 58 and c - 48 or c - 87
+end
+
+-- Calls each(line) for the lines of a front-coded table after its first line.
+local function front_coded(text, each)
+  local last = ""
+  for a, b, rest in text:gmatch("\n(%w)(%w)([^\n]*)") do
+    local n = value36(a:byte()) * 36 + value36(b:byte())
+    last = last:sub(1, n) .. rest
+    each(last)
+  end
+end
+
+--- Public names of a mindspore version: name -> signature text ("" where unknown).
+function data.names(version)
+  return once("names" .. version, function()
+    local text = read("names_" .. version .. ".txt")
+    if not text then return nil end
+    local names = {}
+    front_coded(text, function(line)
+      local name, sig = line:match("^([^(]+)(.*)$")
+      names[name] = sig
+    end)
+    return names
+  end)
+end
+
+--- Versions whose tables exist, newest last.
+function data.versions()
+  local out = {}
+  for _, v in ipairs { "2.7", "2.8", "2.9", "2.10" } do
+    if read("names_" .. v .. ".txt") then out[#out + 1] = v end
+  end
+  return out
+end
+
+--- Modules of the package that ports live in: module -> set of names bound there.
+function data.package(name)
+  return once("package" .. name, function()
+    local text = read(name .. ".txt")
+    if not text then return nil end
+    local modules = {}
+    front_coded(text, function(line)
+      local module, member = line:match("^([^:]+):?(.*)$")
+      local set = modules[module]
+      if not set then
+        set = {}
+        modules[module] = set
+      end
+      if member ~= "" then set[member] = true end
+    end)
+    return modules
+  end)
+end
+
+return data

@@ -1,0 +1,1 @@
+local _ENV = require "convert.dsl"
