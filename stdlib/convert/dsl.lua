@@ -19,7 +19,7 @@ dsl.registry = registry
 
 function dsl.rule(r)
   if type(r.id) ~= "string" or not r.match or not r.why then error("a rule needs id, match and why", 2) end
-  if type(r.edit) == "table" then
+  if type(r.edit) == "table" or type(r.edit) == "function" and r.steps then
     local steps = r.edit
     r.steps = steps
     r.edit = function(f, node, rule)

@@ -7,6 +7,7 @@ local scope = require "convert.python.scope"
 local fields = require "convert.python.fields"
 local data = require "convert.data"
 local imports = require "convert.imports"
+local layout = require "convert.layout"
 
 local engine = {}
 
@@ -217,6 +218,7 @@ function engine.convert(text, opts)
   imports.rewrite(f)
   f:write_trims()
   f:write_deletions()
+  layout.join(f)
   local result, dropped = f.edits:render()
   f.dropped = dropped
   return result, f

@@ -86,6 +86,7 @@ function helpers.is_device(f, node, depth)
   local k = node.k
   if k == "Attribute" then
     if scope.meaning(node) then return false end
+    if node.attr == "type" then return helpers.is_device(f, node.value, depth + 1) end
     return node.attr == "device" or node.attr:find("_device$") ~= nil
   elseif k == "Name" then
     local b = node.binding
@@ -113,8 +114,12 @@ end
 
 --- true: all that is assigned to the binding are devices; nil: nothing is known (a parameter); false: something else.
 function helpers.holds_devices(f, b, depth)
-  if b.devices ~= nil then return b.devices ~= "unknown" and b.devices or nil end
-  b.devices = "unknown"
+  if b.devices == "asking" then return true end
+  if b.devices ~= nil then
+    if b.devices == "unknown" then return nil end
+    return b.devices
+  end
+  b.devices = "asking"
   local any, all = false, true
   for _, def in ipairs(b.defs) do
     local st = def.up

@@ -75,6 +75,16 @@ local function torch_statement(f, st)
     if not b or not imports.is_torch(path) then kept_names[#kept_names + 1] = as_text(a.name, a.asname or nil)
     else
       local _, kept, open = fate(b)
+      if open > 0 and kept > 0 then
+        -- the name now means mindspore's module: what is left of torch is written out
+        list_left(f, b)
+        for _, use in ipairs(b.uses) do
+          if not use.dead and not use.gone and not use.kept then f:replace(use, b.path) end
+        end
+        f:need(b.path:match("^[^.]+"))
+        f.keeps_torch = true
+        open, changed = 0, true
+      end
       if open > 0 then
         kept_names[#kept_names + 1] = as_text(a.name, a.asname or nil)
         list_left(f, b)

@@ -62,6 +62,7 @@ function Edits:render()
         if type(with) == "string" then
           if with ~= "" then out[#out + 1] = with end
         else
+          local mark = #out
           for _, piece in ipairs(with) do
             if type(piece) == "string" then out[#out + 1] = piece
             else
@@ -79,6 +80,11 @@ function Edits:render()
                 list, n = saved, saved_n
               end
             end
+          end
+          if with.post then
+            local text_here = table.concat(out, "", mark + 1)
+            for x = #out, mark + 1, -1 do out[x] = nil end
+            out[mark + 1] = with.post(text_here)
           end
         end
         pos = ed.e >= ed.s and ed.e + 1 or pos

@@ -95,3 +95,30 @@ rule {
   before = "m = torch.inf",
   after = 'm = float("inf")',
 }
+
+rule {
+  id = "api.default_dtype",
+  match = call "torch.get_default_dtype",
+  edit = function(f, call)
+    require("convert.context").root_of(call.func).gone = true
+    return f:replace(call, f:spell("mindspore.float32"))
+  end,
+  why = "MindSpore has no default dtype to ask for: it is float32",
+  before = "d = torch.get_default_dtype()",
+  after = "d = ms.float32",
+}
+
+rule {
+  id = "api.dtype_annotation",
+  match = reference "torch.dtype",
+  profile = "mindone",
+  where = function(_, node)
+    local x = node
+    while x.up and (x.up.k == "Subscript" or x.up.k == "Tuple" or x.up.k == "BinOp") do x = x.up end
+    return x.up and (x.up.annotation == x or x.up.returns == x), "not an annotation"
+  end,
+  edit = function(f, node) return f:rename(node, "mindspore.dtype") end,
+  why = "ports annotate with the module of dtypes",
+  before = "def f(d: torch.dtype): pass",
+  after = "def f(d: ms.dtype): pass",
+}

@@ -12,6 +12,23 @@ rule {
 }
 
 rule {
+  id = "autograd.no_grad_block",
+  match = node { "With" },
+  profile = "mindone",
+  where = function(f, st)
+    local e = #st.items == 1 and st.items[1].expr
+    return e and e.k == "Call" and f:meaning(e.func) == "torch.no_grad", "no no_grad"
+  end,
+  edit = function(f, st)
+    f:kill(st.items[1])
+    return f:unwrap(st)
+  end,
+  why = "gradients are asked for by function in MindSpore, nothing is recorded otherwise",
+  before = "with torch.no_grad():\n    y = 1",
+  after = "y = 1",
+}
+
+rule {
   id = "autograd.no_grad",
   match = reference { "torch.no_grad", "torch.inference_mode" },
   edit = { rename "mindspore._no_grad" },

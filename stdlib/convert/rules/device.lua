@@ -12,7 +12,7 @@ rule {
     if m == "torch.device" or m:find("^torch%.cuda") then return false, "a device itself" end
     return true
   end,
-  edit = drop_argument("device", "pin_memory", "non_blocking"),
+  edit = drop_argument("device", "pin_memory", "non_blocking", "memory_format"),
   why = "a tensor is made where the context says",
   before = "x = torch.zeros(3, device=y.device)",
   after = "x = mint.zeros(3)",
@@ -113,6 +113,36 @@ rule {
   why = "which device a tensor is on is no question in MindSpore",
   before = "import torch\nok = a and x.device.type == \"cuda\"",
   after = "ok = a",
+}
+
+-- The same question as a whole condition: x.device.type == "meta"
+rule {
+  id = "device.question",
+  match = node { "Compare" },
+  where = function(f, node)
+    if not asks_device(f, node) or #node.ops ~= 1 then return false, "no question about a device" end
+    local up = node.up
+    return up.k == "If" or up.k == "IfExp" or up.k == "UnaryOp" and up.op == "not" and up.up.k == "If", "not a condition of its own"
+  end,
+  edit = function(f, node)
+    local op = node.ops[1]
+    return f:fold(node, op == "!=" or op == "not in")
+  end,
+  why = "no tensor is on a CUDA, MPS or meta device under MindSpore",
+  before = "import torch\nif x.device.type == \"meta\":\n    a()\nelse:\n    b()",
+  after = "b()",
+}
+
+rule {
+  id = "device.memory_format",
+  match = method { "contiguous", "clone", "to" },
+  where = function(f, call)
+    return f:keyword(call, "memory_format") ~= nil, "no memory_format"
+  end,
+  edit = drop_argument("memory_format"),
+  why = "MindSpore has one memory format",
+  before = "import torch\ny = x.clone(memory_format=torch.contiguous_format)",
+  after = "y = x.clone()",
 }
 
 -- Locals and parameters that only hold devices.

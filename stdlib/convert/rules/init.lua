@@ -58,8 +58,10 @@ end
 rule {
   id = "init.set_data",
   match = call(names),
-  profile = "generic",
-  where = function(_, call) return call.args[1] and call.args[1].k ~= "Starred" and call.up.k == "Expr", "not a statement on a parameter" end,
+  where = function(f, call)
+    if f.opts.profile == "mindone" and PORT[f:meaning(call.func):match("[%w_]+$")] then return false, "the ports' helper serves" end
+    return call.args[1] and call.args[1].k ~= "Starred" and call.up.k == "Expr", "not a statement on a parameter"
+  end,
   edit = function(f, call)
     local name = f:meaning(call.func):match("[%w_]+$")
     local pieces, why = initializer_pieces(f, name, call)
