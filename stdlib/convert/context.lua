@@ -153,10 +153,36 @@ function Context:drop_arguments(call, nodes)
   end
 end
 
+--- Adds a keyword argument at the end of a call.
+function Context:add_argument(call, text)
+  if not call.gone_args then
+    call.gone_args = {}
+    call.segs = self:segments(call.lp)
+    self.trimmed = self.trimmed or {}
+    self.trimmed[#self.trimmed + 1] = call
+  end
+  call.added = call.added or {}
+  table.insert(call.added, text)
+  return true
+end
+
+local function write_added(self, call)
+  if not call.added then return end
+  local last
+  for i, seg in ipairs(call.segs) do
+    if not call.gone_args[i] then last = seg end
+  end
+  local text = table.concat(call.added, ", ")
+  if last then self.edits:insert(last.e + 1, ", " .. text) else self.edits:insert(call.lp + 1, text) end
+end
+
 -- Argument removals are gathered while rules run and written once, so that two rules may each take one of the same call.
 function Context:write_trims()
   for _, call in ipairs(self.trimmed or {}) do
-    if not call.dead then delete_segments(self, call.segs, call.gone_args) end
+    if not call.dead then
+      write_added(self, call)
+      delete_segments(self, call.segs, call.gone_args)
+    end
   end
   for _, item in ipairs(self.param_trims or {}) do delete_segments(self, item.segs, item.gone) end
 end
@@ -303,6 +329,12 @@ function Context:spell(target)
     self:need(module, name)
     return name
   end
+  if target == "mindspore" then return self:spell_ms() end
+  local bare = target:match("^mindspore%.(%w+)$")
+  if bare and ROOTS[bare] and not self:name_taken(bare) then
+    self:need("mindspore", bare)
+    return bare
+  end
   local ms_rest = target:match("^mindspore%.(.+)$")
   if ms_rest then return self:spell_ms() .. "." .. ms_rest end
   return target
@@ -317,6 +349,18 @@ function Context:spell_ms()
   end
   self:need("mindspore", nil, "ms")
   return "ms"
+end
+
+--- NumPy as this file calls it.
+function Context:spell_numpy()
+  for name, b in pairs(self.facts.module_scope.names) do
+    if b.path == "numpy" then
+      b.wanted = true
+      return name
+    end
+  end
+  self:need("numpy", nil, "np")
+  return "np"
 end
 
 --- A name imported from a module, as it is called here (module may be relative).
@@ -470,44 +514,12 @@ function Context:fold(node, value)
     return self:fold(up, value)
   end
   if up.k == "If" and up.test == node and not up.dead then
-    if value and #up.orelse == 0 and not up.elif then return self:unwrap(up) end
-    if value and not up.elif then
-      -- the else part goes with its lines
-      local last = up.orelse[#up.orelse]
-      for _, st in ipairs(up.orelse) do self:kill(st) end
-      if self:unwrap(up) then
-        local from = up.else_s and self:line_start(up.else_s) or self:line_start(up.orelse[1].s)
-        local nl = self.src:find("\n", last.e, true) or #self.src
-        self.edits:delete(from, nl)
-        return true
-      end
-      return false
-    end
-    if not value and #up.orelse == 0 then
-      if not up.elif then return self:delete(up) end
-      for _, st in ipairs(up.body) do self:kill(st) end
-      self:kill(up)
-      local nl = self.src:find("\n", up.e, true) or #self.src
-      self.edits:delete(self:line_start(up.s), nl)
-      return true
-    end
-    if not value and not up.elif and up.else_s then
-      for _, st in ipairs(up.body) do self:kill(st) end
-      local head = self:line_start(up.s)
-      local inner, outer = #self:indent(up.orelse[1]), #self:indent(up)
-      if up.orelse.inline then return self:replace(node, "False") end
-      local nl = self.src:find("\n", up.else_s, true)
-      self.edits:delete(head, nl)
-      up.unwrapped = true
-      self:dedent(nl + 1, up.orelse[#up.orelse].e, inner - outer)
-      return true
-    end
-    if not value and not up.elif and up.orelse[1] and up.orelse[1].elif then
-      -- the first elif becomes the if
-      for _, st in ipairs(up.body) do self:kill(st) end
-      self.edits:delete(up.s, up.orelse[1].s + 1)
-      return true
-    end
+    -- the text is changed when all rules have run: a chain of elif folds as a whole (fold.lua)
+    up.fold = value
+    for _, st in ipairs(value and up.orelse or up.body) do self:kill(st) end
+    self.folds = self.folds or {}
+    self.folds[#self.folds + 1] = up
+    return true
   elseif up.k == "IfExp" and up.test == node then
     local keep, drop = up.body, up.orelse
     if not value then keep, drop = drop, keep end
@@ -598,7 +610,7 @@ function Context:write_deletions()
         for i = 1, #list do
           if not list[i].deleted then all = false end
         end
-        if all and not up.deleted then
+        if all and not up.deleted and not up.unwrapped then
           seen[list] = true
           list[1].as_pass = true
         end
@@ -639,6 +651,11 @@ function Context:unwrap(st, body)
   return true
 end
 
+--- Writes the dedents: a line inside two unwrapped blocks moves by both.
+function Context:write_dedents()
+  for pos, n in pairs(self.dedents or {}) do self.edits:delete(pos, pos + n - 1) end
+end
+
 --- Takes `width` blanks off each line from byte s to e, but not inside strings.
 function Context:dedent(s, e, width)
   local kinds, starts, ends = self.tokens.kinds, self.tokens.starts, self.tokens.ends
@@ -660,7 +677,10 @@ function Context:dedent(s, e, width)
     if pos > string_to then
       local blanks = src:match("^[ \t]*", pos)
       local n = math.min(#blanks, width)
-      if n > 0 and not src:find("^[ \t]*\r?\n", pos) then self.edits:delete(pos, pos + n - 1) end
+      if n > 0 and not src:find("^[ \t]*\r?\n", pos) then
+        self.dedents = self.dedents or {}
+        self.dedents[pos] = (self.dedents[pos] or 0) + n
+      end
     end
     local nl = src:find("\n", pos, true)
     if not nl then break end

@@ -85,9 +85,7 @@ end
 function dsl.add_argument(name, text, position)
   return function(f, node)
     if f:argument(node, position, name) or f:has_star(node) then return false, name .. " is given" end
-    local segs = f:segments(node.lp)
-    if #segs == 0 then f.edits:insert(segs.rp, name .. "=" .. text)
-    else f.edits:insert(segs[#segs].e + 1, ", " .. name .. "=" .. text) end
+    f:add_argument(node, name .. "=" .. text)
     return true
   end
 end

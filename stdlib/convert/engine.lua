@@ -8,6 +8,7 @@ local fields = require "convert.python.fields"
 local data = require "convert.data"
 local imports = require "convert.imports"
 local layout = require "convert.layout"
+local fold = require "convert.fold"
 
 local engine = {}
 
@@ -210,14 +211,18 @@ function engine.convert(text, opts)
   f.api_of = engine.api_of
   for _, st in ipairs(f.facts.imports) do
     for _, a in ipairs(st.names) do
-      if imports.is_torch(st.path and st.path .. "." .. a.name or a.name) then f.uses_torch = true end
+      local path = st.path and st.path .. "." .. a.name or a.name
+      if imports.is_torch(path) then f.uses_torch = true end
+      if path:find("^mindspore") then f.uses_mindspore = true end
     end
   end
   walk(f, key.ix)
   for _, r in ipairs(key.ix.file) do try(f, r, f.tree) end
+  fold.apply(f)
   imports.rewrite(f)
   f:write_trims()
   f:write_deletions()
+  f:write_dedents()
   layout.join(f)
   local result, dropped = f.edits:render()
   f.dropped = dropped

@@ -56,6 +56,8 @@ local function split_path(path)
   return module, name
 end
 
+imports.list_left = list_left
+
 -- The import statement that gives `path` under a local name.
 local function import_text(path, local_name)
   local module, name = split_path(path)
@@ -265,7 +267,7 @@ function imports.rewrite(f)
     end
   end
   cascade(f)
-  local ports = f.opts.profile == "mindone" and data.package("mindone")
+  local ports = f.opts.profile == "mindone" and (f.uses_torch or f.uses_mindspore) and data.package("mindone")
   for _, st in ipairs(f.facts.imports) do
     if not st.dead and st ~= f.header_at then
       local torch = st.k == "ImportFrom" and imports.is_torch(st.path)

@@ -53,7 +53,7 @@ rule {
     if target:find("^mindspore%.mint") then return false, "mint has torch's default" end
     local kw = f:keyword(call, "negative_slope")
     if kw then f.edits:replace(kw.s, kw.s + 13, "alpha")
-    elseif not call.args[2] then f.edits:insert(call.e, ", alpha=0.01") end
+    elseif not call.args[2] then f:add_argument(call, "alpha=0.01") end
     return true
   end,
   why = "ops.leaky_relu's slope is 0.2 by default, torch's is 0.01",
@@ -82,8 +82,7 @@ rule {
     if f.opts.profile == "mindone" and LIMIT[node.attr] then
       return f:replace(node, { f:spell_from(f:relative("transformers.mindspore_adapter"), LIMIT[node.attr]), "(", arg, ")" })
     end
-    f:need("numpy", nil, "np")
-    return f:replace(node, { f:spell_from("numpy", kind), "(", f:spell("mindspore.dtype_to_nptype"), "(", arg, "))." .. node.attr })
+    return f:replace(node, { f:spell_numpy(), "." .. kind, "(", f:spell("mindspore.dtype_to_nptype"), "(", arg, "))." .. node.attr })
   end,
   why = "there is no ms.finfo: NumPy's, of the same type, is asked",
   before = "m = torch.finfo(x.dtype).min",
@@ -172,8 +171,7 @@ rule {
     local k = f:argument(call, 1, "kernel_size")
     if not k then return false, "no kernel size" end
     if not f:argument(call, 2, "stride") then
-      f.edits:insert(call.e, ", stride=" .. f:text(k))
-      return true
+      return f:add_argument(call, "stride=" .. f:text(k))
     end
     return false, "stride is given"
   end,

@@ -18,7 +18,7 @@ for name in ([[is_torchdynamo_compiling is_torchdynamo_exporting is_deepspeed_ze
   is_torch_xla_available is_torch_fx_proxy is_flash_attn_greater_or_equal_2_10 is_torch_npu_available is_torch_xpu_available
   is_torch_mps_available is_torch_hpu_available is_ninja_available is_kernels_available is_torch_musa_available
   is_torch_mlu_available is_torch_neuroncore_available is_torch_tensorrt_fx_available is_torch_fx_available
-  is_torch_cuda_available is_hqq_available is_fbgemm_gpu_available is_accelerate_available is_apex_available
+  is_torch_cuda_available is_apex_available
   is_torch_flex_attn_available is_torch_greater_or_equal is_torch_bf16_gpu_available is_torch_tf32_available
   is_torch_compile_available is_xformers_available is_optimum_available is_torch_deterministic is_habana_gaudi1]]):gmatch("%S+") do
   NO[name] = true
@@ -68,6 +68,7 @@ rule {
   match = decorator "*",
   profile = "mindone",
   where = function(f, d)
+    if not f.uses_torch and not f.uses_mindspore then return false, "no torch here" end
     local name = inside(f, f:meaning(d.k == "Call" and d.func or d))
     if not name then return false, "not of transformers" end
     name = name:match("[%w_]+$")
@@ -76,7 +77,7 @@ rule {
   end,
   edit = function(f, d) return f:delete_decorator(d) end,
   why = "generated docstrings and hub kernels belong to torch models",
-  before = "from transformers.utils import auto_docstring\n@auto_docstring\nclass A:\n    pass",
+  before = "import torch\nfrom transformers.utils import auto_docstring\n@auto_docstring\nclass A:\n    pass",
   after = "class A:\n    pass",
 }
 
