@@ -183,7 +183,7 @@ local function drop_unused(f, st)
   local kept, dropped = {}, 0
   for _, a in ipairs(st.names) do
     local b = a.binding
-    if b and #b.uses > 0 and fate(b) == 0 and not (st.path == "__future__") then dropped = dropped + 1
+    if b and #b.uses > 0 and fate(b) == 0 and not b.wanted and st.path ~= "__future__" then dropped = dropped + 1
     else kept[#kept + 1] = as_text(a.name, a.asname or nil) end
   end
   if dropped == 0 then return end
