@@ -1,10 +1,9 @@
 /* json.c: the Lua module `json`.
  *
- * A decoded object is a table whose metatable is its own list of keys in the order of the text: pairs follows it, new keys
- * join at the end, a removed key is skipped.  The list part holds keys only, so no key of a file can become a metamethod.
- * Arrays are plain lists; {} encodes as [], an empty object as {}.  Both directions keep a stack of frames: no recursion. */
+ * A decoded object is an ordered table (ordered.h): pairs follows the order of the text.  Arrays are plain lists; {} encodes as [], an empty object as {}.  Both directions keep a stack of frames: no recursion. */
 #include "json/json.h"
 #include "none.h"
+#include "ordered.h"
 #include <lauxlib.h>
 #include <math.h>
 #include <string.h>
@@ -13,82 +12,6 @@ int luaopen_json(lua_State *L);
 
 #define BIG "json.bigint"
 enum { MAX_DEPTH = 1000 };
-static const char object_tag;                  /* marks the metatable of a decoded object */
-
-/* ---- ordered objects ---- */
-/* Upvalues: 1 the next position in the list of keys, 2 the list. */
-static int object_step(lua_State *L) {
-  lua_Integer i = lua_tointeger(L, lua_upvalueindex(1));
-  for (;;) {
-    int t = lua_rawgeti(L, lua_upvalueindex(2), ++i);
-    if (t == LUA_TNIL) return 1;
-    if (t != LUA_TBOOLEAN) {
-      lua_pushvalue(L, -1);
-      if (lua_rawget(L, 1) != LUA_TNIL) break;
-      lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
-  }
-  lua_pushinteger(L, i);
-  lua_copy(L, -1, lua_upvalueindex(1));
-  lua_pop(L, 1);
-  return 2;
-}
-
-static int object_pairs(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_pushinteger(L, 0);
-  if (!lua_getmetatable(L, 1)) return luaL_argerror(L, 1, "expected a JSON object");
-  lua_pushcclosure(L, object_step, 2);
-  lua_pushvalue(L, 1);
-  return 2;
-}
-
-/* A key that is not there is set.  `pos` (made by the first such write) tells whether it was there before and was removed:
- * its old place becomes false, so that it appears once. */
-static int object_newindex(lua_State *L) {
-  lua_settop(L, 3);
-  if (lua_isnil(L, 3)) return 0;
-  if (!lua_getmetatable(L, 1)) return luaL_argerror(L, 1, "expected a JSON object");
-  lua_Integer n = (lua_Integer)lua_rawlen(L, 4);
-  if (lua_getfield(L, 4, "pos") != LUA_TTABLE) {
-    lua_pop(L, 1);
-    lua_newtable(L);
-    for (lua_Integer i = 1; i <= n; i++) {
-      lua_rawgeti(L, 4, i);
-      lua_pushinteger(L, i);
-      lua_rawset(L, 5);
-    }
-    lua_pushvalue(L, 5);
-    lua_setfield(L, 4, "pos");
-  }
-  lua_pushvalue(L, 2);
-  if (lua_rawget(L, 5) == LUA_TNUMBER) {
-    lua_pushboolean(L, 0);
-    lua_rawseti(L, 4, lua_tointeger(L, -2));
-  }
-  lua_pushvalue(L, 2);
-  lua_rawseti(L, 4, n + 1);
-  lua_pushvalue(L, 2);
-  lua_pushinteger(L, n + 1);
-  lua_rawset(L, 5);
-  lua_settop(L, 3);
-  lua_rawset(L, 1);
-  return 0;
-}
-
-/* Pushes a metatable for one object: room for n keys.  fns: index of the table with the two shared metamethods. */
-static void push_order(lua_State *L, int fns, int n) {
-  lua_createtable(L, n, 4);
-  lua_rawgeti(L, fns, 1), lua_setfield(L, -2, "__pairs");
-  lua_rawgeti(L, fns, 2), lua_setfield(L, -2, "__newindex");
-  lua_pushliteral(L, "json.object"), lua_setfield(L, -2, "__name");
-  lua_pushboolean(L, 1), lua_rawsetp(L, -2, &object_tag);
-}
-
-static void push_fns(lua_State *L) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &object_tag);
-}
 
 /* ---- decode ---- */
 typedef struct frame { uint32_t left; int slot; bool obj; lua_Integer n; } frame;
@@ -123,13 +46,12 @@ static void push_scalar(lua_State *L, const js_node *nd) {
 }
 
 /* Stack of an open object: table, its list of keys.  Of an open array: table, nil. */
-static void push_open(lua_State *L, int fns, frame *f, const js_node *nd) {
+static void push_open(lua_State *L, frame *f, const js_node *nd) {
   int n = nd->n < 1u << 26 ? (int)nd->n : 0;
-  luaL_checkstack(L, 8, "JSON nested too deeply");
+  luaL_checkstack(L, 10, "JSON nested too deeply");
   *f = (frame){.left = nd->n, .slot = lua_gettop(L) + 1, .obj = nd->type == JS_OBJ};
   if (f->obj) {
-    lua_createtable(L, 0, n);
-    push_order(L, fns, n);
+    vm_ordered_open(L, n);
   } else {
     lua_createtable(L, n, 0);
     lua_pushnil(L);
@@ -138,21 +60,12 @@ static void push_open(lua_State *L, int fns, frame *f, const js_node *nd) {
 
 /* Puts the value on the top into the container below; of an object the key lies under it. */
 static void store(lua_State *L, frame *f) {
-  if (!f->obj) {
-    lua_rawseti(L, f->slot, ++f->n);
-  } else {
-    lua_pushvalue(L, -2);
-    if (lua_rawget(L, f->slot) == LUA_TNIL) {
-      lua_pushvalue(L, -3);
-      lua_rawseti(L, f->slot + 1, ++f->n);
-    }
-    lua_pop(L, 1);
-    lua_rawset(L, f->slot);
-  }
+  if (f->obj) f->n = vm_ordered_put(L, f->slot, f->n);
+  else lua_rawseti(L, f->slot, ++f->n);
   f->left--;
 }
 
-static void build(lua_State *L, reading *r, int fns) {
+static void build(lua_State *L, reading *r) {
   const js_doc *d = &r->doc;
   frame *f = NULL;
   for (uint32_t i = 0; i < d->n; i++) {
@@ -160,14 +73,14 @@ static void build(lua_State *L, reading *r, int fns) {
     if (f && f->obj) push_scalar(L, nd), nd = &d->v[++i];          /* the key */
     if (nd->type >= JS_ARR) {
       f = f ? f + 1 : r->stack;
-      push_open(L, fns, f, nd);
+      push_open(L, f, nd);
     } else {
       push_scalar(L, nd);
       if (!f) return;
       store(L, f);
     }
     while (!f->left) {                                              /* closes what is complete */
-      if (f->obj) lua_setmetatable(L, f->slot);
+      if (f->obj) vm_ordered_close(L, f->slot);
       else lua_pop(L, 1);
       if (f == r->stack) return;
       store(L, --f);
@@ -193,8 +106,7 @@ static int decode(lua_State *L, const char *text, size_t n, const char *path) {
   lua_setmetatable(L, -2);
   if (!js_parse(&r->doc, text, n, &lim, &e)) 
     return luaL_error(L, "%s%s%s", path ? path : "", path ? ": " : "", e.msg);
-  push_fns(L);
-  build(L, r, lua_gettop(L));
+  build(L, r);
   js_free(&r->doc);
   return 1;
 }
@@ -317,53 +229,21 @@ static bool put_scalar(lua_State *L, const writing *w) {
   return true;
 }
 
-static int by_name(lua_State *L) {           /* bytes, in every locale */
-  size_t na, nb;
-  const char *a = lua_tolstring(L, 1, &na), *b = lua_tolstring(L, 2, &nb);
-  int c = memcmp(a, b, na < nb ? na : nb);
-  lua_pushboolean(L, c ? c < 0 : na < nb);
-  return 1;
-}
-
-/* Sorts the list of strings on the top. */
-static void sort_names(lua_State *L) {
-  lua_getfield(L, LUA_REGISTRYINDEX, "json.sort");
-  lua_pushvalue(L, -2);
-  lua_pushcfunction(L, by_name);
-  lua_call(L, 2, 0);
-}
-
-static void add_key(lua_State *L, int list, lua_Integer n) {       /* the key on the top, popped */
-  if (lua_type(L, -1) != LUA_TSTRING)
-    luaL_error(L, "json.encode: an object's key must be a string, got %s", luaL_typename(L, -1));
-  lua_rawseti(L, list, n);
-}
-
 /* Pushes the list of keys of the table t in writing order; returns their count. */
-static lua_Integer list_keys(lua_State *L, const writing *w, int t) {
-  lua_Integer n = 0;
-  lua_newtable(L);
-  int list = lua_gettop(L);
-  bool ordered = luaL_getmetafield(L, t, "__pairs") != LUA_TNIL;
-  if (ordered) {
-    lua_pushvalue(L, t);
-    lua_call(L, 1, 3);
-    for (;;) {
-      lua_pushvalue(L, -3), lua_pushvalue(L, -3), lua_pushvalue(L, -3);
-      lua_call(L, 2, 1);
-      if (lua_isnil(L, -1)) break;
-      lua_copy(L, -1, -2);
-      add_key(L, list, ++n);
-    }
-    lua_settop(L, list);
+static lua_Integer list_keys(lua_State *L, bool sort, int t) {
+  if (sort) {                                          /* a plain copy sorts */
+    lua_newtable(L);
+    for (lua_pushnil(L); lua_next(L, t); lua_pop(L, 1)) lua_pushvalue(L, -2), lua_pushboolean(L, 1), lua_rawset(L, -5);
   } else {
-    for (lua_pushnil(L); lua_next(L, t);) {
-      lua_pop(L, 1);
-      lua_pushvalue(L, -1);
-      add_key(L, list, ++n);
-    }
+    lua_pushvalue(L, t);
   }
-  if (!ordered || w->sort) sort_names(L);
+  lua_Integer n = vm_keys(L, -1);
+  lua_remove(L, -2);
+  for (lua_Integer i = 1; i <= n; i++) {
+    if (lua_rawgeti(L, -1, i) != LUA_TSTRING)
+      luaL_error(L, "json.encode: an object's key must be a string, got %s", luaL_typename(L, -1));
+    lua_pop(L, 1);
+  }
   return n;
 }
 
@@ -372,12 +252,7 @@ static bool is_list(lua_State *L, lua_Integer *n) {
   int t = lua_gettop(L);
   lua_Integer count = 0;
   *n = (lua_Integer)lua_rawlen(L, t);
-  if (lua_getmetatable(L, t)) {
-    bool object = lua_rawgetp(L, -1, &object_tag) != LUA_TNIL;
-    lua_settop(L, t);
-    if (object) return false;
-    if (luaL_getmetafield(L, t, "__pairs") != LUA_TNIL) return lua_settop(L, t), false;
-  }
+  if (luaL_getmetafield(L, t, "__pairs") != LUA_TNIL) return lua_settop(L, t), false;
   bool named = false;
   for (lua_pushnil(L); lua_next(L, t); lua_pop(L, 1)) {
     named |= lua_type(L, -2) == LUA_TSTRING;
@@ -396,7 +271,7 @@ static void open_level(lua_State *L, const writing *w, level *v) {
   luaL_checkstack(L, 10, "json.encode: nested too deeply");
   v->i = 0;
   v->obj = !is_list(L, &v->n);
-  if (v->obj) v->n = list_keys(L, w, t);
+  if (v->obj) v->n = list_keys(L, w->sort, t);
   else lua_pushnil(L);
   put(L, w->o, v->obj ? "{" : "[", 1);
 }
@@ -504,28 +379,23 @@ static int l_save(lua_State *L) {            /* json.save(path, value, options),
 /* ---- marks ---- */
 /* json.object([t]): an object that keeps the order of its keys; those of t (sorted) come first. */
 static int l_object(lua_State *L) {
-  writing w = {.indent = -1};
-  lua_Integer n = 0;
+  lua_Integer n = 0, kept = 0;
   lua_settop(L, 1);
   bool from = !lua_isnil(L, 1);
-  if (from) luaL_checktype(L, 1, LUA_TTABLE), n = list_keys(L, &w, 1);
+  if (from) luaL_checktype(L, 1, LUA_TTABLE), n = list_keys(L, false, 1);
   else lua_pushnil(L);
-  push_fns(L);
-  lua_newtable(L);
-  push_order(L, 3, (int)(n < 1 << 26 ? n : 0));
+  vm_ordered_open(L, (int)(n < 1 << 26 ? n : 0));
   for (lua_Integer i = 1; i <= n; i++) {
     lua_rawgeti(L, 2, i);
-    lua_pushvalue(L, -1), lua_rawseti(L, 5, i);
     lua_pushvalue(L, -1), lua_gettable(L, 1);
-    lua_rawset(L, 4);
+    kept = vm_ordered_put(L, 3, kept);
   }
-  lua_setmetatable(L, 4);
+  vm_ordered_close(L, 3);
   return 1;
 }
 
 static int l_is_object(lua_State *L) {
-  bool yes = lua_istable(L, 1) && lua_getmetatable(L, 1) && lua_rawgetp(L, -1, &object_tag) != LUA_TNIL;
-  lua_pushboolean(L, yes);
+  lua_pushboolean(L, vm_is_ordered(L, 1));
   return 1;
 }
 
@@ -540,21 +410,11 @@ static int big_eq(lua_State *L) {
 int luaopen_json(lua_State *L) {
   static const luaL_Reg functions[] = {{"decode", l_decode}, {"encode", l_encode}, {"load", l_load}, {"save", l_save},
                                        {"object", l_object}, {"is_object", l_is_object}, {NULL, NULL}};
-  lua_createtable(L, 2, 0);
-  lua_pushcfunction(L, object_pairs), lua_rawseti(L, -2, 1);
-  lua_pushcfunction(L, object_newindex), lua_rawseti(L, -2, 2);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &object_tag);
   if (luaL_newmetatable(L, BIG)) {
     lua_pushcfunction(L, big_tostring), lua_setfield(L, -2, "__tostring");
     lua_pushcfunction(L, big_eq), lua_setfield(L, -2, "__eq");
   }
   lua_pop(L, 1);
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-  if (lua_getfield(L, -1, "table") == LUA_TTABLE) {
-    lua_getfield(L, -1, "sort");
-    lua_setfield(L, LUA_REGISTRYINDEX, "json.sort");
-  }
-  lua_pop(L, 2);
   luaL_newlib(L, functions);
   vm_pushnone(L);
   lua_setfield(L, -2, "null");

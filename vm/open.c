@@ -1,6 +1,7 @@
 /* open.c: opens Lua's libraries and ours: the torch table and its namespaces, the globals torch, nn, F, optim. */
 #include "vm.h"
 #include "vm_print.h"
+#include "formats.h"
 #include <string.h>
 
 int vm_open_tensor(lua_State *L);
@@ -209,6 +210,7 @@ static int open_torch(lua_State *L) {
     if (lua_getfield(L, torch, spaces[i]) == LUA_TNIL) { lua_newtable(L); lua_setfield(L, torch, spaces[i]); }
     lua_pop(L, 1);
   }
+  vm_open_files(L, torch);
   vm_push_methods(L);
   lua_setfield(L, torch, "_methods");
   vm_push_attrs(L);

@@ -164,8 +164,11 @@ static const char *dynamic(stream *s, huff *lit, huff *dist) {
   return codes(s, lit, dist);
 }
 
-static const char *fixed(stream *s, huff *lit, huff *dist) {
+/* The tables of the fixed codes are made once a call: a block can be as short as ten bits. */
+static const char *fixed(stream *s, huff *lit, huff *dist, bool *made) {
   uint8_t len[288];
+  if (*made) return codes(s, lit, dist);
+  *made = true;
   for (int i = 0; i < 288; i++) len[i] = i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8;
   build(lit, len, 288, false);
   memset(len, 5, 32);                      /* codes 30 and 31 exist but are refused when used */
@@ -175,15 +178,15 @@ static const char *fixed(stream *s, huff *lit, huff *dist) {
 
 bool zip_inflate(uint8_t *dst, size_t dn, const uint8_t *src, size_t sn, sys_err *e) {
   stream s = {.p = src, .end = src + sn, .o = dst, .begin = dst, .limit = dst + dn};
-  huff *h = mt_malloc(2 * sizeof *h);      /* 5 KB: too much for a small thread's stack */
+  huff *h = mt_malloc(4 * sizeof *h);      /* 11 KB: too much for a small thread's stack */
   const char *what = NULL;
-  bool last = false;
+  bool last = false, made = false;
   if (!h) return sys_fail(e, "not enough memory");
   while (!last && !what) {
     last = take(&s, 1);
     switch (take(&s, 2)) {
       case 0: what = stored(&s); break;
-      case 1: what = fixed(&s, &h[0], &h[1]); break;
+      case 1: what = fixed(&s, &h[2], &h[3], &made); break;
       case 2: what = dynamic(&s, &h[0], &h[1]); break;
       default: what = "invalid block type";
     }
