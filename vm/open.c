@@ -232,6 +232,7 @@ void vm_openlibs(lua_State *L) {
   preload(L, "sys", luaopen_sys);
   preload(L, "json", luaopen_json);
   preload(L, "moth.ops", luaopen_moth_ops);
+  preload(L, "tokenizers.core", luaopen_tokenizers_core);
   luaL_requiref(L, "torch", open_torch, 1);
   lua_getfield(L, -1, "nn");
   lua_pushvalue(L, -1);

@@ -57,4 +57,5 @@ void vm_gc_tick(lua_State *L);                           /* tells Lua's collecto
 int luaopen_sys(lua_State *L);
 int luaopen_json(lua_State *L);
 int luaopen_moth_ops(lua_State *L);
+int luaopen_tokenizers_core(lua_State *L);
 #endif
