@@ -7,8 +7,8 @@
 --   local batch = tok({"one text", "another one"}, {padding = true, truncation = true, max_length = 128})
 --   batch.input_ids, batch.attention_mask, batch.token_type_ids       -- int64 tensors, batch x length
 --
--- Invariant: whatever a folder holds (tokenizer.json, vocab.txt, vocab.json with merges.txt) becomes one JSON text that the
--- C reader checks; nothing else builds a tokenizer.
+-- Invariant: whatever a folder holds (tokenizer.json, vocab.txt, vocab.json with merges.txt) becomes one JSON text that
+-- the C reader checks; nothing else builds a tokenizer.
 local core = require "tokenizers.core"
 local json = require "json"
 
