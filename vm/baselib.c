@@ -1,8 +1,9 @@
 /* baselib.c: basic and coroutine functions that differ from Lua's own.
  *
- * load, loadfile, dofile and require take text only unless the program was started with --bytecode (crafted bytecode can
- * crash any Lua); pcall, xpcall, resume and wrap let an interrupt through at the prompt; resume and wrap tell the
- * interrupt handler which coroutine runs; load and print poll it. */
+ * load, loadfile, dofile and require take text only unless the program was started with
+ * --bytecode (crafted bytecode can crash any Lua); pcall, xpcall, resume and wrap let an
+ * interrupt through at the prompt; resume and wrap tell the interrupt handler which coroutine
+ * runs; load and print poll it. */
 #include "host.h"
 #include <errno.h>
 #include <stdio.h>
@@ -110,7 +111,8 @@ static int search_file(lua_State *L) {
   if (!file) return 1;                     /* the message lists the files tried */
   lua_pop(L, 1);
   if (luaL_loadfilex(L, file, vm_load_mode(L, NULL)) == LUA_OK) return lua_pushstring(L, file), 2;
-  return luaL_error(L, "error loading module '%s' from file '%s':\n\t%s", name, file, lua_tostring(L, -1));
+  return luaL_error(L, "error loading module '%s' from file '%s':\n\t%s", name, file,
+                    lua_tostring(L, -1));
 }
 
 /* ---- protected calls ---- */
@@ -145,7 +147,8 @@ static lua_State *check_coroutine(lua_State *L) {
   return co;
 }
 
-/* Resumes co with the narg values on top of L; number of results moved to L, or -1 and the error there. */
+/* Resumes co with the narg values on top of L; number of results moved to L, or -1 and the error
+ * there. */
 static int resume(lua_State *L, lua_State *co, int narg) {
   int nres;
   if (!lua_checkstack(co, narg)) {
@@ -184,7 +187,8 @@ static int call_wrapped(lua_State *L) {
   int n = resume(L, co, lua_gettop(L));
   if (n >= 0) return n;
   int status = lua_status(co);
-  if (status != LUA_OK && status != LUA_YIELD) {           /* an error inside: close its variables */
+  /* an error inside: close its variables */
+  if (status != LUA_OK && status != LUA_YIELD) {
     status = lua_resetthread(co);
     lua_xmove(co, L, 1);
   }
@@ -238,7 +242,8 @@ static int l_print(lua_State *L) {
 
 /* ---- set-up ---- */
 static void replace_file_searcher(lua_State *L) {
-  if (lua_getglobal(L, LUA_LOADLIBNAME) == LUA_TTABLE && lua_getfield(L, -1, "searchers") == LUA_TTABLE) {
+  if (lua_getglobal(L, LUA_LOADLIBNAME) == LUA_TTABLE &&
+      lua_getfield(L, -1, "searchers") == LUA_TTABLE) {
     lua_pushvalue(L, -2);
     lua_pushcclosure(L, search_file, 1);
     lua_rawseti(L, -2, 2);
@@ -249,10 +254,12 @@ static void replace_file_searcher(lua_State *L) {
 
 void vm_open_base(lua_State *L, bool bytecode) {
   static const luaL_Reg base[] = {
-    {"load", l_load}, {"loadfile", l_loadfile}, {"dofile", l_dofile}, {"pcall", l_pcall}, {"xpcall", l_xpcall},
-    {"print", l_print}, {NULL, NULL}};
+      {"load", l_load},     {"loadfile", l_loadfile}, {"dofile", l_dofile}, {"pcall", l_pcall},
+      {"xpcall", l_xpcall}, {"print", l_print},       {NULL, NULL}};
   static const luaL_Reg co[] = {{"resume", l_resume}, {"wrap", l_wrap}, {NULL, NULL}};
   binary_allowed = bytecode;
+  lua_getglobal(L, "xpcall");              /* the prompt itself must catch everything */
+  lua_setfield(L, LUA_REGISTRYINDEX, VM_CATCH_ALL);
   lua_pushglobaltable(L);
   luaL_setfuncs(L, base, 0);
   lua_pop(L, 1);

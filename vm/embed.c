@@ -1,7 +1,8 @@
-/* embed.c: finds modules and data inside the binary.  `require "a.b"` looks for a/b.lua, then a/b/init.lua.
+/* embed.c: finds modules and data inside the binary.  `require "a.b"` looks for a/b.lua, then
+ * a/b/init.lua.
  *
- * MOTH_STDLIB=DIR puts a folder before the embedded copy, so that stdlib can be worked on without building.
- * Sources are named "@<moth>/a/b.lua": the prompt hides such frames. */
+ * MOTH_STDLIB=DIR puts a folder before the embedded copy, so that stdlib can be worked on
+ * without building. Sources are named "@<moth>/a/b.lua": the prompt hides such frames. */
 #include "host.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +40,8 @@ static bool push_from_dir(lua_State *L, const char *name) {
   return true;
 }
 
-/* Loads file `name` as a chunk; LUA_OK, an error status with its message, or -1 when there is no such file. */
+/* Loads file `name` as a chunk; LUA_OK, an error status with its message, or -1 when there is no
+ * such file. */
 static int load_file(lua_State *L, const char *name) {
   const char *chunk = lua_pushfstring(L, "@<moth>/%s", name);
   int status = -1;
@@ -59,12 +61,14 @@ static int load_file(lua_State *L, const char *name) {
 static int searcher(lua_State *L) {
   const char *module = luaL_checkstring(L, 1);
   const char *path = luaL_gsub(L, module, ".", "/");
-  const char *names[2] = {lua_pushfstring(L, "%s.lua", path), lua_pushfstring(L, "%s/init.lua", path)};
+  const char *names[2] = {lua_pushfstring(L, "%s.lua", path),
+                          lua_pushfstring(L, "%s/init.lua", path)};
   for (int i = 0; i < 2; i++) {
     int status = load_file(L, names[i]);
     if (status == LUA_OK) return lua_pushfstring(L, "<moth>/%s", names[i]), 2;
     if (status > 0)
-      return luaL_error(L, "error loading built-in module '%s':\n\t%s", module, lua_tostring(L, -1));
+      return luaL_error(L, "error loading built-in module '%s':\n\t%s", module,
+                        lua_tostring(L, -1));
   }
   lua_pushfstring(L, "no built-in module '%s'", module);
   return 1;
@@ -103,7 +107,8 @@ void vm_open_embedded(lua_State *L) {
   lua_pushcfunction(L, vm_open_term);
   lua_setfield(L, -2, "moth.term");
   lua_pop(L, 1);
-  if (lua_getglobal(L, LUA_LOADLIBNAME) == LUA_TTABLE && lua_getfield(L, -1, "searchers") == LUA_TTABLE) {
+  if (lua_getglobal(L, LUA_LOADLIBNAME) == LUA_TTABLE &&
+      lua_getfield(L, -1, "searchers") == LUA_TTABLE) {
     lua_Integer n = luaL_len(L, -1);
     for (lua_Integer i = n; i >= 2; i--) {         /* after preload, before the file system */
       lua_rawgeti(L, -1, i);

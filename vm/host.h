@@ -1,9 +1,10 @@
-/* host.h: the program around Lua: command line, interrupts, embedded modules, polling library functions, terminal.
+/* host.h: the program around Lua: command line, interrupts, embedded modules, polling library
+ * functions, terminal.
  *
- * Invariants.  mt_interrupted is set by SIGINT and cleared only by whoever raises the Lua error for it
- * (vm_raise_interrupt), so that one key press stops one thing.  At the prompt that error passes through every pcall of
- * the user's code; in a script pcall catches it as it does in lua.  Nothing here runs before it is needed: a start costs
- * Lua's own libraries and a few closures. */
+ * Invariants.  mt_interrupted is set by SIGINT and cleared only by whoever raises the Lua error
+ * for it (vm_raise_interrupt), so that one key press stops one thing.  At the prompt that error
+ * passes through every pcall of the user's code; in a script pcall catches it as it does in lua.
+ * Nothing here runs before it is needed: a start costs Lua's own libraries and a few closures. */
 #ifndef VM_HOST_H
 #define VM_HOST_H
 #include <lauxlib.h>
@@ -20,17 +21,22 @@ void vm_int_install(lua_State *L);         /* SIGINT from now on interrupts the 
 void vm_int_interactive(bool on);          /* on: an interrupt passes through pcall */
 bool vm_int_passing(void);                 /* an interrupt's error is on its way to the prompt */
 void vm_int_settle(lua_State *L);          /* at the prompt: forget what was pending */
-lua_State *vm_int_enter(lua_State *L);     /* L runs now; returns who ran before, to be entered again after */
-int vm_raise_interrupt(lua_State *L, const char *what);   /* "interrupted!", or "WHAT: interrupted" */
+/* L runs now; returns who ran before, to be entered again after */
+lua_State *vm_int_enter(lua_State *L);
+/* "interrupted!", or "WHAT: interrupted" */
+int vm_raise_interrupt(lua_State *L, const char *what);
 static inline void vm_poll(lua_State *L) {
   if (__builtin_expect(mt_interrupted, 0)) vm_raise_interrupt(L, NULL);
 }
 
-/* ---- baselib.c, strings.c, tables.c: our own versions of library functions, put over Lua's ---- */
+/* ---- baselib.c, strings.c, tables.c: our own versions of library functions, put over Lua's
+ * ---- */
 void vm_open_base(lua_State *L, bool bytecode);
+#define VM_CATCH_ALL "moth.xpcall"         /* registry: an xpcall that stops interrupts too */
 void vm_open_strings(lua_State *L);
 void vm_open_tables(lua_State *L);
-const char *vm_load_mode(lua_State *L, const char *mode);  /* mode with binary chunks taken out unless allowed */
+/* mode with binary chunks taken out unless allowed */
+const char *vm_load_mode(lua_State *L, const char *mode);
 
 /* ---- embed.c: the standard library inside the binary ---- */
 typedef struct { const char *name; const char *data; size_t size; } VmEmbedded;

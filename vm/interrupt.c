@@ -1,7 +1,8 @@
 /* interrupt.c: Ctrl-C.  The handler sets a flag for C code and a hook for Lua code.
  *
- * Lua's hooks belong to one coroutine, so the one that runs is remembered (baselib.c's resume keeps it right); the hook
- * raises the error there, resume passes it on.  lua_sethook is the one call that Lua allows from a handler. */
+ * Lua's hooks belong to one coroutine, so the one that runs is remembered (baselib.c's resume
+ * keeps it right); the hook raises the error there, resume passes it on.  lua_sethook is the one
+ * call that Lua allows from a handler. */
 #include "host.h"
 #include <stdio.h>
 #include <string.h>
@@ -20,7 +21,8 @@ static void hook(lua_State *L, lua_Debug *ar) {
 static void on_sigint(int sig) {
   (void)sig;
   mt_interrupted = 1;
-  if (running) lua_sethook(running, hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+  if (running)
+    lua_sethook(running, hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
   /* A script deaf to two presses can be killed by a third; a session never dies of it. */
   if (!interactive && ++unanswered > 2) signal(SIGINT, SIG_DFL);
 }

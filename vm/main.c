@@ -1,7 +1,8 @@
-/* main.c: the command line.  A superset of lua's: options, arg, LUA_INIT, shebang, standard input, exit status; plus
- * subcommands (a Lua module's main), --sandbox and --bytecode.
+/* main.c: the command line.  A superset of lua's: options, arg, LUA_INIT, shebang, standard
+ * input, exit status; plus subcommands (a Lua module's main), --sandbox and --bytecode.
  *
- * Exit status: 0, 1 for a script's error (also of one read from standard input), 2 for wrong usage of a subcommand. */
+ * Exit status: 0, 1 for a script's error (also of one read from standard input), 2 for wrong
+ * usage of a subcommand. */
 #include "host.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,7 +69,8 @@ static int run_string(lua_State *L, const char *s, const char *name) {
 /* -l MODULE or -l NAME=MODULE: requires it and puts it into a global. */
 static int run_library(lua_State *L, const char *spec) {
   const char *module = strchr(spec, '=');
-  const char *global = module ? lua_pushlstring(L, spec, (size_t)(module - spec)) : lua_pushstring(L, spec);
+  const char *global =
+      module ? lua_pushlstring(L, spec, (size_t)(module - spec)) : lua_pushstring(L, spec);
   module = module ? module + 1 : spec;
   lua_getglobal(L, "require");
   lua_pushstring(L, module);
@@ -83,8 +85,8 @@ static int run_library(lua_State *L, const char *spec) {
 }
 
 static int run_init(lua_State *L) {
-  static const char *const names[] = {"MOTH_INIT", LUA_INIT_NAME "_" LUA_VERSION_MAJOR "_" LUA_VERSION_MINOR,
-                                      LUA_INIT_NAME};
+  static const char *const names[] = {
+      "MOTH_INIT", LUA_INIT_NAME "_" LUA_VERSION_MAJOR "_" LUA_VERSION_MINOR, LUA_INIT_NAME};
   const char *init = NULL;
   int status = LUA_OK;
   if ((init = getenv(names[0])) != NULL && *init)
@@ -174,23 +176,25 @@ static void parse_options(Options *o) {
 }
 
 static void usage(FILE *f, const char *bad) {
-  if (bad && (bad[1] == 'e' || bad[1] == 'l')) fprintf(f, "%s: '%s' needs argument\n", vm_progname, bad);
+  if (bad && (bad[1] == 'e' || bad[1] == 'l'))
+    fprintf(f, "%s: '%s' needs argument\n", vm_progname, bad);
   else if (bad) fprintf(f, "%s: unrecognized option '%s'\n", vm_progname, bad);
   fprintf(f,
-    "usage: %s [options] [script [args]]   or   %s COMMAND ...\n"
-    "options:\n"
-    "  -e stat     execute string 'stat'\n"
-    "  -i          enter the prompt after executing 'script'\n"
-    "  -l mod      require library 'mod' into global 'mod'\n"
-    "  -l g=mod    require library 'mod' into global 'g'\n"
-    "  -v          show version information\n"
-    "  -E          ignore environment variables\n"
-    "  -W          turn warnings on\n"
-    "  --sandbox   no files, programs or C modules for the script\n"
-    "  --bytecode  allow precompiled chunks\n"
-    "  --          stop handling options\n"
-    "  -           stop handling options and execute stdin\n"
-    "commands: help NAME, check FILE, convert, detect, hf, bench, kernel\n", vm_progname, vm_progname);
+          "usage: %s [options] [script [args]]   or   %s COMMAND ...\n"
+          "options:\n"
+          "  -e stat     execute string 'stat'\n"
+          "  -i          enter the prompt after executing 'script'\n"
+          "  -l mod      require library 'mod' into global 'mod'\n"
+          "  -l g=mod    require library 'mod' into global 'g'\n"
+          "  -v          show version information\n"
+          "  -E          ignore environment variables\n"
+          "  -W          turn warnings on\n"
+          "  --sandbox   no files, programs or C modules for the script\n"
+          "  --bytecode  allow precompiled chunks\n"
+          "  --          stop handling options\n"
+          "  -           stop handling options and execute stdin\n"
+          "commands: help NAME, check FILE, convert, detect, hf, bench, kernel\n",
+          vm_progname, vm_progname);
 }
 
 static void print_version(void) {

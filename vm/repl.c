@@ -1,4 +1,5 @@
-/* repl.c: the prompt as lua has it, for `-i` on pipes: prompts from _PROMPT and _PROMPT2, echo by print. */
+/* repl.c: the prompt as lua has it, for `-i` on pipes: prompts from _PROMPT and _PROMPT2, echo
+ * by print. */
 #include "host.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,7 +7,8 @@
 
 /* Writes the prompt; the value stays on the stack while its text is used. */
 static void write_prompt(lua_State *L, bool first) {
-  if (lua_getglobal(L, first ? "_PROMPT" : "_PROMPT2") == LUA_TNIL) fputs(first ? "> " : ">> ", stdout);
+  if (lua_getglobal(L, first ? "_PROMPT" : "_PROMPT2") == LUA_TNIL)
+    fputs(first ? "> " : ">> ", stdout);
   else {
     fputs(luaL_tolstring(L, -1, NULL), stdout);
     lua_pop(L, 1);

@@ -1,8 +1,8 @@
-/* strings.c: string.find, match, gmatch, gsub and rep that answer Ctrl-C (Lua's own see no hook, and a pattern can run
- * for hours).  The pattern language and the messages are Lua 5.4's.
+/* strings.c: string.find, match, gmatch, gsub and rep that answer Ctrl-C (Lua's own see no hook,
+ * and a pattern can run for hours).  The pattern language and the messages are Lua 5.4's.
  *
- * The matcher returns the end of the match or NULL; it polls wherever it loops.  Recursion is one level per item that
- * may have to be tried again, limited to MAX_DEPTH. */
+ * The matcher returns the end of the match or NULL; it polls wherever it loops.  Recursion is
+ * one level per item that may have to be tried again, limited to MAX_DEPTH. */
 #define _GNU_SOURCE
 #include "host.h"
 #include <ctype.h>
@@ -153,8 +153,10 @@ static bool frontier(Match *m, const char *s, const char *p, const char *ep) {
 }
 
 /* ---- the matcher ---- */
-/* One single-character item with its suffix.  Sets *next when matching goes on in the caller's loop. */
-static const char *item(Match *m, const char *s, const char *p, const char **next_p, const char **next_s) {
+/* One single-character item with its suffix.  Sets *next when matching goes on in the caller's
+ * loop. */
+static const char *item(Match *m, const char *s, const char *p, const char **next_p,
+                        const char **next_s) {
   const char *ep = class_end(m, p);
   char suffix = ep < m->pat_end ? *ep : 0;
   switch (suffix) {
@@ -292,7 +294,8 @@ static int l_match(lua_State *L) { return find_or_match(L, false); }
 static int next_match(lua_State *L) {
   size_t ns, np;
   Match m;
-  const char *s = lua_tolstring(L, lua_upvalueindex(1), &ns), *p = lua_tolstring(L, lua_upvalueindex(2), &np);
+  const char *s = lua_tolstring(L, lua_upvalueindex(1), &ns),
+             *p = lua_tolstring(L, lua_upvalueindex(2), &np);
   size_t from = (size_t)lua_tointeger(L, lua_upvalueindex(3));
   lua_Integer last = lua_tointeger(L, lua_upvalueindex(4));
   start(&m, L, s, ns, p, np);
@@ -371,8 +374,9 @@ static int l_gsub(lua_State *L) {
   const char *s = luaL_checklstring(L, 1, &ns), *p = luaL_checklstring(L, 2, &np), *last = NULL;
   int type = lua_type(L, 3);
   lua_Integer max = luaL_optinteger(L, 4, (lua_Integer)ns + 1), n = 0;
-  luaL_argexpected(L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE, 3,
-                   "string/function/table");
+  luaL_argexpected(
+      L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE,
+      3, "string/function/table");
   bool anchor = np > 0 && *p == '^', changed = false;
   Match m;
   luaL_Buffer b;
@@ -406,7 +410,8 @@ static int l_rep(lua_State *L) {
   const char *sep = luaL_optlstring(L, 3, "", &nsep);
   if (times <= 0) return lua_pushliteral(L, ""), 1;
   const size_t limit = (sizeof(size_t) < sizeof(int)) ? SIZE_MAX : (size_t)INT_MAX;
-  if (n + nsep < n || n + nsep > limit / (size_t)times) return luaL_error(L, "resulting string too large");
+  if (n + nsep < n || n + nsep > limit / (size_t)times)
+    return luaL_error(L, "resulting string too large");
   size_t total = (size_t)times * n + (size_t)(times - 1) * nsep;
   luaL_Buffer b;
   char *p = luaL_buffinitsize(L, &b, total);
@@ -424,8 +429,8 @@ static int l_rep(lua_State *L) {
 }
 
 void vm_open_strings(lua_State *L) {
-  static const luaL_Reg fns[] = {{"find", l_find}, {"match", l_match}, {"gmatch", l_gmatch}, {"gsub", l_gsub},
-                                 {"rep", l_rep}, {NULL, NULL}};
+  static const luaL_Reg fns[] = {{"find", l_find}, {"match", l_match}, {"gmatch", l_gmatch},
+                                 {"gsub", l_gsub}, {"rep", l_rep},     {NULL, NULL}};
   if (lua_getglobal(L, LUA_STRLIBNAME) == LUA_TTABLE) luaL_setfuncs(L, fns, 0);
   lua_pop(L, 1);
 }

@@ -1,7 +1,9 @@
-/* tables.c: table.sort, concat and move that answer Ctrl-C; the rest of the table library is Lua's.
+/* tables.c: table.sort, concat and move that answer Ctrl-C; the rest of the table library is
+ * Lua's.
  *
- * Sort is quicksort down to short runs, the shorter side first on the C stack (so depth is at most log2 n), the pivot a
- * median of three; a comparison function that contradicts itself is an error, never an access outside the table. */
+ * Sort is quicksort down to short runs, the shorter side first on the C stack (so depth is at
+ * most log2 n), the pivot a median of three; a comparison function that contradicts itself is an
+ * error, never an access outside the table. */
 #include "host.h"
 #include <limits.h>
 #include <string.h>
@@ -9,7 +11,8 @@
 /* A table, or something whose metatable has what the operation needs. */
 static void check_table(lua_State *L, int arg, bool read, bool write, bool length) {
   if (lua_type(L, arg) == LUA_TTABLE) return;
-  const char *const need[3] = {read ? "__index" : NULL, write ? "__newindex" : NULL, length ? "__len" : NULL};
+  const char *const need[3] = {read ? "__index" : NULL, write ? "__newindex" : NULL,
+                               length ? "__len" : NULL};
   bool ok = lua_getmetatable(L, arg);
   for (int i = 0; ok && i < 3; i++)
     if (need[i]) {
@@ -25,7 +28,8 @@ static void check_table(lua_State *L, int arg, bool read, bool write, bool lengt
 static void add_field(lua_State *L, luaL_Buffer *b, lua_Integer i) {
   lua_geti(L, 1, i);
   if (!lua_isstring(L, -1))
-    luaL_error(L, "invalid value (%s) at index %I in table for 'concat'", luaL_typename(L, -1), (LUAI_UACINT)i);
+    luaL_error(L, "invalid value (%s) at index %I in table for 'concat'", luaL_typename(L, -1),
+               (LUAI_UACINT)i);
   luaL_addvalue(b);
 }
 
@@ -117,7 +121,8 @@ static Idx partition(Sorter *s, Idx lo, Idx hi) {
       if (j < i) luaL_error(L, "invalid order function for sorting");
       lua_pop(L, 1);
     }
-    if (j < i) {                           /* t[i] and the pivot change places; stack: pivot, t[i], t[j] */
+    /* t[i] and the pivot change places; stack: pivot, t[i], t[j] */
+    if (j < i) {
       lua_pop(L, 1);
       store_two(L, hi - 1, i);
       return i;
@@ -172,7 +177,8 @@ static int l_sort(lua_State *L) {
 }
 
 void vm_open_tables(lua_State *L) {
-  static const luaL_Reg fns[] = {{"concat", l_concat}, {"move", l_move}, {"sort", l_sort}, {NULL, NULL}};
+  static const luaL_Reg fns[] = {
+      {"concat", l_concat}, {"move", l_move}, {"sort", l_sort}, {NULL, NULL}};
   if (lua_getglobal(L, LUA_TABLIBNAME) == LUA_TTABLE) luaL_setfuncs(L, fns, 0);
   lua_pop(L, 1);
 }

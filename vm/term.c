@@ -1,6 +1,8 @@
-/* term.c: the module "moth.term": the editor of stdlib/term and a few facts of the terminal, for the prompt in Lua.
+/* term.c: the module "moth.term": the editor of stdlib/term and a few facts of the terminal, for
+ * the prompt in Lua.
  *
- * The editor calls back into Lua through hooks; each runs protected, and an error in one means "nothing to say". */
+ * The editor calls back into Lua through hooks; each runs protected, and an error in one means
+ * "nothing to say". */
 #include "host.h"
 #include "term/term.h"
 #include <stdio.h>
@@ -16,7 +18,8 @@ static struct {
   int check, complete, hint;               /* references to the hooks */
 } T = {.check = LUA_NOREF, .complete = LUA_NOREF, .hint = LUA_NOREF};
 
-/* Calls hook with the text and cursor (1-based position of the next character); leaves nres values. */
+/* Calls hook with the text and cursor (1-based position of the next character); leaves nres
+ * values. */
 static bool call_hook(int ref, const char *s, size_t n, size_t cursor, int nres) {
   lua_State *L = T.L;
   if (ref == LUA_NOREF || !lua_checkstack(L, 10)) return false;
@@ -38,7 +41,8 @@ static TermVerdict check(void *ud, const char *s, size_t n, size_t *from, size_t
     lua_Integer a = lua_tointeger(T.L, -2), b = lua_tointeger(T.L, -1);
     v = TERM_WRONG;
     if (a >= 1 && b >= a && (size_t)b <= n) *from = (size_t)a - 1, *to = (size_t)b;
-  } else if (lua_isstring(T.L, -2) && strcmp(lua_tostring(T.L, -2), "incomplete") == 0) v = TERM_INCOMPLETE;
+  } else if (lua_isstring(T.L, -2) && strcmp(lua_tostring(T.L, -2), "incomplete") == 0)
+    v = TERM_INCOMPLETE;
   lua_pop(T.L, 2);
   return v;
 }
@@ -188,5 +192,7 @@ int vm_open_term(lua_State *L) {
     {"clock", l_clock}, {"width", l_width}, {"styles", l_styles}, {"settle", l_settle},
     {"interrupted", l_interrupted}, {NULL, NULL}};
   luaL_newlib(L, fns);
+  lua_getfield(L, LUA_REGISTRYINDEX, VM_CATCH_ALL);
+  lua_setfield(L, -2, "xpcall");
   return 1;
 }

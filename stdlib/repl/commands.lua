@@ -20,7 +20,8 @@ function commands.run(name, rest)
   local c = list[name]
   if c then return c.run(rest) end
   local near = require("repl.suggest").nearest(name, commands.names())
-  print(style.paint("error", "error: ") .. "there is no %" .. name .. (near and " (did you mean %" .. near .. "?)" or "") ..
+  print(style.paint("error", "error: ") .. "there is no %" .. name ..
+    (near and " (did you mean %" .. near .. "?)" or "") ..
     "; %help lists them")
 end
 
@@ -43,7 +44,8 @@ end
 local function compile(text)
   local units_list, message = units.split(text)
   if not units_list or #units_list ~= 1 then
-    print(require("repl.errors").format_syntax(text, message and message ~= "incomplete" and message or "input:1: unfinished"))
+    if not message or message == "incomplete" then message = "input:1: unfinished" end
+    print(require("repl.errors").format_syntax(text, message))
     return nil
   end
   local chunk = "=[%]"
@@ -294,7 +296,8 @@ command("reload", "%reload [MODULE]", "loads changed modules anew; their tables 
       stamps[name] = now
     end
   end
-  if count == 0 then print(wanted and "  no module '" .. wanted .. "' is loaded from a file" or "  nothing has changed") end
+  if count > 0 then return end
+  print(wanted and "  no module '" .. wanted .. "' is loaded from a file" or "  nothing has changed")
 end)
 
 command("clear", "%clear", "clears the screen", function() io.stdout:write("\27[H\27[2J") end)

@@ -7,8 +7,8 @@ local units = require "repl.units"
 local complete = {}
 
 local NAME, PUNCT, STRING, CALL, COMMENT = 5, 6, 3, 7, 4
-local keywords = { "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in", "local",
-  "nil", "not", "or", "repeat", "return", "then", "true", "until", "while" }
+local keywords = { "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in",
+  "local", "nil", "not", "or", "repeat", "return", "then", "true", "until", "while" }
 
 -- ---- the text before the cursor ----
 --- The tokens before the cursor as a list of { style, text, from }.
@@ -356,7 +356,9 @@ function complete.notes(list, i, out)
   for _, name in ipairs(out) do
     local v = value ~= nil and names.raw_field(value, name)
     local entry = type(v) == "function" and docs.find_value(v) or names.is_tensor(value) and docs.get(name)
-    if entry and entry.signature then notes[name] = entry.signature .. (entry.doc and "  " .. entry.doc:match("[^\n]*") or "") end
+    if entry and entry.signature then
+      notes[name] = entry.signature .. (entry.doc and "  " .. entry.doc:match("[^\n]*") or "")
+    end
   end
   return notes
 end
@@ -385,7 +387,8 @@ function complete.hint(text, cursor)
     shown[#shown + 1] = label
   end
   local result = (entry.signature or ""):match("%->.*$")
-  return (entry.name or "?"):match("[%w_]+$") .. "(" .. table.concat(shown, ", ") .. ")" .. (result and " " .. result or "")
+  local name = (entry.name or "?"):match("[%w_]+$")
+  return name .. "(" .. table.concat(shown, ", ") .. ")" .. (result and " " .. result or "")
 end
 
 return complete

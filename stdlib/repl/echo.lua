@@ -85,7 +85,8 @@ local function show_table(t, depth, seen)
   seen[t] = nil
   if #parts == 0 then return "{}" end
   local line = "{ " .. table.concat(parts, ", ") .. " }"
-  if not line:find("\n", 1, true) and term.width((line:gsub("\27%[[%d;]*m", ""))) + 2 * depth <= echo.width() then return line end
+  local plain = line:gsub("\27%[[%d;]*m", "")
+  if not line:find("\n", 1, true) and term.width(plain) + 2 * depth <= echo.width() then return line end
   for i = 1, #parts do parts[i] = "  " .. indent(parts[i]) end
   return "{\n" .. table.concat(parts, ",\n") .. "\n}"
 end

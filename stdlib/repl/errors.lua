@@ -161,7 +161,7 @@ end
 function errors.handler(chunk, new)
   return function(err)
     local report = { err = err, frames = {} }
-    pcall(function()
+    require("moth.term").xpcall(function()
       local level = collect_frames(report, chunk)
       for l = 1, 200 do
         local info = debug.getinfo(l, "f")
@@ -188,7 +188,7 @@ function errors.handler(chunk, new)
         if not report.at then explain_quoted(report) end
         if not report.at then tensors_on(report, level) end
       end
-    end)
+    end, tostring)
     return report
   end
 end
@@ -222,7 +222,9 @@ end
 function errors.format(report)
   if type(report) ~= "table" or not report.frames then return style.paint("error", "error: ") .. tostring(report) end
   local message = style.safe(message_of(report))
-  message = message:gsub("%(upvalue '([^']+)'%)", function(n) return units.get(n) and "(local '" .. n .. "')" or nil end)
+  message = message:gsub("%(upvalue '([^']+)'%)", function(n)
+    return units.get(n) and "(local '" .. n .. "')" or nil
+  end)
   if report.meant and not message:find("did you mean", 1, true) then
     message = message .. " (did you mean '" .. report.meant .. "'?)"
   end

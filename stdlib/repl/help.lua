@@ -22,7 +22,8 @@ Moth is Lua 5.4 with PyTorch's API: torch, nn, F and optim are there; require br
 
 local function emit(out, label, text)
   if text and text ~= "" then
-    out[#out + 1] = "  " .. style.paint("hint", label .. (" "):rep(12 - #label)) .. text:gsub("\n", "\n" .. (" "):rep(14))
+    local lines = text:gsub("\n", "\n" .. (" "):rep(14))
+    out[#out + 1] = "  " .. style.paint("hint", label .. (" "):rep(12 - #label)) .. lines
   end
 end
 

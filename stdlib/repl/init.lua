@@ -68,7 +68,7 @@ end
 --- Runs a block whatever it is; nothing escapes but os.exit.
 function repl.run(text)
   if not text:find("%S") then return end
-  local ok, err = xpcall(function()
+  local ok, err = term.xpcall(function()
     if not special(text) then session.run(text) end
   end, require("repl.errors").handler(nil))
   if not ok then
@@ -119,7 +119,7 @@ function repl.main()
   }
   local initial
   while true do
-    local ok, event, text = pcall(protected_line, initial)
+    local ok, event, text = term.xpcall(protected_line, tostring, initial)
     initial = nil
     if not ok then print(event)
     elseif event == "line" then repl.run(text)

@@ -83,7 +83,7 @@ end
 
 --- Runs the chunk function; true and its results, or false and the report.
 function session.protected(fn, new)
-  return xpcall(fn, errors.handler(fn, new))
+  return term.xpcall(fn, errors.handler(fn, new))
 end
 
 --- Forgets what a key press left behind; says so when the error was that.
@@ -122,7 +122,7 @@ function session.run(text)
     end
     local results = table.pack(session.protected(fn, new))
     if not results[1] then return failed(results[2]) end
-    local shown = table.pack(pcall(echo_results, unit, table.pack(table.unpack(results, 2, results.n))))
+    local shown = table.pack(term.xpcall(echo_results, tostring, unit, table.pack(table.unpack(results, 2, results.n))))
     if not shown[1] then return failed(shown[2]) end
   end
   return true

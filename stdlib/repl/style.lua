@@ -1,4 +1,5 @@
--- style.lua: colours, when the terminal wants them.  Codes are those of 16-colour terminals, readable on light and dark.
+-- style.lua: colours, when the terminal wants them.  Codes are those of 16-colour
+-- terminals, readable on light and dark.
 local style = { on = false }
 
 local term = os.getenv("TERM")

@@ -4,10 +4,12 @@ local suggest = {}
 --- The distance between a and b, or nil when above limit.
 function suggest.distance(a, b, limit)
   if math.abs(#a - #b) > limit then return nil end
-  local before, row, last = nil, {}, nil
+  local before, last
+  local row = {}
   for j = 0, #b do row[j] = j end
   for i = 1, #a do
-    last, before, row = before, row, { [0] = i }
+    last, before = before, row
+    row = { [0] = i }
     local best = i
     for j = 1, #b do
       local same = a:byte(i) == b:byte(j)

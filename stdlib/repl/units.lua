@@ -177,6 +177,15 @@ function units.rescue(name, value) keep_variable(print, name, value) end
 
 local KEEP = "__moth_keep"
 
+--- Text with the semicolon that ends it blanked out.
+local function without_semicolon(text)
+  local last, at
+  for _, token, from in tokens(text) do last, at = token, from end
+  return last == ";" and text:sub(1, at - 1) .. " " .. text:sub(at + 1) or text
+end
+
+local function same(...) return ... end
+
 --- A function that runs the unit, or nil and the parser's message.  Second result: the locals it will declare.
 function units.compile(unit, chunk)
   local text = unit.text
@@ -204,8 +213,13 @@ function units.compile(unit, chunk)
     if #list > 0 then tail = KEEP .. "(function() return " .. table.concat(list, ",") .. " end)" end
     kept.list = list
   end
-  local source = "local " .. table.concat(names, ",") .. "=" .. table.concat(nils, ",") .. " return function(...) " ..
-    ("\n"):rep(unit.line) .. (unit.kind == "expr" and "return " or "") .. text .. "\n" .. tail .. "\nend"
+  local before, after = "", "\n" .. tail .. "\nend"
+  if unit.kind == "expr" then            -- through a call, so that the user's is no tail call and stays on the stack
+    before, after = "return " .. KEEP .. "(", "\n)\nend"
+    text = without_semicolon(text)
+  end
+  local source = "local " .. table.concat(names, ",") .. " = " .. table.concat(nils, ",") .. " return function(...) " ..
+    ("\n"):rep(unit.line) .. before .. text .. after
   local outer, message = load(source, chunk, "t")
   if not outer then return nil, message end
   local inner = outer()
@@ -216,7 +230,7 @@ function units.compile(unit, chunk)
   for i = 1, 255 do
     local name = debug.getupvalue(inner, i)
     if not name then break end
-    if name == KEEP then debug.setupvalue(inner, i, keep)
+    if name == KEEP then debug.setupvalue(inner, i, unit.kind == "expr" and same or keep)
     elseif name ~= "_ENV" and session[name] then debug.upvaluejoin(inner, i, session[name].fn, session[name].index) end
   end
   return inner, new

@@ -18,11 +18,12 @@ TermEd *term_new(const TermHooks *hooks, TermHist *hist) {
 
 void term_free(TermEd *e) {
   if (!e) return;
-  TermBuf *all[] = {&e->in, &e->out, &e->paste, &e->prompt, &e->prompt2, &e->text, &e->draft, &e->suggestion,
-                    &e->query, &e->before, &e->message};
+  TermBuf *all[] = {&e->in,    &e->out,        &e->paste, &e->prompt, &e->prompt2, &e->text,
+                    &e->draft, &e->suggestion, &e->query, &e->before, &e->message};
   for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) term_buf_free(all[i]);
   for (int i = 0; i < e->nkill; i++) term_buf_free(&e->kill[i]);
-  for (size_t i = 0; i < e->menu.cap; i++) term_buf_free(&e->menu.v[i].text), term_buf_free(&e->menu.v[i].note);
+  for (size_t i = 0; i < e->menu.cap; i++)
+    term_buf_free(&e->menu.v[i].text), term_buf_free(&e->menu.v[i].note);
   mt_free(e->menu.v);
   mt_free(e->found);
   mt_free(e->style);
@@ -32,7 +33,9 @@ void term_free(TermEd *e) {
 }
 
 void term_set_color(TermEd *e, bool color) { e->color = color; }
-const char *term_text(const TermEd *e, size_t *n) { return *n = e->text.n, e->text.s ? e->text.s : ""; }
+const char *term_text(const TermEd *e, size_t *n) {
+  return *n = e->text.n, e->text.s ? e->text.s : "";
+}
 size_t term_cursor(const TermEd *e) { return e->cur; }
 TermBuf *term_output(TermEd *e) { return &e->out; }
 bool term_waiting(const TermEd *e) { return e->in.n > 0 && !e->pasting; }
@@ -48,8 +51,8 @@ void term_resize(TermEd *e, int rows, int cols) {
 }
 
 bool term_begin(TermEd *e, const char *prompt, const char *prompt2) {
-  bool ok = term_buf_set(&e->prompt, prompt, strlen(prompt)) && term_buf_set(&e->prompt2, prompt2, strlen(prompt2)) &&
-            term_buf_set(&e->text, "", 0);
+  bool ok = term_buf_set(&e->prompt, prompt, strlen(prompt)) &&
+            term_buf_set(&e->prompt2, prompt2, strlen(prompt2)) && term_buf_set(&e->text, "", 0);
   e->cur = e->suggestion.n = e->draft.n = e->prefix = 0;
   e->mode = MODE_EDIT;
   e->last = LAST_OTHER;
@@ -148,9 +151,11 @@ static void pasted(TermEd *e) {
 static void up_or_down(TermEd *e, int direction) {
   int last = e->last;
   if (last != LAST_HISTORY && term_vertical(e, direction)) e->last = LAST_VERTICAL;
-  else if (last == LAST_HISTORY && direction < 0 && term_line_start(e, e->cur) > 0 && term_vertical(e, direction))
+  else if (last == LAST_HISTORY && direction < 0 && term_line_start(e, e->cur) > 0 &&
+           term_vertical(e, direction))
     e->last = LAST_VERTICAL;               /* first through the lines of a recalled block */
-  else if (last == LAST_HISTORY && direction > 0 && term_vertical(e, direction)) e->last = LAST_VERTICAL;
+  else if (last == LAST_HISTORY && direction > 0 && term_vertical(e, direction))
+    e->last = LAST_VERTICAL;
   else {
     e->last = last == LAST_VERTICAL && e->hist_at <= term_hist_count(e->hist) ? LAST_HISTORY : last;
     term_history(e, direction);
@@ -158,8 +163,8 @@ static void up_or_down(TermEd *e, int direction) {
   }
 }
 
-/* Motion, deletion and the like; false when the key is none of these.  e->last is set by the caller to LAST_OTHER
- * unless the command says otherwise. */
+/* Motion, deletion and the like; false when the key is none of these.  e->last is set by the
+ * caller to LAST_OTHER unless the command says otherwise. */
 static bool edit_key(TermEd *e, uint32_t key) {
   switch (key) {
     case CTL('a'): case KEY_HOME: move(e, term_line_start(e, e->cur)); break;
@@ -170,7 +175,9 @@ static bool edit_key(TermEd *e, uint32_t key) {
     case CTL('f'): case KEY_RIGHT:
       if (!(e->cur == e->text.n && accept_suggestion(e, false))) move(e, after(e));
       break;
-    case ALT | 'b': case CTRL | KEY_LEFT: case ALT | KEY_LEFT: move(e, term_word_left(e, e->cur)); break;
+    case ALT | 'b':
+    case CTRL | KEY_LEFT:
+    case ALT | KEY_LEFT: move(e, term_word_left(e, e->cur)); break;
     case ALT | 'f': case CTRL | KEY_RIGHT: case ALT | KEY_RIGHT:
       if (!(e->cur == e->text.n && accept_suggestion(e, true))) move(e, term_word_right(e, e->cur));
       break;
@@ -198,9 +205,13 @@ static bool kill_key(TermEd *e, uint32_t key) {
   size_t at = e->cur, end = term_line_end(e, at);
   int kind = LAST_KILL;
   switch (key) {
-    case CTL('k'): term_kill_range(e, at, at == end && end < e->text.n ? end + 1 : end, false); break;
+    case CTL('k'):
+      term_kill_range(e, at, at == end && end < e->text.n ? end + 1 : end, false);
+      break;
     case CTL('u'): term_kill_range(e, term_line_start(e, at), at, true); break;
-    case CTL('w'): case ALT | 127: case ALT | 8: term_kill_range(e, term_word_left(e, at), at, true); break;
+    case CTL('w'):
+    case ALT | 127:
+    case ALT | 8: term_kill_range(e, term_word_left(e, at), at, true); break;
     case ALT | 'd': term_kill_range(e, at, term_word_right(e, at), false); break;
     case CTL('y'): term_yank(e); kind = LAST_YANK; break;
     case ALT | 'y': term_yank_pop(e); kind = LAST_YANK; break;

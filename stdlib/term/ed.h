@@ -1,12 +1,26 @@
-/* ed.h: inside the editor.  keys.c turns bytes into keys, text.c changes the block, mode.c holds history search and the
- * completion menu, view.c draws, ed.c decides what a key does. */
+/* ed.h: inside the editor.  keys.c turns bytes into keys, text.c changes the block, mode.c holds
+ * history search and the completion menu, view.c draws, ed.c decides what a key does. */
 #ifndef TERM_ED_H
 #define TERM_ED_H
 #include "term.h"
 
 /* A key: a code point or one of these, plus modifiers. */
-enum { KEY_NONE = 0x110000, KEY_UP, KEY_DOWN, KEY_LEFT, KEY_RIGHT, KEY_HOME, KEY_END, KEY_DELETE, KEY_PAGE_UP,
-       KEY_PAGE_DOWN, KEY_BACKTAB, KEY_PASTE, KEY_RAW, KEY_IGNORE };
+enum {
+  KEY_NONE = 0x110000,
+  KEY_UP,
+  KEY_DOWN,
+  KEY_LEFT,
+  KEY_RIGHT,
+  KEY_HOME,
+  KEY_END,
+  KEY_DELETE,
+  KEY_PAGE_UP,
+  KEY_PAGE_DOWN,
+  KEY_BACKTAB,
+  KEY_PASTE,
+  KEY_RAW,
+  KEY_IGNORE
+};
 enum { ALT = 1 << 24, CTRL = 1 << 25, SHIFT = 1 << 26, KEY_CODE = ALT - 1 };
 #define CTL(c) ((c) & 31)
 
@@ -20,7 +34,8 @@ struct TermEd {
   TermHist *hist;
   int rows, cols;
   bool color;
-  TermBuf in, out;                         /* bytes not yet understood (from in_at on); bytes for the screen */
+  /* bytes not yet understood (from in_at on); bytes for the screen */
+  TermBuf in, out;
   size_t in_at;
   TermBuf paste;                           /* what stands between the paste brackets */
   bool pasting;
@@ -28,7 +43,8 @@ struct TermEd {
 
   TermBuf text;
   size_t cur;
-  int last, goal;                          /* kind of the last command; column that Up and Down keep */
+  /* kind of the last command; column that Up and Down keep */
+  int last, goal;
   Snapshot undo[UNDO_MAX];
   int nundo;
   TermBuf kill[KILLS];
@@ -37,7 +53,8 @@ struct TermEd {
 
   size_t hist_at;                          /* entry shown; hist count: the block being written */
   TermBuf draft;                           /* that block while history is shown */
-  size_t prefix;                           /* Up and Down keep to entries with this many bytes of the draft */
+  /* Up and Down keep to entries with this many bytes of the draft */
+  size_t prefix;
   TermBuf suggestion;                      /* what the history would add at the end */
 
   int mode;
@@ -85,12 +102,14 @@ void term_clean_paste(TermBuf *b);                         /* line ends, prompts
 bool term_history(TermEd *e, int direction);
 void term_suggest(TermEd *e);
 void term_search_start(TermEd *e);
-bool term_search_key(TermEd *e, uint32_t key, const char *raw, size_t nraw);   /* false: the key is for the text */
+/* false: the key is for the text */
+bool term_search_key(TermEd *e, uint32_t key, const char *raw, size_t nraw);
 void term_complete(TermEd *e);
 bool term_menu_key(TermEd *e, uint32_t key);
 void term_menu_close(TermEd *e);
 
 /* view.c */
-void term_finish_view(TermEd *e);                          /* last look of the block; the cursor goes below it */
+/* last look of the block; the cursor goes below it */
+void term_finish_view(TermEd *e);
 void term_view_resized(TermEd *e, int rows, int cols);
 #endif

@@ -1,9 +1,11 @@
 /* hist.c: the history of blocks, kept in a plain text file that several sessions share.
  *
- * An entry is its lines; every line but the first is stored behind a TAB (and an entry never begins with one), so that
- * the file can be read and searched by people.  The file is only ever appended to, one write per entry under a lock, at
- * once: a killed session loses nothing, a torn last line is closed by the next writer.  A session reads what others
- * appended whenever it appends itself or searches.  When the disk refuses, entries live in memory and the caller is told. */
+ * An entry is its lines; every line but the first is stored behind a TAB (and an entry never
+ * begins with one), so that the file can be read and searched by people.  The file is only ever
+ * appended to, one write per entry under a lock, at once: a killed session loses nothing, a torn
+ * last line is closed by the next writer.  A session reads what others appended whenever it
+ * appends itself or searches.  When the disk refuses, entries live in memory and the caller is
+ * told. */
 #define _GNU_SOURCE
 #include "term.h"
 #include "base.h"

@@ -1,4 +1,5 @@
-/* keys.c: bytes of the terminal to keys: UTF-8, control keys, CSI and SS3 sequences, bracketed paste. */
+/* keys.c: bytes of the terminal to keys: UTF-8, control keys, CSI and SS3 sequences, bracketed
+ * paste. */
 #define _GNU_SOURCE
 #include "ed.h"
 #include <string.h>
@@ -102,7 +103,10 @@ static size_t escape(const char *s, size_t n, uint32_t *key) {
 /* Is this the beginning of a longer UTF-8 character? */
 static bool unfinished(const char *s, size_t n) {
   unsigned char c = (unsigned char)s[0];
-  size_t need = c >= 0xF0 && c < 0xF5 ? 4 : c >= 0xE0 && c < 0xF0 ? 3 : c >= 0xC2 && c < 0xE0 ? 2 : 1;
+  size_t need = c >= 0xF0 && c < 0xF5   ? 4
+                : c >= 0xE0 && c < 0xF0 ? 3
+                : c >= 0xC2 && c < 0xE0 ? 2
+                                        : 1;
   if (n >= need) return false;
   for (size_t i = 1; i < n; i++)
     if (((unsigned char)s[i] & 0xC0) != 0x80) return false;

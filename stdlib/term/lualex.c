@@ -1,5 +1,5 @@
-/* lualex.c: Lua's tokens as an editor sees them: colours, indentation, brackets.  It never fails: unfinished text is
- * the normal case.  Every byte gets exactly one style. */
+/* lualex.c: Lua's tokens as an editor sees them: colours, indentation, brackets.  It never
+ * fails: unfinished text is the normal case.  Every byte gets exactly one style. */
 #include "term.h"
 #include <string.h>
 
@@ -14,9 +14,10 @@ static bool is_word(const char *s, size_t n, const char *const *list) {
   return false;
 }
 
-static const char *const keywords[] = {
-  "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in", "local", "nil", "not",
-  "or", "repeat", "return", "then", "true", "until", "while", NULL};
+static const char *const keywords[] = {"and",   "break", "do",       "else",  "elseif", "end",
+                                       "false", "for",   "function", "goto",  "if",     "in",
+                                       "local", "nil",   "not",      "or",    "repeat", "return",
+                                       "then",  "true",  "until",    "while", NULL};
 
 /* [[, [=[ ...: the number of '=' signs, or -1. */
 static int long_bracket(const char *s, size_t n, char c) {
@@ -71,8 +72,10 @@ static size_t token(const char *s, size_t n, size_t i, uint8_t *style) {
     return j;
   }
   if (s[i] == '"' || s[i] == '\'') return *style = TERM_STRING, string_end(s, n, i);
-  if ((level = long_bracket(s + i, n - i, '[')) >= 0) return *style = TERM_STRING, long_end(s, n, i, level);
-  if (digit(s[i]) || (s[i] == '.' && j < n && digit(s[j]))) return *style = TERM_NUMBER, number_end(s, n, i);
+  if ((level = long_bracket(s + i, n - i, '[')) >= 0)
+    return *style = TERM_STRING, long_end(s, n, i, level);
+  if (digit(s[i]) || (s[i] == '.' && j < n && digit(s[j])))
+    return *style = TERM_NUMBER, number_end(s, n, i);
   if (alpha(s[i])) {
     while (j < n && (alpha(s[j]) || digit(s[j]))) j++;
     *style = TERM_NAME;
@@ -90,7 +93,8 @@ static size_t token(const char *s, size_t n, size_t i, uint8_t *style) {
 void term_lua_styles(const char *s, size_t n, uint8_t *style) {
   uint8_t st;
   size_t i = 0, j;
-  if (n && (s[0] == '%' || s[0] == '!' || s[0] == '?')) {   /* a command of the prompt, up to the first blank */
+  /* a command of the prompt, up to the first blank */
+  if (n && (s[0] == '%' || s[0] == '!' || s[0] == '?')) {
     for (j = 0; j < n && !space(s[j]); j++) {}
     memset(style, TERM_COMMAND, j);
     i = j;
@@ -126,7 +130,9 @@ int term_lua_indent(const char *s, size_t n, size_t line) {
   while (i < n && (s[i] == ' ' || s[i] == '\t')) i++;
   if (i < n) {
     j = token(s, n, i, &st);
-    if ((st == TERM_KEYWORD && is_word(s + i, j - i, closers)) || (st == TERM_PUNCT && one_of(s[i], ")}]"))) depth--;
+    if ((st == TERM_KEYWORD && is_word(s + i, j - i, closers)) ||
+        (st == TERM_PUNCT && one_of(s[i], ")}]")))
+      depth--;
   }
   return depth > 0 ? 2 * (depth < 40 ? depth : 40) : 0;
 }

@@ -1,4 +1,5 @@
-/* mode.c: history by Up and Down, what it suggests, the live search (^R), and the completion menu. */
+/* mode.c: history by Up and Down, what it suggests, the live search (^R), and the completion
+ * menu. */
 #include "ed.h"
 #include "base.h"
 #include <ctype.h>
@@ -15,7 +16,8 @@ static void show_entry(TermEd *e, size_t i) {
   e->dirty = true;
 }
 
-/* Shows the next entry in that direction that begins as the draft did up to its cursor, and differs from the text. */
+/* Shows the next entry in that direction that begins as the draft did up to its cursor, and
+ * differs from the text. */
 bool term_history(TermEd *e, int direction) {
   size_t count = term_hist_count(e->hist), n;
   if (e->hist_at > count) e->hist_at = count;
@@ -52,7 +54,9 @@ static bool contains(const char *s, size_t n, const char *q, size_t nq) {
   for (size_t i = 0; i < nq; i++) exact = exact || isupper((unsigned char)q[i]);
   for (size_t i = 0; i + nq <= n; i++) {
     size_t k = 0;
-    while (k < nq && (exact ? s[i + k] == q[k] : tolower((unsigned char)s[i + k]) == tolower((unsigned char)q[k]))) k++;
+    while (k < nq && (exact ? s[i + k] == q[k]
+                            : tolower((unsigned char)s[i + k]) == tolower((unsigned char)q[k])))
+      k++;
     if (k == nq) return true;
   }
   return false;
@@ -84,7 +88,8 @@ static void search(TermEd *e) {
   e->nfound = e->chosen = 0;
   for (size_t i = term_hist_count(e->hist); i-- > 0 && e->nfound < 1000;) {
     const char *s = term_hist_get(e->hist, i, &n);
-    if (contains(s, n, e->query.s ? e->query.s : "", e->query.n) && !already_found(e, s, n)) add_found(e, i);
+    if (contains(s, n, e->query.s ? e->query.s : "", e->query.n) && !already_found(e, s, n))
+      add_found(e, i);
   }
 }
 

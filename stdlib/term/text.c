@@ -55,7 +55,9 @@ size_t term_line_end(const TermEd *e, size_t at) {
   return at;
 }
 
-static bool word_byte(char c) { return isalnum((unsigned char)c) || c == '_' || (unsigned char)c >= 0x80; }
+static bool word_byte(char c) {
+  return isalnum((unsigned char)c) || c == '_' || (unsigned char)c >= 0x80;
+}
 
 size_t term_word_left(const TermEd *e, size_t at) {
   while (at > 0 && !word_byte(e->text.s[at - 1])) at--;

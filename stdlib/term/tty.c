@@ -1,7 +1,8 @@
 /* tty.c: the terminal behind the editor: raw mode, sizes, reading with time-outs.
  *
- * The terminal is raw only while a block is being read and is put back before anything else runs, also when a signal
- * ends the process.  Bytes typed meanwhile wait in the terminal's queue. */
+ * The terminal is raw only while a block is being read and is put back before anything else
+ * runs, also when a signal ends the process.  Bytes typed meanwhile wait in the terminal's
+ * queue. */
 #define _GNU_SOURCE
 #include "term.h"
 #include <errno.h>

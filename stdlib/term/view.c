@@ -1,15 +1,17 @@
-/* view.c: the screen.  A frame is a list of rows built anew and compared with the rows last drawn; only rows that differ
- * are written.
+/* view.c: the screen.  A frame is a list of rows built anew and compared with the rows last
+ * drawn; only rows that differ are written.
  *
- * Rows never rely on the terminal's wrapping: each ends before the last column is passed, and the next begins with a
- * carriage return and line feed.  When the block is taller than the screen, the part around the cursor is shown. */
+ * Rows never rely on the terminal's wrapping: each ends before the last column is passed, and
+ * the next begins with a carriage return and line feed.  When the block is taller than the
+ * screen, the part around the cursor is shown. */
 #include "ed.h"
 #include "base.h"
 #include <string.h>
 
 static const char *const colors[TERM_STYLES] = {
-  [TERM_PLAIN] = "", [TERM_KEYWORD] = "35", [TERM_NUMBER] = "36", [TERM_STRING] = "32", [TERM_COMMENT] = "2",
-  [TERM_NAME] = "", [TERM_PUNCT] = "", [TERM_CALL] = "34", [TERM_ERROR] = "4;31", [TERM_COMMAND] = "33"};
+    [TERM_PLAIN] = "",     [TERM_KEYWORD] = "35", [TERM_NUMBER] = "36", [TERM_STRING] = "32",
+    [TERM_COMMENT] = "2",  [TERM_NAME] = "",      [TERM_PUNCT] = "",    [TERM_CALL] = "34",
+    [TERM_ERROR] = "4;31", [TERM_COMMAND] = "33"};
 
 typedef struct {
   TermEd *e;
@@ -17,7 +19,8 @@ typedef struct {
   int *width;
   int n, cap, col;
   int cur_row, cur_col;
-  int first, limit;                        /* rows [first, first + limit) are kept, others only counted */
+  /* rows [first, first + limit) are kept, others only counted */
+  int first, limit;
   int row;                                 /* number of the current row */
   const char *sgr;                         /* style in force in the current row */
 } Frame;
@@ -150,7 +153,8 @@ static void put_block(Frame *f, bool final) {
       next_row(f);
       put_prompt(f, &e->prompt2);
     } else if (s[i] == '\t') put(f, s + i, 1, 4 - (f->col & 3), "");
-    else if (s[i] >= ' ' && s[i] < 127 && (i + 1 == e->text.n || (signed char)s[i + 1] >= 0) && !visible(f)) {
+    else if (s[i] >= ' ' && s[i] < 127 && (i + 1 == e->text.n || (signed char)s[i + 1] >= 0) &&
+             !visible(f)) {
       if (++f->col > e->cols) next_row(f), f->col = 1;
     } else {
       k = term_cluster(s + i, e->text.n - i, &w);
@@ -207,12 +211,14 @@ static void put_menu(Frame *f, int rows) {
     for (int c = 0; c < per_row; c++) {
       size_t i = (size_t)(r * per_row + c);
       if (i >= m->n) break;
-      int used = put_clipped(f, m->v[i].text.s, m->v[i].text.n, cell - 2, (long)i == e->picked ? "7" : "");
+      int used =
+          put_clipped(f, m->v[i].text.s, m->v[i].text.n, cell - 2, (long)i == e->picked ? "7" : "");
       for (; used < cell && c + 1 < per_row; used++) put(f, " ", 1, 1, "");
     }
   }
   TermBuf line = {0};
-  if (e->picked >= 0 && m->v[e->picked].note.n) term_buf_add(&line, m->v[e->picked].note.s, m->v[e->picked].note.n);
+  if (e->picked >= 0 && m->v[e->picked].note.n)
+    term_buf_add(&line, m->v[e->picked].note.s, m->v[e->picked].note.n);
   else if (total > rows) term_buf_fmt(&line, "%zu names, TAB to go through them", m->n);
   if (line.n) put_hint(f, &line, 1);
   term_buf_free(&line);
@@ -262,8 +268,8 @@ static void style_text(TermEd *e) {
   e->wrong_known = false;
   if (!e->hooks.check || e->text.n > 8192 || e->mode != MODE_EDIT) return;
   size_t from = 0, to = 0;
-  if (e->text.n && e->hooks.check(e->hooks.ud, e->text.s, e->text.n, &from, &to) == TERM_WRONG && to > from &&
-      to <= e->text.n && to < e->cur + (e->cur == e->text.n ? 0 : e->text.n)) {
+  if (e->text.n && e->hooks.check(e->hooks.ud, e->text.s, e->text.n, &from, &to) == TERM_WRONG &&
+      to > from && to <= e->text.n && to < e->cur + (e->cur == e->text.n ? 0 : e->text.n)) {
     e->wrong_known = true;
     e->wrong_from = from;
     e->wrong_to = to;

@@ -1,7 +1,8 @@
 /* width.c: UTF-8, user-perceived characters and their columns.
  *
- * A cluster is a base character with what joins it: combining marks, variation selectors, skin tones, what follows a
- * zero-width joiner, the second of a pair of regional indicators.  Emoji shown as such take two columns. */
+ * A cluster is a base character with what joins it: combining marks, variation selectors, skin
+ * tones, what follows a zero-width joiner, the second of a pair of regional indicators.  Emoji
+ * shown as such take two columns. */
 #include "term.h"
 #include <stdio.h>
 
@@ -25,7 +26,10 @@ size_t term_decode(const char *str, size_t n, uint32_t *cp) {
   static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
   if (n == 0) return *cp = 0, 0;
   if (s[0] < 0x80) return *cp = s[0], 1;
-  size_t len = s[0] >= 0xF0 && s[0] < 0xF5 ? 4 : s[0] >= 0xE0 && s[0] < 0xF0 ? 3 : s[0] >= 0xC2 && s[0] < 0xE0 ? 2 : 0;
+  size_t len = s[0] >= 0xF0 && s[0] < 0xF5   ? 4
+               : s[0] >= 0xE0 && s[0] < 0xF0 ? 3
+               : s[0] >= 0xC2 && s[0] < 0xE0 ? 2
+                                             : 0;
   *cp = TERM_BAD;
   if (len == 0 || len > n) return 1;
   uint32_t c = s[0] & (0x7Fu >> len);
@@ -42,7 +46,9 @@ int term_cp_width(uint32_t cp) {
   if (cp >= 0x20 && cp < 0x7F) return 1;
   if (cp < 0xA0 || cp == TERM_BAD) return -1;
   if (cp < 0x300) return 1;
-  if (cp == 0x2028 || cp == 0x2029 || (cp >= 0x202A && cp <= 0x202E) || (cp >= 0x2066 && cp <= 0x2069)) return -1; /* bidi controls can disguise text */
+  if (cp == 0x2028 || cp == 0x2029 || (cp >= 0x202A && cp <= 0x202E) ||
+      (cp >= 0x2066 && cp <= 0x2069))
+    return -1; /* bidi controls can disguise text */
   if (IN(zero_width, cp)) return 0;
   return IN(wide, cp) ? 2 : 1;
 }
@@ -56,10 +62,12 @@ size_t term_cluster(const char *s, size_t n, int *width) {
   if (len == 0) return *width = 0, 0;
   if (cp == TERM_BAD) return *width = 4, 1;                 /* <FF> */
   int w = term_cp_width(cp);
-  if (w < 0) return *width = cp < 0x80 ? 2 : 6, len;        /* ^A, or <U+009B> below in six columns */
+  /* ^A, or <U+009B> below in six columns */
+  if (w < 0) return *width = cp < 0x80 ? 2 : 6, len;
   if (cp < 0x80 && (len == n || (unsigned char)s[len] < 0x80)) return *width = w, len;
   bool joined = false;
-  if (w == 0) w = 1;                                        /* a mark without a base stands on a blank */
+  /* a mark without a base stands on a blank */
+  if (w == 0) w = 1;
   while (len < n) {
     size_t k = term_decode(s + len, n - len, &next);
     if (next == TERM_BAD) break;

@@ -1,5 +1,6 @@
-/* width_tables.h: code points that take no column and those that take two (Unicode 14: general category Mn, Me, Cf,
- * Hangul vowels and finals; East Asian width W and F).  Included by width.c only; ranges are sorted. */
+/* width_tables.h: code points that take no column and those that take two (Unicode 14: general
+ * category Mn, Me, Cf, Hangul vowels and finals; East Asian width W and F).  Included by width.c
+ * only; ranges are sorted. */
 static const Range zero_width[] = {
   {0x300, 0x36F}, {0x483, 0x489}, {0x591, 0x5BD}, {0x5BF, 0x5BF}, {0x5C1, 0x5C2}, {0x5C4, 0x5C5},
   {0x5C7, 0x5C7}, {0x610, 0x61A}, {0x61C, 0x61C}, {0x64B, 0x65F}, {0x670, 0x670}, {0x6D6, 0x6DC},
