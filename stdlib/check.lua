@@ -70,7 +70,8 @@ end
 
 -- ---- what is known of values: "tensor", "number", "boolean", "string", a real value in { value = v }, or nil ----
 local makers = {}
-for word in ([[tensor zeros ones full empty rand randn randint randperm arange linspace logspace eye zeros_like
+for word in ([[
+  tensor zeros ones full empty rand randn randint randperm arange linspace logspace eye zeros_like
   ones_like rand_like randn_like full_like empty_like cat stack matmul mm bmm where from_numpy as_tensor]]):gmatch("[%w_]+") do
   makers[word] = true
 end

@@ -91,22 +91,6 @@ local function value_of(parts)
   return value, kind
 end
 
---- Names of Tensor methods when there is no tensor at hand.
-local function tensor_members()
-  local torch = rawget(_G, "torch")
-  local sample = type(torch) == "table" and rawget(torch, "Tensor")
-  if sample then
-    local list = names.members(sample)
-    if #list > 0 then return list end
-  end
-  local list = {}
-  for name, op in pairs(names.ops()) do
-    if type(name) == "string" and (op.method or name:find("^Tensor%.")) then list[#list + 1] = name:match("[%w_]+$") end
-  end
-  table.sort(list)
-  return list
-end
-
 -- ---- candidates ----
 local function matching(list, prefix)
   local out, seen = {}, {}
@@ -279,7 +263,7 @@ local function complete_member(list, i, prefix, method)
   local members
   if parts[1] == "()" and #parts == 1 then members = names.members("")
   elseif value ~= nil then members = names.members(value)
-  elseif kind == "Tensor" then members = tensor_members()
+  elseif kind == "Tensor" then members = names.tensor_members()
   else return {} end
   local keyword = keyword_before(list, i)
   if keyword == "dtype" and parts[1] == "torch" and #parts == 1 then members = dtypes end
@@ -369,26 +353,21 @@ function complete.hint(text, cursor)
   if #list == 0 then return nil end
   local entry, commas, method, in_table = enclosing_call(list, #list)
   if not entry or not entry.params then return nil end
-  local params, shown = entry.params, {}
-  local skip_self = method and params[1] and (params[1].name == "self" or not entry.op) and 1 or 0
-  if method and entry.op == nil and entry.lua == nil and not (entry.name or ""):find("^string%.") and
-      not (params[1] and params[1].name == "self") then skip_self = 0 end
-  if method and entry.op and params[1] and params[1].name ~= "self" then skip_self = 0 end
-  local star = false
+  local params, shown, keyword = entry.params, {}, {}
+  local skip_self = method and params[1] and (params[1].name == "self" or not entry.op and not entry.lua) and 1 or 0
   for i = 1 + skip_self, #params do
     local p = params[i]
-    if p.kwonly and not star then
-      star = true
-      shown[#shown + 1] = "*"
-    end
     local label = p.name .. (p.type and ": " .. p.type or "") ..
-      (p.default ~= nil and "=" .. tostring(p.default) or "")
-    if not in_table and i - skip_self - 1 == commas and not p.kwonly then label = "\1" .. label .. "\2" end
-    shown[#shown + 1] = label
+      (p.default ~= nil and "=" .. tostring(p.default):gsub("^None$", "nil") or "")
+    if p.kwonly then keyword[#keyword + 1] = label
+    elseif not in_table and i - skip_self - 1 == commas then shown[#shown + 1] = "\1" .. label .. "\2"
+    else shown[#shown + 1] = label end
   end
+  if #keyword > 0 then shown[#shown + 1] = "{" .. table.concat(keyword, ", ") .. "}" end
   local result = (entry.signature or ""):match("%->.*$")
   local name = (entry.name or "?"):match("[%w_]+$")
-  return name .. "(" .. table.concat(shown, ", ") .. ")" .. (result and " " .. result or "")
+  local more = entry.overloads and entry.overloads > 1 and string.format("   (one of %d forms)", entry.overloads) or ""
+  return name .. "(" .. table.concat(shown, ", ") .. ")" .. (result and " " .. result or "") .. more
 end
 
 return complete

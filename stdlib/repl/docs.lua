@@ -51,29 +51,34 @@ local function op_entry(name)
     for other in see:gmatch("[%w_.]+") do list[#list + 1] = other end
     see = list
   end
-  return { name = name, signature = op.signature, doc = op.doc, example = op.example, derivative = op.derivative,
-    see = see, params = op.params or parse_params(op.signature or ""), op = op }
+  local forms = op.overloads and #op.overloads or 1
+  return { name = name, overloads = forms, signature = op.signature, doc = op.doc, example = op.example,
+    derivative = op.derivative, see = see, params = op.params or parse_params(op.signature or ""), op = op }
 end
 
-local prefixes = { "", "torch.", "Tensor.", "torch.nn.functional.", "torch.nn.", "torch.linalg.", "torch.fft.",
-  "torch.special.", "torch.optim.", "torch.nn.init.", "torch.autograd." }
-local aliases = { ["^F%."] = "torch.nn.functional.", ["^nn%."] = "torch.nn.", ["^optim%."] = "torch.optim.",
-  ["^x:"] = "Tensor.", ["^torch%."] = "" }
+-- Names in the engine's table stand without "torch.": "softmax", "linalg.inv", "nn.functional.relu".
+local aliases = { { "^torch%.", "" }, { "^F%.", "nn.functional." }, { "^Tensor%.", "" }, { "^x%.", "" } }
+local prefixes = { "nn.functional.", "nn.", "linalg.", "special.", "fft.", "optim.", "nn.init.", "autograd." }
 
---- The entry for a name such as "softmax", "torch.softmax", "F.softmax", "string.find"; nil when there is none.
+--- The entry for a name such as "softmax", "torch.softmax", "F.softmax", "x:softmax", "string.find"; nil for none.
 function docs.get(name)
   name = name:gsub(":", ".")
   local entry = op_entry(name) or lua_entry(name)
   if entry then return entry end
-  for pattern, full in pairs(aliases) do
-    if name:find(pattern) then
-      entry = op_entry((name:gsub(pattern, full))) or entry
+  for _, alias in ipairs(aliases) do
+    local short, n = name:gsub(alias[1], alias[2])
+    if n > 0 then
+      entry = op_entry(short)
+      if entry then return entry end
+      name = short
     end
   end
-  for _, prefix in ipairs(prefixes) do entry = entry or op_entry(prefix .. name) end
-  local last = name:match("[%w_]+$")
-  if not entry and last ~= name then entry = op_entry(last) end
-  return entry
+  for _, prefix in ipairs(prefixes) do
+    entry = op_entry(prefix .. name)
+    if entry then return entry end
+  end
+  if #name > 1 and name:sub(-1) == "_" then return docs.get(name:sub(1, -2)) end
+  return nil
 end
 
 --- All documented names, sorted.

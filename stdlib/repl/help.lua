@@ -27,10 +27,26 @@ local function emit(out, label, text)
   end
 end
 
+--- The ways to write an op: function, method, in place.
+local function ways(op)
+  local out = {}
+  if op.fn then out[#out + 1] = (op.path or "torch." .. op.name):gsub("^torch%.nn%.functional%.", "F.") end
+  if op.method then out[#out + 1] = "x:" .. op.base end
+  if op.inplace then out[#out + 1] = "x:" .. op.base .. "_" end
+  for _, alias in ipairs(op.aliases or {}) do
+    if not alias:find("^_") then out[#out + 1] = alias end
+  end
+  return #out > 1 and table.concat(out, ", ") or nil
+end
+
 --- The text for an entry of docs.
 function help.format(entry)
   local out = { style.paint("name", entry.signature or entry.name) }
+  for i = 2, math.min(entry.overloads or 0, 6) do
+    out[#out + 1] = style.paint("name", entry.op.overloads[i].signature)
+  end
   if entry.doc then out[#out + 1] = "  " .. entry.doc:gsub("\n", "\n  ") end
+  if entry.op then emit(out, "written", ways(entry.op)) end
   emit(out, "derivative", entry.derivative)
   emit(out, "example", entry.example and style.lua(entry.example))
   if entry.see and #entry.see > 0 then emit(out, "see also", table.concat(entry.see, ", ")) end

@@ -17,6 +17,13 @@ function names.is_tensor(v)
   return type(name) == "string" and name:find("Tensor", 1, true) ~= nil
 end
 
+--- The engine's own lists of what a tensor has: methods (name -> function) and attributes.
+local function tensor_lists()
+  local torch = package.loaded.torch
+  if type(torch) ~= "table" then return {}, {} end
+  return rawget(torch, "_methods") or {}, rawget(torch, "_attrs") or {}
+end
+
 --- Where a value's missing fields are looked up: a table, a function, or nil.
 local function index_of(v)
   local mt = debug.getmetatable(v)
@@ -56,11 +63,27 @@ local function add_meta(set, v)
   end
 end
 
+--- Names of what every tensor has, without a tensor at hand.
+function names.tensor_members()
+  local set, list = {}, {}
+  for _, t in ipairs { tensor_lists() } do add_keys(set, t) end
+  for name in pairs(set) do
+    if name:sub(1, 1) ~= "_" then list[#list + 1] = name end
+  end
+  table.sort(list)
+  return list
+end
+
 --- Sorted names of a value's fields and methods; names with two leading underscores are left out.
 function names.members(v)
   local set = {}
   if type(v) == "table" then add_keys(set, v) end
   add_meta(set, v)
+  if names.is_tensor(v) then
+    local methods, attributes = tensor_lists()
+    add_keys(set, methods)
+    add_keys(set, attributes)
+  end
   local list = {}
   for name in pairs(set) do
     if name:sub(1, 2) ~= "__" then list[#list + 1] = name end
@@ -71,6 +94,7 @@ end
 
 --- v[name] as far as raw tables lead.
 function names.raw_field(v, name)
+  if names.is_tensor(v) then return (rawget(tensor_lists(), name)) end
   for _ = 1, 20 do
     if type(v) == "table" then
       local value = rawget(v, name)
