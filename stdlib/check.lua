@@ -72,7 +72,8 @@ end
 local makers = {}
 for word in ([[
   tensor zeros ones full empty rand randn randint randperm arange linspace logspace eye zeros_like
-  ones_like rand_like randn_like full_like empty_like cat stack matmul mm bmm where from_numpy as_tensor]]):gmatch("[%w_]+") do
+  ones_like rand_like randn_like full_like empty_like cat stack matmul mm bmm where from_numpy
+  as_tensor]]):gmatch("[%w_]+") do
   makers[word] = true
 end
 local not_tensor = { item = "number", dim = "number", ndimension = "number", numel = "number", nelement = "number",
