@@ -14,6 +14,7 @@ static inline int64_t mt_size_at(Ctx *c, const Tensor *t, int64_t d) {
   int k = t ? mt_dim(c, d, t->ndim) : -1;
   return k < 0 ? 0 : t->ndim ? t->size[k] : 1;
 }
+static inline Scalar mt_sconj(Scalar a) { a.im = -a.im; return a; }
 Scalar mt_sneg(Scalar a);
 Scalar mt_sop(Scalar a, char op, Scalar b);
 #endif

@@ -50,7 +50,8 @@ static inline int64_t mt_sint(Scalar s) { return s.kind >= K_FLOAT ? (int64_t)s.
 #define MT_INLINE_DIMS 6
 #define MT_NONE_INT INT64_MIN              /* an absent optional integer */
 typedef enum { MT_CPU, MT_META } Device;
-enum { MT_REQ_GRAD = 1, MT_WRAPPED = 2, MT_CONJ = 4, MT_NEG = 8, MT_INFERENCE = 16, MT_PARAM = 32, MT_LEAFVIEW = 64 };
+enum { MT_REQ_GRAD = 1, MT_WRAPPED = 2, MT_CONJ = 4, MT_NEG = 8, MT_INFERENCE = 16, MT_PARAM = 32,
+       MT_LEAFVIEW = 64 /* a view made with gradients off: not part of its base's history */ };
 
 typedef struct Storage {
   int32_t ref;

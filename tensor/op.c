@@ -13,12 +13,16 @@ void (*mt_op_observer)(Ctx *c, const OpRow *op, int begin);
 #define EACH_BIT(m, i) for (uint32_t m_ = (m), i; m_ && (i = (uint32_t)__builtin_ctz(m_), 1); m_ &= m_ - 1)
 
 typedef struct { uint8_t flags; bool meta; } Seen;
+/* A view of a tensor that gained a history through an in-place write has one too. */
+static void look(Seen *s, const Tensor *t) {
+  s->flags |= t->flags;
+  s->meta |= t->device == MT_META;
+  if (t->base && !(t->flags & MT_LEAFVIEW)) s->flags |= t->base->flags & MT_REQ_GRAD;
+}
 static Seen scan(const OpRow *op, const Val *a) {
   Seen s = {0, false};
-  EACH_BIT(op->tmask, i) if (a[i].t) { s.flags |= a[i].t->flags; s.meta |= a[i].t->device == MT_META; }
-  EACH_BIT(op->lmask, i)
-    for (int64_t k = 0; k < a[i].tl.n; k++)
-      if (a[i].tl.v[k]) { s.flags |= a[i].tl.v[k]->flags; s.meta |= a[i].tl.v[k]->device == MT_META; }
+  EACH_BIT(op->tmask, i) if (a[i].t) look(&s, a[i].t);
+  EACH_BIT(op->lmask, i) for (int64_t k = 0; k < a[i].tl.n; k++) if (a[i].tl.v[k]) look(&s, a[i].tl.v[k]);
   return s;
 }
 
@@ -102,6 +106,12 @@ static bool records(Ctx *c, const OpRow *op, uint8_t flags) {
   return (flags & MT_REQ_GRAD) && c->grad_mode && mt_autograd_call && !(op->flags & (OF_COMPOSITE | OF_NODIFF));
 }
 
+/* Views made without gradient mode stay outside their base's history. */
+static void mark_views(const OpRow *op, Val *r) {
+  if (op->ret_types[0] == P_Tensor) { if (r[0].t) r[0].t->flags |= MT_LEAFVIEW; }
+  else for (int64_t k = 0; k < r[0].tl.n; k++) r[0].tl.v[k]->flags |= MT_LEAFVIEW;
+}
+
 void mt_call(Ctx *c, const OpRow *op, Val *a, Val *r) {
   if (c->err) { no_result(op, r); return; }
   c->out = NULL;
@@ -113,7 +123,10 @@ void mt_call(Ctx *c, const OpRow *op, Val *a, Val *r) {
     a = local;
   }
   if (records(c, op, s.flags)) mt_autograd_call(c, op, a, r, NULL, 0, false);
-  else mt_run_kernel(c, op, a, r);
+  else {
+    mt_run_kernel(c, op, a, r);
+    if (op->flags & OF_VIEW && !c->grad_mode) mark_views(op, r);
+  }
 }
 
 /* ---- in place and out= ---- */

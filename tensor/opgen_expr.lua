@@ -143,6 +143,8 @@ local builtins = {
   shape = { "T", "T", "", plain = true, shape = true },
   is_complex = { "T", "B", "mt_t_is_complex", plain = true, shape = true },
   has_t = { "T", "B", "NULL != ", plain = true },
+  shapes = { "L", "L", "", plain = true, shape = true },
+  mt_sconj = { "S", "S", "mt_sconj", plain = true },
   real_of = { "S", "D", "mt_sre", plain = true },
 }
 M.builtins = builtins

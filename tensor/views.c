@@ -3,7 +3,7 @@
 #include <string.h>
 
 Tensor *k_alias(Ctx *c, Tensor *self) { return mt_view(c, self, self->ndim, self->size, self->stride, self->offset); }
-Tensor *k_detach(Ctx *c, Tensor *self) { return k_alias(c, self); }
+Tensor *k_detach(Ctx *c, Tensor *self) { return mt_alias(c, self); }
 
 static Tensor *bits_view(Ctx *c, Tensor *t, uint8_t bit) {
   Tensor *v = k_alias(c, t);

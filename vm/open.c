@@ -8,6 +8,7 @@ int vm_open_tensor(lua_State *L);
 int vm_open_methods(lua_State *L);
 int vm_open_size(lua_State *L);
 int vm_open_index(lua_State *L);
+void vm_open_autograd(lua_State *L, int torch);
 void vm_openlibs(lua_State *L);
 
 #define ENTER Ctx *c = vm_ctx(L); Scope sc = mt_open(c)
@@ -211,6 +212,7 @@ static int open_torch(lua_State *L) {
     lua_pop(L, 1);
   }
   vm_open_files(L, torch);
+  vm_open_autograd(L, torch);
   vm_push_methods(L);
   lua_setfield(L, torch, "_methods");
   vm_push_attrs(L);

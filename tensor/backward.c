@@ -1,0 +1,63 @@
+/* backward.c: kernels of ops_backward.def. */
+#include "op.h"
+#include <string.h>
+
+static Tensor *zeros(Ctx *c, Tensor *grad, IntList sizes) { return t_new_zeros(c, grad, sizes, -1, -1, -1, -1, false); }
+
+Tensor *k_permute_backward(Ctx *c, Tensor *grad, IntList dims) {
+  int64_t inv[MT_MAXDIM];
+  for (int64_t i = 0; i < dims.n; i++) inv[dims.v[i] < 0 ? dims.v[i] + dims.n : dims.v[i]] = i;
+  return t_permute(c, grad, mt_il(inv, dims.n));
+}
+
+/* These run below autograd (they have derivatives of their own), so raw writes are fine. */
+Tensor *k_select_backward(Ctx *c, Tensor *grad, IntList sizes, int64_t dim, int64_t index) {
+  Tensor *z = zeros(c, grad, sizes);
+  Tensor *v = t_select(c, z, dim, index);
+  return v && mt_copy_raw(c, v, grad) ? z : NULL;
+}
+Tensor *k_slice_backward(Ctx *c, Tensor *grad, IntList sizes, int64_t dim, int64_t start, int64_t end, int64_t step) {
+  Tensor *z = zeros(c, grad, sizes);
+  Tensor *v = t_slice(c, z, dim, start, end, step);
+  return v && mt_copy_raw(c, v, grad) ? z : NULL;
+}
+Tensor *k_diagonal_backward(Ctx *c, Tensor *grad, IntList sizes, int64_t offset, int64_t dim1, int64_t dim2) {
+  Tensor *z = zeros(c, grad, sizes);
+  Tensor *v = t_diagonal(c, z, offset, dim1, dim2);
+  return v && mt_copy_raw(c, v, grad) ? z : NULL;
+}
+Tensor *k_unfold_backward(Ctx *c, Tensor *grad, IntList sizes, int64_t dim, int64_t size, int64_t step) {
+  Tensor *z = zeros(c, grad, sizes);
+  if (!z) return NULL;
+  if (!z->ndim) return t_select(c, grad, 0, 0);
+  int d = mt_dim(c, dim, z->ndim);
+  for (int64_t k = 0; k < size && !c->err; k++) {      /* position k of every window is a strided slice of the input */
+    Tensor *src = t_select(c, grad, -1, k), *dst = src ? t_slice(c, z, d, k, k + (src->size[d] - 1) * step + 1, step) : NULL;
+    if (dst) t_add_(c, dst, src, mt_si(1));
+  }
+  return z;
+}
+Tensor *k_sum_backward(Ctx *c, Tensor *grad, IntList sizes, IntList dim, bool keepdim) {
+  uint64_t m = mt_dim_mask(c, dim, (int)sizes.n);
+  if (c->err) return NULL;
+  if (!keepdim)
+    for (int i = 0; i < sizes.n; i++) if (m >> i & 1) grad = t_unsqueeze(c, grad, i);
+  return t_expand(c, grad, sizes, false);
+}
+Tensor *k_index_backward(Ctx *c, Tensor *grad, IntList sizes, TensorList indices) {
+  return t_index_put(c, zeros(c, grad, sizes), indices, grad, true);
+}
+
+/* The gradient of a window into a storage: overlapping windows add up. */
+Tensor *k_as_strided_backward(Ctx *c, Tensor *grad, Tensor *like, IntList size, IntList stride, int64_t storage_offset) {
+  int64_t span = 1, off = storage_offset == MT_NONE_INT ? 0 : storage_offset;
+  for (int64_t i = 0; i < size.n; i++) if (size.v[i] > 0) span += (size.v[i] - 1) * stride.v[i];
+  int64_t need = off + span > like->numel ? off + span : like->numel;
+  Tensor *flat = zeros(c, grad, mt_il(&need, 1));
+  Tensor *lin = t_arange(c, mt_si(0), mt_si(need), mt_si(1), MT_int64, -1, -1, -1, false);
+  Tensor *idx = t_reshape(c, t_as_strided(c, lin, size, stride, off), mt_il((int64_t[]){-1}, 1));
+  Tensor *ix[1] = {idx};
+  flat = t_index_put(c, flat, (TensorList){ix, 1}, t_reshape(c, grad, mt_il((int64_t[]){-1}, 1)), true);
+  Tensor *head = t_slice(c, flat, 0, 0, like->numel, 1);
+  return t_reshape(c, head, mt_sizes(like));
+}
