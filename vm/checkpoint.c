@@ -1,8 +1,9 @@
 /* checkpoint.c: PyTorch's .pt files to Lua values and back.
  *
- * Reading: dictionaries become ordered tables, lists and tuples lists, None inside them torch.None; what the file shares is
- * shared here (a container or tensor that occurs twice is one object).  Writing: the reverse; views of one storage stay
- * views.  Both keep a stack of frames: no recursion. */
+ * Reading: dictionaries become ordered tables, lists and tuples lists, None inside them torch.None;
+ * what the file shares is shared here (a container or tensor that occurs twice is one object).
+ * Writing: the reverse; views of one storage stay views.  Both keep a stack of frames: no
+ * recursion. */
 #include "formats.h"
 #include "ordered.h"
 #include "pickle/pickle.h"
@@ -130,11 +131,13 @@ void vm_load_checkpoint(lua_State *L, const char *path) {
   reading r = {.top = NULL};
   r.f = lua_newuserdatauv(L, sizeof *r.f, 0);
   *r.f = (pk_file){.n = 0};
-  if (luaL_newmetatable(L, "pickle.file")) lua_pushcfunction(L, file_gc), lua_setfield(L, -2, "__gc");
+  if (luaL_newmetatable(L, "pickle.file"))
+    lua_pushcfunction(L, file_gc), lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
   if (!pk_open(r.f, path, &e)) luaL_error(L, "%s", e.msg);
   r.h = vm_held_push(L);
-  /* Strings of the values lie in the list's memory, which the Held keeps while this function runs. */
+  /* Strings of the values lie in the list's memory, which the Held keeps while this function runs.
+   */
   r.h->list = r.f->list;
   r.f->list = (fmt_list){0};
   r.stack = lua_newuserdatauv(L, MAX_DEPTH * sizeof *r.stack, 0);
@@ -161,8 +164,10 @@ static int writing_gc(lua_State *L) {
   return 0;
 }
 
-/* The number of the storage whose bytes these are; -1: out of memory.  seen: table pointer -> number. */
-static int64_t number_of(lua_State *L, Ctx *c, writing *w, int seen, const void *data, uint64_t nbytes, int dtype) {
+/* The number of the storage whose bytes these are; -1: out of memory.  seen: table pointer ->
+ * number. */
+static int64_t number_of(lua_State *L, Ctx *c, writing *w, int seen, const void *data,
+                         uint64_t nbytes, int dtype) {
   lua_pushfstring(L, "%p:%d", data, dtype);
   lua_pushvalue(L, -1);
   if (lua_rawget(L, seen) == LUA_TNUMBER) {
@@ -202,7 +207,8 @@ static void put_tensor(lua_State *L, Ctx *c, writing *w, int seen, Tensor *x) {
   t.dtype = dtype, t.ndim = x->ndim, t.shape = x->size, t.strides = x->stride;
   const void *data = x->st->nbytes ? x->st->data : (const void *)x->st;
   int64_t k = number_of(L, c, w, seen, data, (uint64_t)x->st->nbytes, dtype);
-  if (k >= 0) pk_put_tensor(&w->w, &t, k, (uint64_t)x->st->nbytes / size, (uint64_t)x->offset, parameter);
+  if (k >= 0)
+    pk_put_tensor(&w->w, &t, k, (uint64_t)x->st->nbytes / size, (uint64_t)x->offset, parameter);
 }
 
 /* A value that is no table, popped; false: it is one. */
@@ -231,8 +237,11 @@ static bool put_scalar(lua_State *L, Ctx *c, writing *w, int seen) {
     default:
       if (vm_isnone(L, -1)) pk_put_none(&w->w);
       else if (x) put_tensor(L, c, w, seen, x);
-      else if ((dtype = vm_todtype(L, -1)) >= 0) pk_put_dtype(&w->w, fmt_type_named(mt_dtypes[dtype].name));
-      else mt_fail(c, "torch.save: cannot save a %s (a module: save its state_dict())", luaL_typename(L, -1));
+      else if ((dtype = vm_todtype(L, -1)) >= 0)
+        pk_put_dtype(&w->w, fmt_type_named(mt_dtypes[dtype].name));
+      else
+        mt_fail(c, "torch.save: cannot save a %s (a module: save its state_dict())",
+                luaL_typename(L, -1));
   }
   lua_pop(L, 1);
   return true;
@@ -247,7 +256,8 @@ static void open_level(lua_State *L, Ctx *c, writing *w, level *v) {
   *v = (level){.slot = t, .n = (lua_Integer)lua_rawlen(L, t)};
   v->dict = pairs || (v->n == 0 && (lua_pushnil(L), lua_next(L, t)));
   lua_settop(L, t);
-  if (lua_getmetatable(L, t) && !pairs) mt_fail(c, "torch.save: cannot save an object (a module: save its state_dict())");
+  if (lua_getmetatable(L, t) && !pairs)
+    mt_fail(c, "torch.save: cannot save an object (a module: save its state_dict())");
   lua_settop(L, t);
   if (v->dict) v->n = vm_keys(L, t);
   else lua_pushnil(L);
@@ -259,7 +269,8 @@ static void open_level(lua_State *L, Ctx *c, writing *w, level *v) {
   if (count != v->n) mt_fail(c, "torch.save: a table has both a list and named parts, or holes");
 }
 
-/* The memo that a pickle would need for a table that contains itself is not written: depth ends such a loop. */
+/* The memo that a pickle would need for a table that contains itself is not written: depth ends
+ * such a loop. */
 static void encode(lua_State *L, Ctx *c, writing *w, int value, int seen) {
   level *stack = lua_newuserdatauv(L, MAX_DEPTH * sizeof *stack, 0);
   int depth = 0;
@@ -285,7 +296,8 @@ static void encode(lua_State *L, Ctx *c, writing *w, int value, int seen) {
       lua_rawgeti(L, v->slot, v->i);
     }
     if (put_scalar(L, c, w, seen)) continue;
-    if (depth == MAX_DEPTH) mt_fail(c, "torch.save: nested too deeply (does a table contain itself?)");
+    if (depth == MAX_DEPTH)
+      mt_fail(c, "torch.save: nested too deeply (does a table contain itself?)");
     else open_level(L, c, w, &stack[depth++]);
   }
 }
@@ -294,7 +306,8 @@ void vm_save_checkpoint(lua_State *L, int value, const char *path) {
   sys_err e = {{0}, 0};
   writing *w = lua_newuserdatauv(L, sizeof *w, 0);
   *w = (writing){.n = 0};
-  if (luaL_newmetatable(L, "pickle.writing")) lua_pushcfunction(L, writing_gc), lua_setfield(L, -2, "__gc");
+  if (luaL_newmetatable(L, "pickle.writing"))
+    lua_pushcfunction(L, writing_gc), lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
   lua_newtable(L);
   int seen = lua_gettop(L);

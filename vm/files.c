@@ -1,4 +1,5 @@
-/* files.c: torch.save and torch.load, which choose the format by the extension (reading also by the content). */
+/* files.c: torch.save and torch.load, which choose the format by the extension (reading also by the
+ * content). */
 #include "formats.h"
 #include <stdio.h>
 #include <string.h>
@@ -7,8 +8,11 @@
 enum { PT, ST, NPY, NPZ, GGUF, UNKNOWN };
 
 static int by_extension(const char *path) {
-  static const struct { const char *ext; int kind; } table[] = {{".safetensors", ST}, {".npy", NPY}, {".npz", NPZ}, {".gguf", GGUF},
-    {".pt", PT}, {".pth", PT}, {".bin", PT}, {".ckpt", PT}};
+  static const struct {
+    const char *ext;
+    int kind;
+  } table[] = {{".safetensors", ST}, {".npy", NPY}, {".npz", NPZ}, {".gguf", GGUF},
+               {".pt", PT},          {".pth", PT},  {".bin", PT},  {".ckpt", PT}};
   size_t n = strlen(path);
   for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
     size_t k = strlen(table[i].ext);
@@ -46,7 +50,8 @@ static int t_load(lua_State *L) {
   if (lua_istable(L, 2)) {
     lua_getfield(L, 2, "weights_only");
     if (lua_isboolean(L, -1) && !lua_toboolean(L, -1))
-      return luaL_error(L, "torch.load: weights_only = false would run a file's code, which Moth never does");
+      return luaL_error(
+          L, "torch.load: weights_only = false would run a file's code, which Moth never does");
   }
   int kind = by_extension(path);
   if (kind == UNKNOWN) kind = by_content(L, path);
@@ -70,9 +75,11 @@ static int t_save(lua_State *L) {
   int kind = by_extension(path);
   lua_settop(L, 2);
   if (kind != PT && kind != UNKNOWN && kind != NPY && !lua_istable(L, 1))
-    return luaL_error(L, "torch.save: a %s file holds a table of tensors by name, got %s", strrchr(path, '.'), luaL_typename(L, 1));
+    return luaL_error(L, "torch.save: a %s file holds a table of tensors by name, got %s",
+                      strrchr(path, '.'), luaL_typename(L, 1));
   if (kind == NPY && !vm_totensor(L, 1))
-    return luaL_error(L, "torch.save: a .npy file holds one tensor, got %s (.npz holds several)", luaL_typename(L, 1));
+    return luaL_error(L, "torch.save: a .npy file holds one tensor, got %s (.npz holds several)",
+                      luaL_typename(L, 1));
   switch (kind) {
     case ST: call(L, luaopen_safetensors, "save_file", 2, 0); break;
     case NPY: lua_insert(L, 1), call(L, luaopen_npy, "save", 2, 0); break;

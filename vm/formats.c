@@ -45,16 +45,22 @@ const char *vm_check_path(lua_State *L, int i) {
 
 /* ---- element types ---- */
 static const int8_t moth_type[FMT_NTYPES] = {
-  [FMT_BOOL] = MT_bool, [FMT_U8] = MT_uint8, [FMT_I8] = MT_int8, [FMT_I16] = MT_int16, [FMT_I32] = MT_int32, [FMT_I64] = MT_int64,
-  [FMT_F16] = MT_float16, [FMT_BF16] = MT_bfloat16, [FMT_F32] = MT_float32, [FMT_F64] = MT_float64, [FMT_C64] = MT_complex64,
-  [FMT_C128] = MT_complex128, [FMT_U16] = MT_int32, [FMT_U32] = MT_int64, [FMT_U64] = MT_int64, [FMT_F8A] = MT_float32,
-  [FMT_F8B] = MT_float32, [FMT_F8C] = MT_float32, [FMT_F4] = -1, [FMT_F6A] = -1, [FMT_F6B] = -1};
+    [FMT_BOOL] = MT_bool,   [FMT_U8] = MT_uint8,      [FMT_I8] = MT_int8,
+    [FMT_I16] = MT_int16,   [FMT_I32] = MT_int32,     [FMT_I64] = MT_int64,
+    [FMT_F16] = MT_float16, [FMT_BF16] = MT_bfloat16, [FMT_F32] = MT_float32,
+    [FMT_F64] = MT_float64, [FMT_C64] = MT_complex64, [FMT_C128] = MT_complex128,
+    [FMT_U16] = MT_int32,   [FMT_U32] = MT_int64,     [FMT_U64] = MT_int64,
+    [FMT_F8A] = MT_float32, [FMT_F8B] = MT_float32,   [FMT_F8C] = MT_float32,
+    [FMT_F4] = -1,          [FMT_F6A] = -1,           [FMT_F6B] = -1};
 
-static bool is_native(int d) { return moth_type[d] >= 0 && !strcmp(fmt_types[d].name, mt_dtypes[moth_type[d]].name); }
+static bool is_native(int d) {
+  return moth_type[d] >= 0 && !strcmp(fmt_types[d].name, mt_dtypes[moth_type[d]].name);
+}
 
 static int file_type(int dtype) { return fmt_type_named(mt_dtypes[dtype].name); }
 
-/* An 8-bit float of e exponent bits: as the OCP formats have it; e4m3fn has no infinity, e8m0 is a power of two. */
+/* An 8-bit float of e exponent bits: as the OCP formats have it; e4m3fn has no infinity, e8m0 is a
+ * power of two. */
 static float small_float(int dtype, uint8_t v) {
   if (dtype == FMT_F8C) return v == 255 ? __builtin_nanf("") : __builtin_ldexpf(1, v - 127);
   int mbits = dtype == FMT_F8A ? 2 : 3, bias = dtype == FMT_F8A ? 15 : 7;
@@ -74,7 +80,8 @@ static bool widen(Ctx *c, const fmt_tensor *t, char *dst, const uint8_t *src, in
       case FMT_U16: ((int32_t *)dst)[i] = fmt_u16(src + 2 * i); break;
       case FMT_U32: ((int64_t *)dst)[i] = fmt_u32(src + 4 * i); break;
       case FMT_U64:
-        if (fmt_u64(src + 8 * i) > INT64_MAX) return mt_fail(c, "tensor '%s': an uint64 element does not fit int64", t->name), false;
+        if (fmt_u64(src + 8 * i) > INT64_MAX)
+          return mt_fail(c, "tensor '%s': an uint64 element does not fit int64", t->name), false;
         ((int64_t *)dst)[i] = (int64_t)fmt_u64(src + 8 * i);
         break;
       default: ((float *)dst)[i] = small_float(t->dtype, src[i]);
@@ -131,15 +138,16 @@ static Tensor *place(Ctx *c, Held *h, const fmt_tensor *t, IntList size, IntList
   uint64_t item = (uint64_t)fmt_types[t->dtype].bits / 8;
   uintptr_t align = item > 8 ? 8 : item;
   const uint8_t *base = t->storage >= 0 ? t->storage_data : t->data;
-  bool direct = is_native(t->dtype) && !t->swapped && t->quant < 0 && (uintptr_t)base % align == 0 &&
-                (uint64_t)(t->data - base) % item == 0;
+  bool direct = is_native(t->dtype) && !t->swapped && t->quant < 0 &&
+                (uintptr_t)base % align == 0 && (uint64_t)(t->data - base) % item == 0;
   if (!direct) {
     Tensor *flat = convert(c, t);
     return flat ? mt_from_storage(c, flat->st, size, stride, 0, (DType)flat->dtype) : NULL;
   }
   Storage *s = t->storage >= 0 ? shared(c, h, t) : foreign(c, h, t->data, t->nbytes);
   if (!s) return NULL;
-  Tensor *x = mt_from_storage(c, s, size, stride, (int64_t)((uint64_t)(t->data - base) / item), (DType)moth_type[t->dtype]);
+  Tensor *x = mt_from_storage(c, s, size, stride, (int64_t)((uint64_t)(t->data - base) / item),
+                              (DType)moth_type[t->dtype]);
   mt_storage_release(s);
   return x;
 }
@@ -147,8 +155,11 @@ static Tensor *place(Ctx *c, Held *h, const fmt_tensor *t, IntList size, IntList
 Tensor *vm_held_tensor(Ctx *c, Held *h, const fmt_tensor *t) {
   int64_t stride[FMT_MAX_DIMS], step = 1;
   if (c->err) return NULL;
-  if (moth_type[t->dtype] < 0) return mt_fail(c, "tensor '%s': elements of type %s are not supported", t->name, fmt_types[t->dtype].name);
-  for (int i = t->ndim; i-- > 0; step *= t->shape[i] > 1 ? t->shape[i] : 1) stride[i] = t->strides ? t->strides[i] : step;
+  if (moth_type[t->dtype] < 0)
+    return mt_fail(c, "tensor '%s': elements of type %s are not supported", t->name,
+                   fmt_types[t->dtype].name);
+  for (int i = t->ndim; i-- > 0; step *= t->shape[i] > 1 ? t->shape[i] : 1)
+    stride[i] = t->strides ? t->strides[i] : step;
   Tensor *x = place(c, h, t, mt_il(t->shape, t->ndim), mt_il(stride, t->ndim));
   if (x && t->conj) x = t_conj_physical(c, x);
   if (x && t->neg) x = t_neg(c, x);
@@ -173,7 +184,8 @@ void vm_push_tensors(lua_State *L, Held *h) {
 
 /* ---- writing ---- */
 bool vm_describe(Ctx *c, Tensor *x, fmt_tensor *t, Held *h, const char *what) {
-  if (mt_meta(x)) return mt_fail(c, "save: tensor '%s' is on the meta device and has no data", what), false;
+  if (mt_meta(x))
+    return mt_fail(c, "save: tensor '%s' is on the meta device and has no data", what), false;
   bool mode = c->grad_mode;
   c->grad_mode = false;
   x = mt_contig(c, t_resolve_neg(c, t_resolve_conj(c, x)));

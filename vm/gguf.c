@@ -1,4 +1,5 @@
-/* gguf.c: the Lua module `gguf`: tensors (unpacked to float32 where quantised), metadata, a table of contents. */
+/* gguf.c: the Lua module `gguf`: tensors (unpacked to float32 where quantised), metadata, a table
+ * of contents. */
 #include "formats.h"
 #include "gguf/gguf.h"
 #include "gguf/quant.h"
@@ -27,7 +28,8 @@ static int load_file(lua_State *L) {
   for (size_t i = 0; i < f->list.n; i++) {
     const fmt_tensor *t = &f->list.v[i];
     if (t->quant >= 0 && !gg_types[t->quant].unpack)
-      return luaL_error(L, "%s: tensor '%s' has the type %s, which is not read", lua_tostring(L, 1), t->name, gg_type_name(t->quant));
+      return luaL_error(L, "%s: tensor '%s' has the type %s, which is not read", lua_tostring(L, 1),
+                        t->name, gg_type_name(t->quant));
   }
   Held *h = vm_held_push(L);
   h->list = f->list;
@@ -53,7 +55,9 @@ static void push_value(lua_State *L, uint32_t type, const uint8_t **pp) {
     case GG_BOOL: lua_pushboolean(L, *p), p += 1; break;
     case GG_STR: n = fmt_u64(p), lua_pushlstring(L, (const char *)p + 8, n), p += 8 + n; break;
     case GG_F64: memcpy(&d, p, 8), lua_pushnumber(L, d), p += 8; break;
-    default: lua_pushinteger(L, (lua_Integer)fmt_u64(p)), p += 8;       /* int64; a uint64 past it wraps, as Lua's do */
+    default:
+      lua_pushinteger(L, (lua_Integer)fmt_u64(p)),
+          p += 8; /* int64; a uint64 past it wraps, as Lua's do */
   }
   *pp = p;
 }
@@ -70,7 +74,8 @@ static int metadata(lua_State *L) {
     lua_pushlstring(L, kv->key, kv->key_len);
     if (kv->type == GG_ARR) {
       lua_createtable(L, kv->count < 1 << 26 ? (int)kv->count : 0, 0);
-      for (uint64_t k = 0; k < kv->count; k++) push_value(L, kv->elem, &p), lua_rawseti(L, -2, (lua_Integer)k + 1);
+      for (uint64_t k = 0; k < kv->count; k++)
+        push_value(L, kv->elem, &p), lua_rawseti(L, -2, (lua_Integer)k + 1);
     } else {
       push_value(L, kv->type, &p);
     }
@@ -90,7 +95,8 @@ static int info(lua_State *L) {
     const fmt_tensor *t = &f->list.v[i];
     lua_pushstring(L, t->name);
     lua_createtable(L, 0, 2);
-    lua_pushstring(L, t->quant >= 0 ? gg_type_name(t->quant) : fmt_types[t->dtype].name), lua_setfield(L, -2, "type");
+    lua_pushstring(L, t->quant >= 0 ? gg_type_name(t->quant) : fmt_types[t->dtype].name),
+        lua_setfield(L, -2, "type");
     vm_pushsize(L, t->shape, t->ndim), lua_setfield(L, -2, "shape");
     n = vm_ordered_put(L, slot, n);
   }
@@ -99,7 +105,8 @@ static int info(lua_State *L) {
 }
 
 int luaopen_gguf(lua_State *L) {
-  static const luaL_Reg fns[] = {{"load_file", load_file}, {"metadata", metadata}, {"info", info}, {NULL, NULL}};
+  static const luaL_Reg fns[] = {
+      {"load_file", load_file}, {"metadata", metadata}, {"info", info}, {NULL, NULL}};
   luaL_newlib(L, fns);
   return 1;
 }

@@ -1,6 +1,8 @@
 /* json.c: the Lua module `json`.
  *
- * A decoded object is an ordered table (ordered.h): pairs follows the order of the text.  Arrays are plain lists; {} encodes as [], an empty object as {}.  Both directions keep a stack of frames: no recursion. */
+ * A decoded object is an ordered table (ordered.h): pairs follows the order of the text.  Arrays
+ * are plain lists; {} encodes as [], an empty object as {}.  Both directions keep a stack of
+ * frames: no recursion. */
 #include "json/json.h"
 #include "none.h"
 #include "ordered.h"
@@ -28,10 +30,11 @@ static void push_scalar(lua_State *L, const js_node *nd) {
     case JS_INT: lua_pushinteger(L, nd->u.i); break;
     case JS_REAL: lua_pushnumber(L, nd->u.d); break;
     case JS_STR: lua_pushlstring(L, nd->u.s, nd->n); break;
-    case JS_BIG: {                              /* a float when that is the same number, else its digits */
+    case JS_BIG: { /* a float when that is the same number, else its digits */
       char text[400];
       double d = js_read_real(nd->u.s, nd->n);
-      if (isfinite(d) && snprintf(text, sizeof text, "%.0f", d) == (int)nd->n && !memcmp(text, nd->u.s, nd->n)) {
+      if (isfinite(d) && snprintf(text, sizeof text, "%.0f", d) == (int)nd->n &&
+          !memcmp(text, nd->u.s, nd->n)) {
         lua_pushnumber(L, d);
         break;
       }
@@ -102,7 +105,8 @@ static int decode(lua_State *L, const char *text, size_t n, const char *path) {
   js_limits lim = {.depth = MAX_DEPTH, .allow_nan = bool_field(L, 2, "allow_nan")};
   reading *r = lua_newuserdatauv(L, sizeof *r, 0);
   r->doc = (js_doc){0};
-  if (luaL_newmetatable(L, "json.reading")) lua_pushcfunction(L, reading_gc), lua_setfield(L, -2, "__gc");
+  if (luaL_newmetatable(L, "json.reading"))
+    lua_pushcfunction(L, reading_gc), lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
   if (!js_parse(&r->doc, text, n, &lim, &e)) 
     return luaL_error(L, "%s%s%s", path ? path : "", path ? ": " : "", e.msg);
@@ -169,12 +173,15 @@ static void put_string(lua_State *L, const writing *w, const char *s, size_t n) 
     uint8_t c = (uint8_t)s[i];
     int skip = 1, k;
     if (c == '"' || c == '\\') k = snprintf(esc, sizeof esc, "\\%c", c);
-    else if (c == '\n' || c == '\r' || c == '\t') k = snprintf(esc, sizeof esc, "\\%c", c == '\n' ? 'n' : c == '\r' ? 'r' : 't');
+    else if (c == '\n' || c == '\r' || c == '\t')
+      k = snprintf(esc, sizeof esc, "\\%c", c == '\n' ? 'n' : c == '\r' ? 'r' : 't');
     else if (c < 0x20) k = snprintf(esc, sizeof esc, "\\u%04x", c);
     else if (c >= 0x80 && w->ascii) {
       uint32_t u = code_point((const uint8_t *)s + i, &skip);
       if (u < 0x10000) k = snprintf(esc, sizeof esc, "\\u%04x", u);
-      else k = snprintf(esc, sizeof esc, "\\u%04x\\u%04x", 0xD800 + ((u - 0x10000) >> 10), 0xDC00 + (u & 0x3FF));
+      else
+        k = snprintf(esc, sizeof esc, "\\u%04x\\u%04x", 0xD800 + ((u - 0x10000) >> 10),
+                     0xDC00 + (u & 0x3FF));
     } else continue;
     put(L, w->o, s + from, i - from);
     put(L, w->o, esc, (size_t)k);
@@ -193,8 +200,12 @@ static void put_number(lua_State *L, const writing *w, int i) {
   } else {
     double d = lua_tonumber(L, i);
     if (isfinite(d)) n = js_print_real(text, d);
-    else if (!w->allow_nan) luaL_error(L, "json.encode: %s is not JSON (option allow_nan writes it as Python does)",
-                                       d != d ? "nan" : d > 0 ? "inf" : "-inf"), n = 0;
+    else if (!w->allow_nan)
+      luaL_error(L, "json.encode: %s is not JSON (option allow_nan writes it as Python does)",
+                 d != d  ? "nan"
+                 : d > 0 ? "inf"
+                         : "-inf"),
+          n = 0;
     else n = snprintf(text, sizeof text, "%s", d != d ? "NaN" : d > 0 ? "Infinity" : "-Infinity");
   }
   put(L, w->o, text, (size_t)n);
@@ -206,7 +217,10 @@ static bool put_scalar(lua_State *L, const writing *w) {
   const char *s;
   switch (lua_type(L, -1)) {
     case LUA_TNUMBER: put_number(L, w, -1); break;
-    case LUA_TBOOLEAN: s = lua_toboolean(L, -1) ? "true" : "false"; put(L, w->o, s, strlen(s)); break;
+    case LUA_TBOOLEAN:
+      s = lua_toboolean(L, -1) ? "true" : "false";
+      put(L, w->o, s, strlen(s));
+      break;
     case LUA_TSTRING: s = lua_tolstring(L, -1, &n); put_string(L, w, s, n); break;
     case LUA_TLIGHTUSERDATA:
       if (!vm_isnone(L, -1)) luaL_error(L, "json.encode: cannot encode a userdata");
@@ -217,9 +231,11 @@ static bool put_scalar(lua_State *L, const writing *w) {
       s = lua_tostring(L, -1);
       lua_pop(L, 1);
       if (!s || strcmp(s, BIG)) return false;
-      if (lua_getfield(L, -1, "digits") != LUA_TSTRING) luaL_error(L, "json.encode: broken json.bigint");
+      if (lua_getfield(L, -1, "digits") != LUA_TSTRING)
+        luaL_error(L, "json.encode: broken json.bigint");
       s = lua_tolstring(L, -1, &n);
-      if (n < 1 || strspn(s + (*s == '-'), "0123456789") != n - (*s == '-')) luaL_error(L, "json.encode: broken json.bigint");
+      if (n < 1 || strspn(s + (*s == '-'), "0123456789") != n - (*s == '-'))
+        luaL_error(L, "json.encode: broken json.bigint");
       put(L, w->o, s, n);
       lua_pop(L, 1);
       break;
@@ -233,7 +249,8 @@ static bool put_scalar(lua_State *L, const writing *w) {
 static lua_Integer list_keys(lua_State *L, bool sort, int t) {
   if (sort) {                                          /* a plain copy sorts */
     lua_newtable(L);
-    for (lua_pushnil(L); lua_next(L, t); lua_pop(L, 1)) lua_pushvalue(L, -2), lua_pushboolean(L, 1), lua_rawset(L, -5);
+    for (lua_pushnil(L); lua_next(L, t); lua_pop(L, 1))
+      lua_pushvalue(L, -2), lua_pushboolean(L, 1), lua_rawset(L, -5);
   } else {
     lua_pushvalue(L, t);
   }
@@ -257,7 +274,7 @@ static bool is_list(lua_State *L, lua_Integer *n) {
   for (lua_pushnil(L); lua_next(L, t); lua_pop(L, 1)) {
     named |= lua_type(L, -2) == LUA_TSTRING;
     lua_Integer k = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
-    count += k >= 1 && k <= *n ? 1 : 2;              /* 2: a key outside 1..n makes the counts differ */
+    count += k >= 1 && k <= *n ? 1 : 2; /* 2: a key outside 1..n makes the counts differ */
   }
   if (named && !*n) return false;
   if (named) luaL_error(L, "json.encode: a table has both a list and named parts");
@@ -311,7 +328,8 @@ static void encode(lua_State *L, const writing *w) {
     }
     next_member(L, w, v, slot, depth);
     if (put_scalar(L, w)) continue;
-    if (depth == MAX_DEPTH) luaL_error(L, "json.encode: nested too deeply (does a table contain itself?)");
+    if (depth == MAX_DEPTH)
+      luaL_error(L, "json.encode: nested too deeply (does a table contain itself?)");
     open_level(L, w, &stack[depth++]);
   }
 }
@@ -322,7 +340,8 @@ static out *push_encoded(lua_State *L) {
   lua_settop(L, 2);
   if (!lua_isnil(L, 2)) {
     luaL_checktype(L, 2, LUA_TTABLE);
-    w.ascii = bool_field(L, 2, "ascii"), w.allow_nan = bool_field(L, 2, "allow_nan"), w.sort = bool_field(L, 2, "sort_keys");
+    w.ascii = bool_field(L, 2, "ascii"), w.allow_nan = bool_field(L, 2, "allow_nan"),
+    w.sort = bool_field(L, 2, "sort_keys");
     if (lua_getfield(L, 2, "indent") != LUA_TNIL) {
       w.indent = (int)luaL_checkinteger(L, -1);
       luaL_argcheck(L, w.indent >= 0 && w.indent <= 32, 2, "option 'indent' is 0 to 32");
@@ -408,8 +427,9 @@ static int big_eq(lua_State *L) {
 }
 
 int luaopen_json(lua_State *L) {
-  static const luaL_Reg functions[] = {{"decode", l_decode}, {"encode", l_encode}, {"load", l_load}, {"save", l_save},
-                                       {"object", l_object}, {"is_object", l_is_object}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"decode", l_decode}, {"encode", l_encode},       {"load", l_load}, {"save", l_save},
+      {"object", l_object}, {"is_object", l_is_object}, {NULL, NULL}};
   if (luaL_newmetatable(L, BIG)) {
     lua_pushcfunction(L, big_tostring), lua_setfield(L, -2, "__tostring");
     lua_pushcfunction(L, big_eq), lua_setfield(L, -2, "__eq");

@@ -1,5 +1,5 @@
-/* none.c: the value None.  The first push in a state gives light userdata a metatable, so that it prints as None; any other
- * light userdata keeps Lua's text. */
+/* none.c: the value None.  The first push in a state gives light userdata a metatable, so that it
+ * prints as None; any other light userdata keeps Lua's text. */
 #include "none.h"
 #include <lauxlib.h>
 

@@ -1,4 +1,5 @@
-/* none.h: torch.None, the same value as json.null: a light userdata, hence equal in every Lua state and free to make. */
+/* none.h: torch.None, the same value as json.null: a light userdata, hence equal in every Lua state
+ * and free to make. */
 #ifndef VM_NONE_H
 #define VM_NONE_H
 #include <lua.h>

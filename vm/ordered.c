@@ -2,7 +2,7 @@
 #include "ordered.h"
 #include <string.h>
 
-static const char order_key;                   /* marks an order list; in the registry: the shared metamethods */
+static const char order_key; /* marks an order list; in the registry: the shared metamethods */
 
 /* Upvalues: 1 the next position in the list of keys, 2 the list. */
 static int step(lua_State *L) {
@@ -49,8 +49,8 @@ static int meta_len(lua_State *L) {
   return 1;
 }
 
-/* A key that is not there is set.  `pos` (made by the first such write) tells whether it was there before and was removed:
- * its old place becomes false, so that it appears once. */
+/* A key that is not there is set.  `pos` (made by the first such write) tells whether it was there
+ * before and was removed: its old place becomes false, so that it appears once. */
 static int meta_newindex(lua_State *L) {
   lua_settop(L, 3);
   if (lua_isnil(L, 3)) return 0;
@@ -129,7 +129,8 @@ bool vm_is_ordered(lua_State *L, int i) {
 
 /* Numbers before strings; strings by bytes, in every locale. */
 static bool key_less(lua_State *L, int a, int b) {
-  if (lua_type(L, a) == LUA_TNUMBER) return lua_type(L, b) == LUA_TNUMBER ? lua_compare(L, a, b, LUA_OPLT) : true;
+  if (lua_type(L, a) == LUA_TNUMBER)
+    return lua_type(L, b) == LUA_TNUMBER ? lua_compare(L, a, b, LUA_OPLT) : true;
   if (lua_type(L, b) == LUA_TNUMBER) return false;
   size_t na, nb;
   const char *x = lua_tolstring(L, a, &na), *y = lua_tolstring(L, b, &nb);
@@ -137,7 +138,8 @@ static bool key_less(lua_State *L, int a, int b) {
   return c ? c < 0 : na < nb;
 }
 
-static void sort_keys(lua_State *L, int list, lua_Integer n) {     /* Shell's sort: no recursion, no memory */
+static void sort_keys(lua_State *L, int list,
+                      lua_Integer n) { /* Shell's sort: no recursion, no memory */
   lua_Integer gap = 1;
   while (gap < n / 3) gap = 3 * gap + 1;
   for (; gap > 0; gap /= 3)

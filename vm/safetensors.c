@@ -1,4 +1,5 @@
-/* safetensors.c: the Lua modules `safetensors` and `npy`: whole files, and single tensors of a large one. */
+/* safetensors.c: the Lua modules `safetensors` and `npy`: whole files, and single tensors of a
+ * large one. */
 #include "formats.h"
 #include "npy/npy.h"
 #include "ordered.h"
@@ -77,7 +78,8 @@ static Held *check_file(lua_State *L) {
 static int f_keys(lua_State *L) {
   Held *h = check_file(L);
   lua_createtable(L, (int)h->list.n, 0);
-  for (size_t i = 0; i < h->list.n; i++) lua_pushstring(L, h->list.v[i].name), lua_rawseti(L, -2, (lua_Integer)i + 1);
+  for (size_t i = 0; i < h->list.n; i++)
+    lua_pushstring(L, h->list.v[i].name), lua_rawseti(L, -2, (lua_Integer)i + 1);
   return 1;
 }
 
@@ -98,7 +100,7 @@ static int f_get_tensor(lua_State *L) {
   return vm_leave(L, c, sc, 1);
 }
 
-static int f_info(lua_State *L) {                /* get_info(name) -> {dtype =, shape =} without its data */
+static int f_info(lua_State *L) { /* get_info(name) -> {dtype =, shape =} without its data */
   const fmt_tensor *t = find(L, check_file(L));
   lua_createtable(L, 0, 2);
   lua_pushstring(L, fmt_types[t->dtype].name), lua_setfield(L, -2, "dtype");
@@ -110,8 +112,11 @@ static int f_metadata(lua_State *L) { return push_metadata(L, &check_file(L)->li
 
 /* The userdata is the Held's own, under another metatable whose __gc is the same. */
 static int safe_open(lua_State *L) {
-  static const luaL_Reg methods[] = {{"keys", f_keys}, {"get_tensor", f_get_tensor}, {"get_info", f_info},
-                                     {"metadata", f_metadata}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"keys", f_keys},
+                                     {"get_tensor", f_get_tensor},
+                                     {"get_info", f_info},
+                                     {"metadata", f_metadata},
+                                     {NULL, NULL}};
   open_held(L, 1, st_open);
   if (luaL_newmetatable(L, "safetensors.file")) {
     luaL_getmetatable(L, "moth.held");
@@ -128,8 +133,11 @@ static int safe_open(lua_State *L) {
 }
 
 int luaopen_safetensors(lua_State *L) {
-  static const luaL_Reg fns[] = {{"load_file", load_file}, {"save_file", save_file}, {"metadata", metadata},
-                                 {"safe_open", safe_open}, {NULL, NULL}};
+  static const luaL_Reg fns[] = {{"load_file", load_file},
+                                 {"save_file", save_file},
+                                 {"metadata", metadata},
+                                 {"safe_open", safe_open},
+                                 {NULL, NULL}};
   luaL_newlib(L, fns);
   return 1;
 }
@@ -176,7 +184,11 @@ static int npz_save_(lua_State *L) {
 }
 
 int luaopen_npy(lua_State *L) {
-  static const luaL_Reg fns[] = {{"load", npy_load}, {"save", npy_save_}, {"loadz", npz_load}, {"savez", npz_save_}, {NULL, NULL}};
+  static const luaL_Reg fns[] = {{"load", npy_load},
+                                 {"save", npy_save_},
+                                 {"loadz", npz_load},
+                                 {"savez", npz_save_},
+                                 {NULL, NULL}};
   luaL_newlib(L, fns);
   return 1;
 }

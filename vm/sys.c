@@ -1,7 +1,8 @@
-/* sys.c: the Lua module `sys`: files, time, hashes, environment, terminal and machine facts (vm/sys_proc.c: processes).
+/* sys.c: the Lua module `sys`: files, time, hashes, environment, terminal and machine facts
+ * (vm/sys_proc.c: processes).
  *
- * What the system may refuse returns nil, message, errno, as Lua's io and os do; wrong arguments raise.  C memory is owned by
- * a userdata before the next Lua call that can raise. */
+ * What the system may refuse returns nil, message, errno, as Lua's io and os do; wrong arguments
+ * raise.  C memory is owned by a userdata before the next Lua call that can raise. */
 #define _GNU_SOURCE
 #include "sys_lua.h"
 #include "sys/sys.h"
@@ -109,9 +110,14 @@ static int l_stat(lua_State *L) {
   struct stat st;
   bool link = flag(L, 2, "link");
   if (link ? lstat(path, &st) : stat(path, &st)) return fail_errno(L, "cannot stat", path);
-  const struct { const char *name; lua_Integer v; } nums[] = {
-    {"size", (lua_Integer)st.st_size}, {"mode", st.st_mode & 07777}, {"ino", (lua_Integer)st.st_ino},
-    {"dev", (lua_Integer)st.st_dev}, {"nlink", (lua_Integer)st.st_nlink}, {"uid", st.st_uid}, {"gid", st.st_gid}};
+  const struct { const char *name; lua_Integer v;
+  } nums[] = {{"size", (lua_Integer)st.st_size},
+              {"mode", st.st_mode & 07777},
+              {"ino", (lua_Integer)st.st_ino},
+              {"dev", (lua_Integer)st.st_dev},
+              {"nlink", (lua_Integer)st.st_nlink},
+              {"uid", st.st_uid},
+              {"gid", st.st_gid}};
   lua_createtable(L, 0, 11);
   lua_pushstring(L, type_name(st.st_mode));
   lua_setfield(L, -2, "type");
@@ -199,7 +205,8 @@ static int make_temp(lua_State *L, bool folder) {
   if (snprintf(buf, sizeof buf, "%s/moth-XXXXXX", base) >= (int)sizeof buf)
     return errno = ENAMETOOLONG, fail_errno(L, "cannot make a temporary name in", base);
   int fd = -1;
-  if (folder ? !mkdtemp(buf) : (fd = mkstemp(buf)) < 0) return fail_errno(L, "cannot make a temporary name in", base);
+  if (folder ? !mkdtemp(buf) : (fd = mkstemp(buf)) < 0)
+    return fail_errno(L, "cannot make a temporary name in", base);
   if (fd >= 0) close(fd);
   lua_pushstring(L, buf);
   return 1;
@@ -331,7 +338,8 @@ static int l_getenv(lua_State *L) { return lua_pushstring(L, getenv(luaL_checkst
 static int l_setenv(lua_State *L) {
   const char *name = luaL_checkstring(L, 1), *value = luaL_optstring(L, 2, NULL);
   luaL_argcheck(L, *name && !strchr(name, '='), 1, "not a name of a variable");
-  return (value ? setenv(name, value, 1) : unsetenv(name)) ? fail_errno(L, "cannot set", name) : done(L, true, NULL);
+  return (value ? setenv(name, value, 1) : unsetenv(name)) ? fail_errno(L, "cannot set", name)
+                                                           : done(L, true, NULL);
 }
 
 static int l_environ(lua_State *L) {
@@ -376,27 +384,61 @@ static int l_termsize(lua_State *L) {
 static int l_cpu_count(lua_State *L) { return lua_pushinteger(L, sys_cpu_count()), 1; }
 static int l_rss(lua_State *L) { return lua_pushinteger(L, (lua_Integer)sys_rss()), 1; }
 static int l_peak_rss(lua_State *L) { return lua_pushinteger(L, (lua_Integer)sys_peak_rss()), 1; }
-static int l_total_memory(lua_State *L) { return lua_pushinteger(L, (lua_Integer)sys_total_memory()), 1; }
+static int l_total_memory(lua_State *L) {
+  return lua_pushinteger(L, (lua_Integer)sys_total_memory()), 1;
+}
 static int l_pid(lua_State *L) { return lua_pushinteger(L, getpid()), 1; }
 
 static int l_uname(lua_State *L) {
   struct utsname u;
   if (uname(&u)) return fail_errno(L, "cannot tell", "the system's name");
-  const char *const field[][2] = {{"system", u.sysname}, {"release", u.release}, {"machine", u.machine}, {"host", u.nodename}};
+  const char *const field[][2] = {
+      {"system", u.sysname}, {"release", u.release}, {"machine", u.machine}, {"host", u.nodename}};
   lua_createtable(L, 0, 4);
   for (int i = 0; i < 4; i++) lua_pushstring(L, field[i][1]), lua_setfield(L, -2, field[i][0]);
   return 1;
 }
 
-static const luaL_Reg functions[] = {
-  {"list", l_list}, {"glob", l_glob}, {"stat", l_stat}, {"exists", l_exists}, {"isfile", l_isfile}, {"isdir", l_isdir},
-  {"mkdir", l_mkdir}, {"remove", l_remove}, {"rename", l_rename}, {"symlink", l_symlink}, {"chmod", l_chmod},
-  {"realpath", l_realpath}, {"cwd", l_cwd}, {"chdir", l_chdir}, {"tmpname", l_tmpname}, {"tmpdir", l_tmpdir},
-  {"read", l_read}, {"write", l_write}, {"clock", l_clock}, {"time", l_time}, {"sleep", l_sleep}, {"sha256", l_sha256},
-  {"md5", l_md5}, {"hmac_sha256", l_hmac}, {"crc32", l_crc32}, {"hash_file", l_hash_file}, {"getenv", l_getenv},
-  {"setenv", l_setenv}, {"environ", l_environ}, {"isatty", l_isatty}, {"termsize", l_termsize},
-  {"cpu_count", l_cpu_count}, {"rss", l_rss}, {"peak_rss", l_peak_rss}, {"total_memory", l_total_memory}, {"pid", l_pid},
-  {"uname", l_uname}, {"spawn", sys_lua_spawn}, {"run", sys_lua_run}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"list", l_list},
+                                     {"glob", l_glob},
+                                     {"stat", l_stat},
+                                     {"exists", l_exists},
+                                     {"isfile", l_isfile},
+                                     {"isdir", l_isdir},
+                                     {"mkdir", l_mkdir},
+                                     {"remove", l_remove},
+                                     {"rename", l_rename},
+                                     {"symlink", l_symlink},
+                                     {"chmod", l_chmod},
+                                     {"realpath", l_realpath},
+                                     {"cwd", l_cwd},
+                                     {"chdir", l_chdir},
+                                     {"tmpname", l_tmpname},
+                                     {"tmpdir", l_tmpdir},
+                                     {"read", l_read},
+                                     {"write", l_write},
+                                     {"clock", l_clock},
+                                     {"time", l_time},
+                                     {"sleep", l_sleep},
+                                     {"sha256", l_sha256},
+                                     {"md5", l_md5},
+                                     {"hmac_sha256", l_hmac},
+                                     {"crc32", l_crc32},
+                                     {"hash_file", l_hash_file},
+                                     {"getenv", l_getenv},
+                                     {"setenv", l_setenv},
+                                     {"environ", l_environ},
+                                     {"isatty", l_isatty},
+                                     {"termsize", l_termsize},
+                                     {"cpu_count", l_cpu_count},
+                                     {"rss", l_rss},
+                                     {"peak_rss", l_peak_rss},
+                                     {"total_memory", l_total_memory},
+                                     {"pid", l_pid},
+                                     {"uname", l_uname},
+                                     {"spawn", sys_lua_spawn},
+                                     {"run", sys_lua_run},
+                                     {NULL, NULL}};
 
 int luaopen_sys(lua_State *L) {
   sys_lua_proc_init(L);

@@ -1,10 +1,12 @@
 /* sys_proc.c: sys.spawn and sys.run.
  *
- *   local p = sys.spawn({"sort", "-r"}, {stdin = "pipe", stdout = "pipe", timeout = 5, memory = 2^30})
- *   p:write("b\na\n"); p:close_stdin(); p:read("a"); p:wait()    --> code, or nil, "signal", number, or nil, "timed out"
- *   sys.run({"ls"}, {stdin = "text", timeout = 5}) --> {ok=, code=, signal=, stdout=, stderr=, timed_out=, seconds=, ...}
+ *   local p = sys.spawn({"sort", "-r"}, {stdin = "pipe", stdout = "pipe", timeout = 5, memory =
+ * 2^30}) p:write("b\na\n"); p:close_stdin(); p:read("a"); p:wait()    --> code, or nil, "signal",
+ * number, or nil, "timed out" sys.run({"ls"}, {stdin = "text", timeout = 5}) --> {ok=, code=,
+ * signal=, stdout=, stderr=, timed_out=, seconds=, ...}
  *
- * The process object is made before the process; closing or collecting it kills and reaps what still runs. */
+ * The process object is made before the process; closing or collecting it kills and reaps what
+ * still runs. */
 #define _GNU_SOURCE
 #include "sys_lua.h"
 #include <errno.h>
@@ -34,7 +36,8 @@ static int channel_mode(lua_State *L, int opts, const char *name, int otherwise)
   if (lua_getfield(L, opts, name) == LUA_TSTRING) {
     for (mode = 0; names[mode] && strcmp(names[mode], lua_tostring(L, -1)); mode++) {}
     if (!names[mode] || (mode == SYS_TO_STDOUT && strcmp(name, "stderr")))
-      luaL_error(L, "spawn: option '%s' is \"inherit\", \"pipe\" or \"null\", not \"%s\"", name, lua_tostring(L, -1));
+      luaL_error(L, "spawn: option '%s' is \"inherit\", \"pipe\" or \"null\", not \"%s\"", name,
+                 lua_tostring(L, -1));
   } else if (!lua_isnil(L, -1)) {
     luaL_error(L, "spawn: option '%s' must be a string, got %s", name, luaL_typename(L, -1));
   }
@@ -54,19 +57,22 @@ static double number_option(lua_State *L, int opts, const char *name) {
   return v;
 }
 
-/* A NULL-terminated array of the list's strings; the userdata on the stack owns it, the list keeps the strings alive. */
+/* A NULL-terminated array of the list's strings; the userdata on the stack owns it, the list keeps
+ * the strings alive. */
 static const char **string_array(lua_State *L, int list, const char *what) {
   lua_Integer n = luaL_len(L, list);
   if (n < 0 || n > 1 << 20) luaL_error(L, "spawn: too many %s", what);
   const char **v = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *v, 0);
   for (lua_Integer i = 0; i < n; i++) {
     size_t len;
-    if (lua_rawgeti(L, list, i + 1) == LUA_TNUMBER) {     /* the text of a number must live in the list, not on the stack */
+    if (lua_rawgeti(L, list, i + 1) ==
+        LUA_TNUMBER) { /* the text of a number must live in the list, not on the stack */
       lua_tostring(L, -1);
       lua_pushvalue(L, -1);
       lua_rawseti(L, list, i + 1);
     }
-    if (lua_type(L, -1) != LUA_TSTRING) luaL_error(L, "spawn: %s %d is not a string", what, (int)i + 1);
+    if (lua_type(L, -1) != LUA_TSTRING)
+      luaL_error(L, "spawn: %s %d is not a string", what, (int)i + 1);
     v[i] = lua_tolstring(L, -1, &len);
     if (strlen(v[i]) != len) luaL_error(L, "spawn: %s %d contains a zero byte", what, (int)i + 1);
     lua_pop(L, 1);
@@ -81,7 +87,8 @@ static void copy_list(lua_State *L, int list) {
   for (lua_Integer i = 1; i <= n; i++) lua_geti(L, list, i), lua_rawseti(L, -2, i);
 }
 
-/* Our environment with the table's changes (false removes a name), as a list of NAME=value on the stack. */
+/* Our environment with the table's changes (false removes a name), as a list of NAME=value on the
+ * stack. */
 static void push_environment(lua_State *L, int changes) {
   int n = 0;
   lua_newtable(L);
@@ -98,7 +105,8 @@ static void push_environment(lua_State *L, int changes) {
   }
   for (lua_pushnil(L); lua_next(L, changes); lua_pop(L, 1)) {
     if (lua_isboolean(L, -1) && !lua_toboolean(L, -1)) continue;
-    if (lua_type(L, -2) != LUA_TSTRING) luaL_error(L, "spawn: option 'env' must be a table of names and texts");
+    if (lua_type(L, -2) != LUA_TSTRING)
+      luaL_error(L, "spawn: option 'env' must be a table of names and texts");
     lua_pushvalue(L, -2);
     lua_pushliteral(L, "=");
     luaL_tolstring(L, -3, NULL);
@@ -114,7 +122,8 @@ static proc *new_proc(lua_State *L) {
   return p;
 }
 
-/* Starts argument 1 with the options in argument 2; leaves the process object on the top.  NULL: refused, e filled. */
+/* Starts argument 1 with the options in argument 2; leaves the process object on the top.  NULL:
+ * refused, e filled. */
 static proc *launch(lua_State *L, int in, int out, int err, sys_err *e) {
   sys_spawn_opts o = {.in = in, .out = out, .err = err};
   int opts = lua_istable(L, 2) ? 2 : 0;
@@ -237,8 +246,9 @@ static int p_close_stdin(lua_State *L) {
   return 0;
 }
 
-/* Reads a line, n bytes or all from one pipe; nil at the end, nil, message on a failure.  A line is read by single bytes so
- * that nothing is taken that a later read, or the process's heir of the pipe, would miss. */
+/* Reads a line, n bytes or all from one pipe; nil at the end, nil, message on a failure.  A line is
+ * read by single bytes so that nothing is taken that a later read, or the process's heir of the
+ * pipe, would miss. */
 static int read_from(lua_State *L, proc *p, int fd) {
   bool line = false, all = false;
   lua_Integer want = 0;
@@ -304,13 +314,16 @@ static int p_index(lua_State *L) {
 
 static int p_tostring(lua_State *L) {
   proc *p = check_proc(L);
-  lua_pushfstring(L, "process %d (%s)", (int)p->p.pid, !p->p.pid ? "closed" : p->p.done ? "ended" : "running");
+  lua_pushfstring(L, "process %d (%s)", (int)p->p.pid,
+                  !p->p.pid   ? "closed"
+                  : p->p.done ? "ended"
+                              : "running");
   return 1;
 }
 
 /* ---- sys.run ---- */
-/* Moves bytes both ways until the process has closed its outputs (or ended) or time is up.  Output grows two buffers that
- * live in userdata, so an error of Lua's loses nothing. */
+/* Moves bytes both ways until the process has closed its outputs (or ended) or time is up.  Output
+ * grows two buffers that live in userdata, so an error of Lua's loses nothing. */
 typedef struct sink { char *p; size_t n, cap; } sink;
 
 static int sink_gc(lua_State *L) {
@@ -376,7 +389,8 @@ int sys_lua_run(lua_State *L) {
   size_t n = 0;
   const char *input = "";
   lua_settop(L, 2);
-  if (lua_istable(L, 2)) {                    /* a copy of the options without the text, which launch would take for a mode */
+  if (lua_istable(
+          L, 2)) { /* a copy of the options without the text, which launch would take for a mode */
     lua_newtable(L);
     for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1))
       if (lua_type(L, -2) == LUA_TSTRING && strcmp(lua_tostring(L, -2), "stdin"))
@@ -413,10 +427,17 @@ int sys_lua_run(lua_State *L) {
 }
 
 void sys_lua_proc_init(lua_State *L) {
-  static const luaL_Reg methods[] = {
-    {"wait", p_wait}, {"poll", p_poll}, {"kill", p_kill}, {"write", p_write}, {"close_stdin", p_close_stdin},
-    {"read", p_read}, {"read_err", p_read_err}, {"close", p_close}, {NULL, NULL}};
-  static const luaL_Reg meta[] = {{"__gc", p_close}, {"__close", p_close}, {"__tostring", p_tostring}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"wait", p_wait},
+                                     {"poll", p_poll},
+                                     {"kill", p_kill},
+                                     {"write", p_write},
+                                     {"close_stdin", p_close_stdin},
+                                     {"read", p_read},
+                                     {"read_err", p_read_err},
+                                     {"close", p_close},
+                                     {NULL, NULL}};
+  static const luaL_Reg meta[] = {
+      {"__gc", p_close}, {"__close", p_close}, {"__tostring", p_tostring}, {NULL, NULL}};
   if (luaL_newmetatable(L, META)) {
     luaL_setfuncs(L, meta, 0);
     luaL_newlib(L, methods);

@@ -10,10 +10,14 @@ static bool read_format(wav *w, const uint8_t *c, uint32_t size, size_t at, sys_
   w->channels = fmt_u16(c + 2);
   w->rate = fmt_u32(c + 4);
   w->bits = fmt_u16(c + 14);
-  if (tag == 0xFFFE && size >= 40) tag = fmt_u16(c + 24);            /* extensible: the real tag begins a GUID */
-  if (tag != 1 && tag != 3) return sys_fail(e, "wav: compression %u is not read (only PCM and floats) at byte %zu", tag, at);
+  if (tag == 0xFFFE && size >= 40)
+    tag = fmt_u16(c + 24); /* extensible: the real tag begins a GUID */
+  if (tag != 1 && tag != 3)
+    return sys_fail(e, "wav: compression %u is not read (only PCM and floats) at byte %zu", tag,
+                    at);
   w->is_float = tag == 3;
-  bool known = w->is_float ? w->bits == 32 || w->bits == 64 : w->bits == 8 || w->bits == 16 || w->bits == 24 || w->bits == 32;
+  bool known = w->is_float ? w->bits == 32 || w->bits == 64
+                           : w->bits == 8 || w->bits == 16 || w->bits == 24 || w->bits == 32;
   if (!known) return sys_fail(e, "wav: samples of %d bits at byte %zu", w->bits, at);
   if (!w->channels || block != (unsigned)(w->channels * w->bits / 8) || !w->rate)
     return sys_fail(e, "wav: channels, rate or block size make no sense at byte %zu", at);
@@ -22,13 +26,18 @@ static bool read_format(wav *w, const uint8_t *c, uint32_t size, size_t at, sys_
 
 bool wav_parse(wav *w, const uint8_t *p, size_t n, sys_err *e) {
   *w = (wav){0};
-  if (n < 12 || memcmp(p, "RIFF", 4) || memcmp(p + 8, "WAVE", 4)) return sys_fail(e, "wav: no RIFF WAVE at byte 0");
+  if (n < 12 || memcmp(p, "RIFF", 4) || memcmp(p + 8, "WAVE", 4))
+    return sys_fail(e, "wav: no RIFF WAVE at byte 0");
   for (size_t at = 12; n - at >= 8;) {
     uint32_t size = fmt_u32(p + at + 4);
     bool data = !memcmp(p + at, "data", 4);
-    /* A stream's writer may leave the last length open; then the data run to the end of the file. */
-    if (data && (size == 0xFFFFFFFF || size == 0)) size = n - at - 8 < UINT32_MAX ? (uint32_t)(n - at - 8) : UINT32_MAX;
-    if (size > n - at - 8) return sys_fail(e, "wav: a chunk of %u bytes reaches past the end of the file at byte %zu", size, at);
+    /* A stream's writer may leave the last length open; then the data run to the end of the file.
+     */
+    if (data && (size == 0xFFFFFFFF || size == 0))
+      size = n - at - 8 < UINT32_MAX ? (uint32_t)(n - at - 8) : UINT32_MAX;
+    if (size > n - at - 8)
+      return sys_fail(e, "wav: a chunk of %u bytes reaches past the end of the file at byte %zu",
+                      size, at);
     if (!memcmp(p + at, "fmt ", 4)) {
       if (w->rate) return sys_fail(e, "wav: a second format chunk at byte %zu", at);
       if (!read_format(w, p + at + 8, size, at, e)) return false;
@@ -38,7 +47,8 @@ bool wav_parse(wav *w, const uint8_t *p, size_t n, sys_err *e) {
       uint32_t block = (uint32_t)(w->channels * w->bits / 8);
       w->data = p + at + 8;
       w->frames = size / block;
-      return size % block == 0 || sys_fail(e, "wav: the data are no whole number of frames at byte %zu", at);
+      return size % block == 0 ||
+             sys_fail(e, "wav: the data are no whole number of frames at byte %zu", at);
     }
     size_t step = 8 + (size_t)size + (size & 1);
     if (step > n - at) break;
@@ -54,7 +64,8 @@ static float sample(const wav *w, const uint8_t *s) {
   switch (w->bits) {
     case 8: return ((float)*s - 128.0f) / 128.0f;
     case 16: return (float)(int16_t)fmt_u16(s) / 32768.0f;
-    case 24: return (float)((int32_t)((uint32_t)fmt_u16(s) << 8 | (uint32_t)s[2] << 24) >> 8) / 8388608.0f;
+    case 24:
+      return (float)((int32_t)((uint32_t)fmt_u16(s) << 8 | (uint32_t)s[2] << 24) >> 8) / 8388608.0f;
     case 64: bits = fmt_u64(s); memcpy(&d, &bits, 8); return (float)d;
     default: break;
   }
@@ -70,15 +81,19 @@ void wav_read(const wav *w, int channel, float *dst, uint64_t from, uint64_t n) 
   for (uint64_t i = 0; i < n; i++, s += step) dst[i] = sample(w, s);
 }
 
-bool wav_save(const char *path, const float *data, int channels, uint64_t frames, uint32_t rate, bool as_float, sys_err *e) {
+bool wav_save(const char *path, const float *data, int channels, uint64_t frames, uint32_t rate,
+              bool as_float, sys_err *e) {
   uint32_t bytes = as_float ? 4 : 2, block = bytes * (uint32_t)channels;
   uint8_t h[44];
   sys_save s;
   if (channels < 1 || channels > 65535 || !rate || frames > (UINT32_MAX - 64) / block)
-    return sys_fail(e, "wav: %d channels of %" PRIu64 " frames do not fit the format", channels, frames);
+    return sys_fail(e, "wav: %d channels of %" PRIu64 " frames do not fit the format", channels,
+                    frames);
   memcpy(h, "RIFF....WAVEfmt ", 16);
-  fmt_put(h + 4, 36 + frames * block + ((frames * block) & 1), 4), fmt_put(h + 16, 16, 4), fmt_put(h + 20, as_float ? 3 : 1, 2);
-  fmt_put(h + 22, (uint64_t)channels, 2), fmt_put(h + 24, rate, 4), fmt_put(h + 28, (uint64_t)rate * block, 4);
+  fmt_put(h + 4, 36 + frames * block + ((frames * block) & 1), 4), fmt_put(h + 16, 16, 4),
+      fmt_put(h + 20, as_float ? 3 : 1, 2);
+  fmt_put(h + 22, (uint64_t)channels, 2), fmt_put(h + 24, rate, 4),
+      fmt_put(h + 28, (uint64_t)rate * block, 4);
   fmt_put(h + 32, block, 2), fmt_put(h + 34, 8 * bytes, 2);
   memcpy(h + 36, "data", 4);
   fmt_put(h + 40, frames * block, 4);

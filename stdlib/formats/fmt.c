@@ -1,4 +1,5 @@
-/* fmt.c: element types, checked sizes, and the list of tensors with the memory that its names and shapes lie in. */
+/* fmt.c: element types, checked sizes, and the list of tensors with the memory that its names and
+ * shapes lie in. */
 #include "formats/fmt.h"
 #include "json/json.h"
 #include <stdlib.h>
@@ -53,7 +54,8 @@ fmt_tensor *fmt_add(fmt_list *l, sys_err *e) {
   return t;
 }
 
-bool fmt_add_meta(fmt_list *l, const char *key, size_t nk, const char *value, size_t nv, sys_err *e) {
+bool fmt_add_meta(fmt_list *l, const char *key, size_t nk, const char *value, size_t nv,
+                  sys_err *e) {
   if (l->nmeta == l->cap_meta) {
     size_t cap = l->cap_meta ? 2 * l->cap_meta : 8;
     fmt_pair *v = mt_realloc(l->meta, cap * sizeof *v);
@@ -80,12 +82,16 @@ void fmt_free(fmt_list *l) {
 bool fmt_check_name(const char *s, size_t n, sys_err *e) {
   char q[120];
   if (n > 65535) return sys_fail(e, "a tensor's name has %zu bytes", n);
-  if (js_utf8_check(s, n) != n) return sys_fail(e, "the name '%s' is not valid UTF-8", sys_quote(q, sizeof q, s, n));
-  if (memchr(s, 0, n)) return sys_fail(e, "the name '%s' contains a zero byte", sys_quote(q, sizeof q, s, n));
+  if (js_utf8_check(s, n) != n)
+    return sys_fail(e, "the name '%s' is not valid UTF-8", sys_quote(q, sizeof q, s, n));
+  if (memchr(s, 0, n))
+    return sys_fail(e, "the name '%s' contains a zero byte", sys_quote(q, sizeof q, s, n));
   return true;
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+static int by_name(const void *a, const void *b) {
+  return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
 bool fmt_check_unique(const fmt_list *l, sys_err *e) {
   char q[120];
@@ -97,12 +103,14 @@ bool fmt_check_unique(const fmt_list *l, sys_err *e) {
   bool ok = true;
   for (size_t i = 1; ok && i < l->n; i++)
     if (!strcmp(names[i - 1], names[i]))
-      ok = sys_fail(e, "two tensors are named '%s'", sys_quote(q, sizeof q, names[i], strlen(names[i])));
+      ok = sys_fail(e, "two tensors are named '%s'",
+                    sys_quote(q, sizeof q, names[i], strlen(names[i])));
   mt_free(names);
   return ok;
 }
 
-/* A zero dim makes the product zero, but not the others' overflow acceptable: their strides would overflow too. */
+/* A zero dim makes the product zero, but not the others' overflow acceptable: their strides would
+ * overflow too. */
 bool fmt_numel(const int64_t *shape, int ndim, int64_t *numel) {
   int64_t n = 1;
   bool empty = false;
@@ -119,12 +127,14 @@ bool fmt_nbytes(int dtype, const int64_t *shape, int ndim, uint64_t *nbytes) {
   int64_t n;
   uint64_t bits;
   if (!fmt_numel(shape, ndim, &n)) return false;
-  if (__builtin_mul_overflow((uint64_t)n, (uint64_t)fmt_types[dtype].bits, &bits) || bits % 8) return false;
+  if (__builtin_mul_overflow((uint64_t)n, (uint64_t)fmt_types[dtype].bits, &bits) || bits % 8)
+    return false;
   *nbytes = bits / 8;
   return *nbytes <= FMT_MAX_BYTES;
 }
 
-bool fmt_extent(int dtype, const int64_t *shape, const int64_t *strides, int ndim, uint64_t *nbytes) {
+bool fmt_extent(int dtype, const int64_t *shape, const int64_t *strides, int ndim,
+                uint64_t *nbytes) {
   uint64_t last = 0, step;
   int64_t n;
   if (!fmt_numel(shape, ndim, &n)) return false;

@@ -1,14 +1,16 @@
-/* fmt.h: what every tensor file format shares: element types, and the list of tensors that a reader gives or a writer takes.
+/* fmt.h: what every tensor file format shares: element types, and the list of tensors that a reader
+ * gives or a writer takes.
  *
- * Invariants.  A reader's entries have been checked: the element count does not overflow, strides keep every element inside
- * [data, data + nbytes), and the bytes lie inside the mapping or a buffer that the list owns.  Names are valid UTF-8, free
- * of zero bytes, and unique.  Nothing a file declares is allocated before it is known to fit what the file holds. */
+ * Invariants.  A reader's entries have been checked: the element count does not overflow, strides
+ * keep every element inside [data, data + nbytes), and the bytes lie inside the mapping or a buffer
+ * that the list owns.  Names are valid UTF-8, free of zero bytes, and unique.  Nothing a file
+ * declares is allocated before it is known to fit what the file holds. */
 #ifndef FMT_H
 #define FMT_H
 #include "sys/sys.h"
 
-/* id, Moth's name, bits, safetensors' code, numpy's kind and size, the class of PyTorch's storage.  The order is the
- * one safetensors sorts by when it writes. */
+/* id, Moth's name, bits, safetensors' code, numpy's kind and size, the class of PyTorch's storage.
+ * The order is the one safetensors sorts by when it writes. */
 #define FMT_TYPES(X) \
   X(BOOL, "bool", 8, "BOOL", "b1", "BoolStorage") \
   X(F4, "float4", 4, "F4", NULL, NULL) \
@@ -55,7 +57,8 @@ typedef struct fmt_tensor {
   uint64_t storage_bytes;
   int quant;                     /* GGUF's type when quantised, else -1; data are its blocks */
   bool swapped;                  /* big-endian elements */
-  bool requires_grad, conj, neg; /* PyTorch's flags: the value is the conjugate, the negative, of what is stored */
+  bool requires_grad, conj,
+      neg; /* PyTorch's flags: the value is the conjugate, the negative, of what is stored */
 } fmt_tensor;
 
 typedef struct fmt_pair { const char *key, *value; } fmt_pair;
@@ -69,24 +72,34 @@ typedef struct fmt_list {
   struct fmt_chunk *chunks;      /* what names and shapes lie in; freed with the list */
 } fmt_list;
 
-void *fmt_alloc(fmt_list *l, size_t n);                       /* aligned to 64; lives as long as the list; NULL: no memory */
+void *fmt_alloc(fmt_list *l,
+                size_t n); /* aligned to 64; lives as long as the list; NULL: no memory */
 char *fmt_copy(fmt_list *l, const char *s, size_t n);         /* with a zero byte after it */
 fmt_tensor *fmt_add(fmt_list *l, sys_err *e);                 /* zeroed, quant = storage = -1 */
-bool fmt_add_meta(fmt_list *l, const char *key, size_t nk, const char *value, size_t nv, sys_err *e);
+bool fmt_add_meta(fmt_list *l, const char *key, size_t nk, const char *value, size_t nv,
+                  sys_err *e);
 void fmt_free(fmt_list *l);
 /* Names: valid UTF-8 without zero bytes?  Unique? */
 bool fmt_check_name(const char *s, size_t n, sys_err *e);
 bool fmt_check_unique(const fmt_list *l, sys_err *e);
-/* Product of the dims and bytes for that many elements; false on a negative dim, an overflow, or more than 2^47 bytes. */
+/* Product of the dims and bytes for that many elements; false on a negative dim, an overflow, or
+ * more than 2^47 bytes. */
 bool fmt_numel(const int64_t *shape, int ndim, int64_t *numel);
 bool fmt_nbytes(int dtype, const int64_t *shape, int ndim, uint64_t *nbytes);
-/* Bytes that elements at these strides (>= 0) reach past the first one's start; 0 when there is no element. */
-bool fmt_extent(int dtype, const int64_t *shape, const int64_t *strides, int ndim, uint64_t *nbytes);
+/* Bytes that elements at these strides (>= 0) reach past the first one's start; 0 when there is no
+ * element. */
+bool fmt_extent(int dtype, const int64_t *shape, const int64_t *strides, int ndim,
+                uint64_t *nbytes);
 
 static inline uint16_t fmt_u16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
-static inline uint32_t fmt_u32(const uint8_t *p) { return fmt_u16(p) | (uint32_t)fmt_u16(p + 2) << 16; }
-static inline uint64_t fmt_u64(const uint8_t *p) { return fmt_u32(p) | (uint64_t)fmt_u32(p + 4) << 32; }
+static inline uint32_t fmt_u32(const uint8_t *p) {
+  return fmt_u16(p) | (uint32_t)fmt_u16(p + 2) << 16;
+}
+static inline uint64_t fmt_u64(const uint8_t *p) {
+  return fmt_u32(p) | (uint64_t)fmt_u32(p + 4) << 32;
+}
 void fmt_put(uint8_t *p, uint64_t v, int bytes);              /* little-endian */
-/* dst gets n elements of the type with their bytes in the other order (of a complex number: per part). */
+/* dst gets n elements of the type with their bytes in the other order (of a complex number: per
+ * part). */
 void fmt_swap(int dtype, uint8_t *dst, const uint8_t *src, uint64_t n);
 #endif

@@ -41,7 +41,8 @@ static const uint8_t size_of[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 /* Walks n values of a type that is not an array. */
 static bool skip_values(reader *r, uint32_t type, uint64_t n) {
   uint64_t len;
-  if (type > GG_F64 || type == GG_ARR) return bad(r, type == GG_ARR ? "an array of arrays" : "an unknown type of value");
+  if (type > GG_F64 || type == GG_ARR)
+    return bad(r, type == GG_ARR ? "an array of arrays" : "an unknown type of value");
   if (type != GG_STR) {
     if (n > (uint64_t)(r->end - r->p) / size_of[type]) return bad(r, "the file ends early");
     const uint8_t *s = bytes(r, n * size_of[type]);
@@ -86,7 +87,9 @@ static bool check_keys(reader *r) {
   if (f->nkv > 1) qsort(v, f->nkv, sizeof *v, by_key);
   bool ok = true;
   for (size_t i = 1; ok && i < f->nkv; i++)
-    if (!by_key(&v[i - 1], &v[i])) ok = sys_fail(r->e, "gguf: the key '%s' twice", sys_quote(q, sizeof q, v[i]->key, v[i]->key_len));
+    if (!by_key(&v[i - 1], &v[i]))
+      ok = sys_fail(r->e, "gguf: the key '%s' twice",
+                    sys_quote(q, sizeof q, v[i]->key, v[i]->key_len));
   mt_free(v);
   return ok;
 }
@@ -127,7 +130,8 @@ static bool read_info(reader *r) {
   const gg_type *ty = type < GG_NTYPES ? &gg_types[type] : NULL;
   if (!ty || !ty->name) return bad(r, "an unknown type of tensor");
   int64_t numel, row = ndim ? shape[ndim - 1] : 1;
-  if (!fmt_nbytes(FMT_F32, shape, t->ndim, &t->nbytes) || !fmt_numel(shape, t->ndim, &numel)) return bad(r, "the shape is too large");
+  if (!fmt_nbytes(FMT_F32, shape, t->ndim, &t->nbytes) || !fmt_numel(shape, t->ndim, &numel))
+    return bad(r, "the shape is too large");
   if (row % ty->block) return bad(r, "a row is not a whole number of blocks");
   t->dtype = ty->dtype < 0 ? FMT_F32 : ty->dtype;
   t->quant = ty->dtype < 0 ? (int)type : -1;
@@ -136,7 +140,8 @@ static bool read_info(reader *r) {
 }
 
 static bool place(reader *r) {
-  uint64_t start = (uint64_t)(r->p - r->start), mask = r->alignment - 1, at = 0, size = (uint64_t)(r->end - r->start);
+  uint64_t start = (uint64_t)(r->p - r->start), mask = r->alignment - 1, at = 0,
+           size = (uint64_t)(r->end - r->start);
   uint64_t data = (start + mask) & ~mask;
   char q[120];
   if (!r->f->list.n) return true;
@@ -144,8 +149,12 @@ static bool place(reader *r) {
   for (size_t i = 0; i < r->f->list.n; i++) {
     fmt_tensor *t = &r->f->list.v[i];
     sys_quote(q, sizeof q, t->name, strlen(t->name));
-    if (t->at != at) return sys_fail(r->e, "gguf: tensor '%s' begins at %" PRIu64 ", expected %" PRIu64 " of the data", q, t->at, at);
-    if (t->nbytes > size - data - at) return sys_fail(r->e, "gguf: tensor '%s' reaches past the end of the file", q);
+    if (t->at != at)
+      return sys_fail(r->e,
+                      "gguf: tensor '%s' begins at %" PRIu64 ", expected %" PRIu64 " of the data",
+                      q, t->at, at);
+    if (t->nbytes > size - data - at)
+      return sys_fail(r->e, "gguf: tensor '%s' reaches past the end of the file", q);
     t->at = data + at;
     t->data = r->start + t->at;
     at += t->nbytes;
@@ -153,7 +162,8 @@ static bool place(reader *r) {
     if (pad > size - data - at) pad = size - data - at;
     at += pad;
   }
-  return data + at == size || sys_fail(r->e, "gguf: %" PRIu64 " bytes after the last tensor", size - data - at);
+  return data + at == size ||
+         sys_fail(r->e, "gguf: %" PRIu64 " bytes after the last tensor", size - data - at);
 }
 
 bool gg_parse(gg_file *f, const uint8_t *p, size_t n, sys_err *e) {
@@ -163,11 +173,13 @@ bool gg_parse(gg_file *f, const uint8_t *p, size_t n, sys_err *e) {
   if (!magic) return false;
   if (memcmp(magic, "GGUF", 4)) return sys_fail(e, "gguf: no magic bytes at byte 0");
   if (!u32(&r, &f->version)) return false;
-  if (f->version != 2 && f->version != 3) return bad(&r, f->version == 1 ? "version 1 is not read" : "an unknown version or byte order");
+  if (f->version != 2 && f->version != 3)
+    return bad(&r, f->version == 1 ? "version 1 is not read" : "an unknown version or byte order");
   if (!u64(&r, &ntensors) || !u64(&r, &npairs)) return false;
   /* A pair has at least 13 bytes, a tensor's description 24. */
   uint64_t left = (uint64_t)(r.end - r.p);
-  if (npairs > left / 13 || ntensors > left / 24) return bad(&r, "more entries than the file can hold");
+  if (npairs > left / 13 || ntensors > left / 24)
+    return bad(&r, "more entries than the file can hold");
   f->kv = mt_malloc((npairs + 1) * sizeof *f->kv);
   if (!f->kv) return bad(&r, "not enough memory");
   while (f->nkv < npairs)

@@ -1,5 +1,5 @@
-/* quant.c: ggml's block formats to floats, one function a format.  A block holds scales and small integers; the comment over
- * each function gives its layout.  d and m are float16. */
+/* quant.c: ggml's block formats to floats, one function a format.  A block holds scales and small
+ * integers; the comment over each function gives its layout.  d and m are float16. */
 #include "gguf/gguf.h"
 #include "gguf/quant.h"
 #include <string.h>
@@ -75,7 +75,8 @@ static void q2_k(float *y, const uint8_t *b) {
   }
 }
 
-/* 32 bytes of third bits (0 means 4 less), 64 bytes of 2-bit values, 16 scales of 6 bits in 12 bytes, d */
+/* 32 bytes of third bits (0 means 4 less), 64 bytes of 2-bit values, 16 scales of 6 bits in 12
+ * bytes, d */
 static void q3_k(float *y, const uint8_t *b) {
   float d = half(b + 108);
   const uint8_t *q = b + 32, *s = b + 96;
@@ -84,7 +85,8 @@ static void q3_k(float *y, const uint8_t *b) {
     float scale = d * (float)((low | high << 4) - 32);
     const uint8_t *g = q + 32 * (i / 8) + 16 * (i & 1), *h = b + 16 * (i & 1);
     int shift = 2 * (i / 2 & 3), bit = i / 2;
-    for (int l = 0; l < 16; l++) *y++ = scale * (float)((g[l] >> shift & 3) - (h[l] >> bit & 1 ? 0 : 4));
+    for (int l = 0; l < 16; l++)
+      *y++ = scale * (float)((g[l] >> shift & 3) - (h[l] >> bit & 1 ? 0 : 4));
   }
 }
 
@@ -120,7 +122,8 @@ static void q5_k(float *y, const uint8_t *b) {
     scale_min(b + 4, j, &s, &m);
     float scale = d * (float)s, min = dmin * (float)m;
     const uint8_t *q = b + 48 + 32 * (j / 2);
-    for (int l = 0; l < 32; l++) *y++ = scale * (float)((q[l] >> 4 * (j & 1) & 15) + (h[l] >> j & 1 ? 16 : 0)) - min;
+    for (int l = 0; l < 32; l++)
+      *y++ = scale * (float)((q[l] >> 4 * (j & 1) & 15) + (h[l] >> j & 1 ? 16 : 0)) - min;
   }
 }
 
@@ -140,19 +143,22 @@ static void q6_k(float *y, const uint8_t *b) {
 
 #define PLAIN(name, dtype, bytes) {name, dtype, 1, bytes, NULL}
 const gg_type gg_types[GG_NTYPES] = {
-  [0] = PLAIN("F32", FMT_F32, 4), [1] = PLAIN("F16", FMT_F16, 2),
-  [2] = {"Q4_0", -1, 32, 18, q4_0}, [3] = {"Q4_1", -1, 32, 20, q4_1},
-  [6] = {"Q5_0", -1, 32, 22, q5_0}, [7] = {"Q5_1", -1, 32, 24, q5_1},
-  [8] = {"Q8_0", -1, 32, 34, q8_0}, [9] = {"Q8_1", -1, 32, 36, NULL},
-  [10] = {"Q2_K", -1, 256, 84, q2_k}, [11] = {"Q3_K", -1, 256, 110, q3_k}, [12] = {"Q4_K", -1, 256, 144, q4_k},
-  [13] = {"Q5_K", -1, 256, 176, q5_k}, [14] = {"Q6_K", -1, 256, 210, q6_k}, [15] = {"Q8_K", -1, 256, 292, NULL},
-  [16] = {"IQ2_XXS", -1, 256, 66, NULL}, [17] = {"IQ2_XS", -1, 256, 74, NULL}, [18] = {"IQ3_XXS", -1, 256, 98, NULL},
-  [19] = {"IQ1_S", -1, 256, 50, NULL}, [20] = {"IQ4_NL", -1, 32, 18, NULL}, [21] = {"IQ3_S", -1, 256, 110, NULL},
-  [22] = {"IQ2_S", -1, 256, 82, NULL}, [23] = {"IQ4_XS", -1, 256, 136, NULL},
-  [24] = PLAIN("I8", FMT_I8, 1), [25] = PLAIN("I16", FMT_I16, 2), [26] = PLAIN("I32", FMT_I32, 4),
-  [27] = PLAIN("I64", FMT_I64, 8), [28] = PLAIN("F64", FMT_F64, 8),
-  [29] = {"IQ1_M", -1, 256, 56, NULL}, [30] = PLAIN("BF16", FMT_BF16, 2),
-  [34] = {"TQ1_0", -1, 256, 54, NULL}, [35] = {"TQ2_0", -1, 256, 66, NULL}, [39] = {"MXFP4", -1, 32, 17, NULL},
+    [0] = PLAIN("F32", FMT_F32, 4),        [1] = PLAIN("F16", FMT_F16, 2),
+    [2] = {"Q4_0", -1, 32, 18, q4_0},      [3] = {"Q4_1", -1, 32, 20, q4_1},
+    [6] = {"Q5_0", -1, 32, 22, q5_0},      [7] = {"Q5_1", -1, 32, 24, q5_1},
+    [8] = {"Q8_0", -1, 32, 34, q8_0},      [9] = {"Q8_1", -1, 32, 36, NULL},
+    [10] = {"Q2_K", -1, 256, 84, q2_k},    [11] = {"Q3_K", -1, 256, 110, q3_k},
+    [12] = {"Q4_K", -1, 256, 144, q4_k},   [13] = {"Q5_K", -1, 256, 176, q5_k},
+    [14] = {"Q6_K", -1, 256, 210, q6_k},   [15] = {"Q8_K", -1, 256, 292, NULL},
+    [16] = {"IQ2_XXS", -1, 256, 66, NULL}, [17] = {"IQ2_XS", -1, 256, 74, NULL},
+    [18] = {"IQ3_XXS", -1, 256, 98, NULL}, [19] = {"IQ1_S", -1, 256, 50, NULL},
+    [20] = {"IQ4_NL", -1, 32, 18, NULL},   [21] = {"IQ3_S", -1, 256, 110, NULL},
+    [22] = {"IQ2_S", -1, 256, 82, NULL},   [23] = {"IQ4_XS", -1, 256, 136, NULL},
+    [24] = PLAIN("I8", FMT_I8, 1),         [25] = PLAIN("I16", FMT_I16, 2),
+    [26] = PLAIN("I32", FMT_I32, 4),       [27] = PLAIN("I64", FMT_I64, 8),
+    [28] = PLAIN("F64", FMT_F64, 8),       [29] = {"IQ1_M", -1, 256, 56, NULL},
+    [30] = PLAIN("BF16", FMT_BF16, 2),     [34] = {"TQ1_0", -1, 256, 54, NULL},
+    [35] = {"TQ2_0", -1, 256, 66, NULL},   [39] = {"MXFP4", -1, 32, 17, NULL},
 };
 
 const char *gg_type_name(int quant) {

@@ -1,4 +1,5 @@
-/* json.c: the JSON parser.  One loop over the text with a stack of open containers of fixed size: no recursion. */
+/* json.c: the JSON parser.  One loop over the text with a stack of open containers of fixed size:
+ * no recursion. */
 #include "json/json.h"
 #include <math.h>
 #include <string.h>
@@ -41,12 +42,17 @@ static void skip_space(parser *q) {
 
 /* Length of the valid UTF-8 sequence that begins with a byte >= 0x80, or 0. */
 static int utf8_length(const uint8_t *s, const uint8_t *end) {
-  int n = s[0] >= 0xC2 && s[0] < 0xE0 ? 2 : s[0] >= 0xE0 && s[0] < 0xF0 ? 3 : s[0] >= 0xF0 && s[0] < 0xF5 ? 4 : 0;
+  int n = s[0] >= 0xC2 && s[0] < 0xE0   ? 2
+          : s[0] >= 0xE0 && s[0] < 0xF0 ? 3
+          : s[0] >= 0xF0 && s[0] < 0xF5 ? 4
+                                        : 0;
   if (!n || end - s < n) return 0;
   for (int i = 1; i < n; i++)
     if ((s[i] & 0xC0) != 0x80) return 0;
-  if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F)) return 0;     /* overlong; surrogate */
-  if ((s[0] == 0xF0 && s[1] < 0x90) || (s[0] == 0xF4 && s[1] > 0x8F)) return 0;     /* overlong; past U+10FFFF */
+  if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F))
+    return 0; /* overlong; surrogate */
+  if ((s[0] == 0xF0 && s[1] < 0x90) || (s[0] == 0xF4 && s[1] > 0x8F))
+    return 0; /* overlong; past U+10FFFF */
   return n;
 }
 
@@ -64,7 +70,9 @@ static int hex4(const char *p, const char *end) {
   int v = 0;
   if (end - p < 4) return -1;
   for (int i = 0; i < 4; i++) {
-    int c = p[i], x = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+    int c = p[i], x = c >= '0' && c <= '9'                 ? c - '0'
+                      : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+                                                           : -1;
     if (x < 0) return -1;
     v = v << 4 | x;
   }
@@ -75,7 +83,9 @@ static char *put_utf8(char *o, uint32_t c) {
   if (c < 0x80) return *o++ = (char)c, o;
   if (c < 0x800) *o++ = (char)(0xC0 | c >> 6);
   else if (c < 0x10000) *o++ = (char)(0xE0 | c >> 12), *o++ = (char)(0x80 | (c >> 6 & 63));
-  else *o++ = (char)(0xF0 | c >> 18), *o++ = (char)(0x80 | (c >> 12 & 63)), *o++ = (char)(0x80 | (c >> 6 & 63));
+  else
+    *o++ = (char)(0xF0 | c >> 18), *o++ = (char)(0x80 | (c >> 12 & 63)),
+    *o++ = (char)(0x80 | (c >> 6 & 63));
   return *o++ = (char)(0x80 | (c & 63)), o;
 }
 
@@ -83,12 +93,14 @@ static char *put_utf8(char *o, uint32_t c) {
 static char *unescape(parser *q, const char **pp, char *o) {
   static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
   const char *p = *pp, *hit;
-  if (p < q->end && *p && (hit = strchr(from, *p)) != NULL) return *pp = p + 1, *o++ = to[hit - from], o;
+  if (p < q->end && *p && (hit = strchr(from, *p)) != NULL)
+    return *pp = p + 1, *o++ = to[hit - from], o;
   int c = p < q->end && *p == 'u' ? hex4(p + 1, q->end) : -1;
   if (c < 0) return fail_at(q, p - 1, "invalid escape"), NULL;
   p += 5;
   if (c >= 0xD800 && c < 0xE000) {
-    int low = c < 0xDC00 && q->end - p >= 6 && p[0] == '\\' && p[1] == 'u' ? hex4(p + 2, q->end) : -1;
+    int low =
+        c < 0xDC00 && q->end - p >= 6 && p[0] == '\\' && p[1] == 'u' ? hex4(p + 2, q->end) : -1;
     if (low < 0xDC00 || low > 0xDFFF) return fail_at(q, p - 6, "half of a surrogate pair"), NULL;
     c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
     p += 6;
@@ -96,8 +108,8 @@ static char *unescape(parser *q, const char **pp, char *o) {
   return *pp = p, put_utf8(o, (uint32_t)c);
 }
 
-/* A string with escapes, from p (its first byte) on: decoded into the arena, which is as long as the rest of the text when
- * it is made and never filled faster than the text is read. */
+/* A string with escapes, from p (its first byte) on: decoded into the arena, which is as long as
+ * the rest of the text when it is made and never filled faster than the text is read. */
 static bool escaped_string(parser *q, js_node *nd, const char *start, const char *p) {
   if (!q->d->arena) {
     q->d->arena = q->arena_p = mt_malloc((size_t)(q->end - start));
@@ -146,7 +158,9 @@ static bool string(parser *q) {
   return true;
 }
 
-static bool is_digit(const parser *q, const char *p) { return p < q->end && *p >= '0' && *p <= '9'; }
+static bool is_digit(const parser *q, const char *p) {
+  return p < q->end && *p >= '0' && *p <= '9';
+}
 
 static bool number(parser *q) {
   const char *start = q->p, *p = start, *digits;
@@ -189,9 +203,13 @@ static bool number(parser *q) {
 
 /* true, false, null and, where allowed, Python's words for what is not finite. */
 static bool word(parser *q) {
-  static const struct { const char *s; uint8_t n, type, nan; double d; } words[] = {
-    {"true", 4, JS_TRUE, 0, 0}, {"false", 5, JS_FALSE, 0, 0}, {"null", 4, JS_NULL, 0, 0},
-    {"NaN", 3, JS_REAL, 1, NAN}, {"Infinity", 8, JS_REAL, 1, INFINITY}, {"-Infinity", 9, JS_REAL, 1, -INFINITY}};
+  static const struct { const char *s; uint8_t n, type, nan; double d;
+  } words[] = {{"true", 4, JS_TRUE, 0, 0},
+               {"false", 5, JS_FALSE, 0, 0},
+               {"null", 4, JS_NULL, 0, 0},
+               {"NaN", 3, JS_REAL, 1, NAN},
+               {"Infinity", 8, JS_REAL, 1, INFINITY},
+               {"-Infinity", 9, JS_REAL, 1, -INFINITY}};
   for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
     if (q->end - q->p < words[i].n || memcmp(q->p, words[i].s, words[i].n)) continue;
     if (words[i].nan && !q->allow_nan) return fail_at(q, q->p, "NaN and Infinity are not JSON");
@@ -236,8 +254,8 @@ static bool value(parser *q, bool *opened) {
   return true;
 }
 
-/* After a value (or an opening bracket: fresh), to where the next value begins.  Closes what ends here; *more false: the
- * root is complete. */
+/* After a value (or an opening bracket: fresh), to where the next value begins.  Closes what ends
+ * here; *more false: the root is complete. */
 static bool advance(parser *q, bool fresh, bool *more) {
   for (; q->depth; fresh = false) {
     js_node *c = &q->d->v[q->open[q->depth - 1]];
@@ -260,12 +278,18 @@ static bool advance(parser *q, bool fresh, bool *more) {
 }
 
 bool js_parse(js_doc *d, const char *text, size_t n, const js_limits *limits, sys_err *e) {
-  parser q = {.text = text, .p = text, .end = text + n, .d = d, .e = e, .limit_nodes = UINT32_MAX - 1,
+  parser q = {.text = text,
+              .p = text,
+              .end = text + n,
+              .d = d,
+              .e = e,
+              .limit_nodes = UINT32_MAX - 1,
               .limit_depth = DEFAULT_DEPTH};
   bool opened, more = true;
   *d = (js_doc){0};
   if (limits && limits->nodes) q.limit_nodes = limits->nodes;
-  if (limits && limits->depth) q.limit_depth = limits->depth < MAX_DEPTH ? limits->depth : MAX_DEPTH;
+  if (limits && limits->depth)
+    q.limit_depth = limits->depth < MAX_DEPTH ? limits->depth : MAX_DEPTH;
   q.allow_nan = limits && limits->allow_nan;
   bool ok = n < UINT32_MAX || sys_fail(e, "JSON: the text is longer than 4 GB");
   while (ok && more) ok = value(&q, &opened) && advance(&q, opened, &more);

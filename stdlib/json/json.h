@@ -1,9 +1,10 @@
 /* json.h: strict JSON (RFC 8259) as a flat array of nodes, without Lua.
  *
- * Invariants.  Nodes lie in the order of the text; a container's node is followed by its members (an object's by key, value,
- * key, value, ...) and `next` is the index just past its last descendant, so a walk needs no recursion.  Integers that fit
- * keep all 64 bits; a larger one is JS_BIG and keeps its digits.  Strings are valid UTF-8 without their escapes and may
- * contain zero bytes.  The text must outlive the document: strings without escapes point into it. */
+ * Invariants.  Nodes lie in the order of the text; a container's node is followed by its members
+ * (an object's by key, value, key, value, ...) and `next` is the index just past its last
+ * descendant, so a walk needs no recursion.  Integers that fit keep all 64 bits; a larger one is
+ * JS_BIG and keeps its digits.  Strings are valid UTF-8 without their escapes and may contain zero
+ * bytes.  The text must outlive the document: strings without escapes point into it. */
 #ifndef JSON_H
 #define JSON_H
 #include "sys/sys.h"
@@ -39,7 +40,8 @@ bool js_is(const js_node *str, const char *text);
 
 /* Checks UTF-8: the offset of the first byte that is not part of a valid sequence, or n. */
 size_t js_utf8_check(const char *s, size_t n);
-/* The shortest text that reads back as d (always with a point or an exponent); d must be finite.  Returns its length. */
+/* The shortest text that reads back as d (always with a point or an exponent); d must be finite.
+ * Returns its length. */
 int js_print_real(char buf[40], double d);
-double js_read_real(const char *s, size_t n);       /* of a number that follows the grammar; no locale */
+double js_read_real(const char *s, size_t n); /* of a number that follows the grammar; no locale */
 #endif

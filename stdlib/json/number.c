@@ -28,7 +28,8 @@ static double slow_read(const char *s, size_t n) {
   return d;
 }
 
-/* Up to 15 digits and a power of ten to 22 are exact in double arithmetic, with one rounding at the end. */
+/* Up to 15 digits and a power of ten to 22 are exact in double arithmetic, with one rounding at the
+ * end. */
 double js_read_real(const char *s, size_t n) {
   static const double ten[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
                                1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};

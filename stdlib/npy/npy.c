@@ -51,7 +51,8 @@ static bool read_bool(header *h) {
   skip_space(h);
   size_t room = (size_t)(h->end - h->p);
   h->fortran = room >= 4 && !memcmp(h->p, "True", 4);
-  if (!h->fortran && !(room >= 5 && !memcmp(h->p, "False", 5))) return bad(h, "expected True or False");
+  if (!h->fortran && !(room >= 5 && !memcmp(h->p, "False", 5)))
+    return bad(h, "expected True or False");
   h->p += h->fortran ? 4 : 5;
   return true;
 }
@@ -61,7 +62,8 @@ static bool read_dim(header *h) {
   const char *from = h->p;
   if (h->ndim == FMT_MAX_DIMS) return bad(h, "more than 64 dimensions");
   for (; h->p < h->end && *h->p >= '0' && *h->p <= '9'; h->p++)
-    if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, *h->p - '0', &v)) return bad(h, "a dimension is too large");
+    if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, *h->p - '0', &v))
+      return bad(h, "a dimension is too large");
   if (h->p == from) return bad(h, "expected a dimension");
   if (h->p < h->end && *h->p == 'L') h->p++;               /* Python 2's long */
   h->shape[h->ndim++] = v;
@@ -92,7 +94,9 @@ static bool read_dict(header *h) {
     if (!take(h, ':')) return bad(h, "expected ':'");
     skip_space(h);
     if (k == 0 && h->p < h->end && *h->p == '[') return bad(h, "record arrays are not read");
-    if (!(k == 0 ? quoted(h, h->descr, sizeof h->descr, "expected a type") : k == 1 ? read_bool(h) : read_shape(h)))
+    if (!(k == 0   ? quoted(h, h->descr, sizeof h->descr, "expected a type")
+          : k == 1 ? read_bool(h)
+                   : read_shape(h)))
       return false;
     if (take(h, ',')) continue;
     if (!take(h, '}')) return bad(h, "expected ',' or '}'");
@@ -100,7 +104,8 @@ static bool read_dict(header *h) {
   }
   skip_space(h);
   if (h->p != h->end) return bad(h, "text after the dictionary");
-  return (h->seen[0] && h->seen[1] && h->seen[2]) || bad(h, "descr, fortran_order or shape is missing");
+  return (h->seen[0] && h->seen[1] && h->seen[2]) ||
+         bad(h, "descr, fortran_order or shape is missing");
 }
 
 static bool read_descr(header *h, fmt_tensor *t) {
@@ -113,7 +118,8 @@ static bool read_descr(header *h, fmt_tensor *t) {
     if (fmt_types[t->dtype].np && !strcmp(fmt_types[t->dtype].np, d)) break;
   if (t->dtype == FMT_NTYPES) {
     char q[40];
-    return sys_fail(h->e, "npy: no tensor type for descr '%s'", sys_quote(q, sizeof q, h->descr, strlen(h->descr)));
+    return sys_fail(h->e, "npy: no tensor type for descr '%s'",
+                    sys_quote(q, sizeof q, h->descr, strlen(h->descr)));
   }
   t->swapped = order == '>' && fmt_types[t->dtype].bits > 8;
   return true;
@@ -126,7 +132,8 @@ static bool set_shape(fmt_list *l, fmt_tensor *t, const header *h) {
   memcpy(shape, h->shape, (size_t)h->ndim * sizeof *shape);
   t->shape = shape;
   t->ndim = h->ndim;
-  if (!fmt_nbytes(t->dtype, shape, h->ndim, &t->nbytes)) return sys_fail(h->e, "npy: the shape is too large");
+  if (!fmt_nbytes(t->dtype, shape, h->ndim, &t->nbytes))
+    return sys_fail(h->e, "npy: the shape is too large");
   if (!h->fortran || h->ndim < 2) return true;
   int64_t *strides = shape + FMT_MAX_DIMS;
   for (int i = 0; i < h->ndim; i++) {
@@ -137,10 +144,12 @@ static bool set_shape(fmt_list *l, fmt_tensor *t, const header *h) {
   return true;
 }
 
-bool npy_parse(fmt_list *l, const char *name, size_t name_len, const uint8_t *p, size_t n, sys_err *e) {
+bool npy_parse(fmt_list *l, const char *name, size_t name_len, const uint8_t *p, size_t n,
+               sys_err *e) {
   header h = {.start = p, .e = e};
   if (n < 10 || memcmp(p, "\x93NUMPY", 6)) return sys_fail(e, "npy: no magic bytes at byte 0");
-  if (p[6] < 1 || p[6] > 3 || p[7]) return sys_fail(e, "npy: version %d.%d is not known", p[6], p[7]);
+  if (p[6] < 1 || p[6] > 3 || p[7])
+    return sys_fail(e, "npy: version %d.%d is not known", p[6], p[7]);
   size_t skip = p[6] == 1 ? 10 : 12;
   if (n < skip) return sys_fail(e, "npy: the file ends at byte %zu, inside its header", n);
   uint64_t len = p[6] == 1 ? fmt_u16(p + 8) : fmt_u32(p + 8);
@@ -156,8 +165,11 @@ bool npy_parse(fmt_list *l, const char *name, size_t name_len, const uint8_t *p,
   t->data = p + t->at;
   uint64_t room = n - t->at;
   if (room < t->nbytes)
-    return sys_fail(e, "npy: the data need %" PRIu64 " bytes from byte %" PRIu64 " on, the file has %" PRIu64, t->nbytes, t->at, room);
-  return room == t->nbytes || sys_fail(e, "npy: %" PRIu64 " bytes after the data", room - t->nbytes);
+    return sys_fail(
+        e, "npy: the data need %" PRIu64 " bytes from byte %" PRIu64 " on, the file has %" PRIu64,
+        t->nbytes, t->at, room);
+  return room == t->nbytes ||
+         sys_fail(e, "npy: %" PRIu64 " bytes after the data", room - t->nbytes);
 }
 
 static bool finish(fmt_list *l, const char *path, bool ok, const sys_err *inner, sys_err *e) {
@@ -209,16 +221,21 @@ bool npz_open(fmt_list *l, const char *path, sys_err *e) {
 /* ---- writing ---- */
 enum { HEADER_ROOM = 2048 };       /* 64 dims of at most 19 digits */
 
-/* The whole header, as NumPy pads it: space for the first dimension to grow to 21 digits, then to a multiple of 64. */
+/* The whole header, as NumPy pads it: space for the first dimension to grow to 21 digits, then to a
+ * multiple of 64. */
 static size_t build_header(char *buf, const fmt_tensor *t) {
   const fmt_type *ty = &fmt_types[t->dtype];
   int n = 10, digits = 0;
-  n += snprintf(buf + n, HEADER_ROOM - n, "{'descr': '%c%s', 'fortran_order': False, 'shape': (", ty->bits > 8 ? '<' : '|', ty->np);
+  n += snprintf(buf + n, HEADER_ROOM - n, "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
+                ty->bits > 8 ? '<' : '|', ty->np);
   for (int i = 0; i < t->ndim; i++) {
     int k = snprintf(buf + n, (size_t)(HEADER_ROOM - n), "%" PRId64, t->shape[i]);
     if (i == 0) digits = k;
     n += k;
-    n += snprintf(buf + n, (size_t)(HEADER_ROOM - n), "%s", i + 1 < t->ndim ? ", " : t->ndim == 1 ? "," : "");
+    n += snprintf(buf + n, (size_t)(HEADER_ROOM - n), "%s",
+                  i + 1 < t->ndim ? ", "
+                  : t->ndim == 1  ? ","
+                                  : "");
   }
   n += snprintf(buf + n, (size_t)(HEADER_ROOM - n), "), }");
   for (int i = digits; t->ndim && i < 21; i++) buf[n++] = ' ';
@@ -231,8 +248,11 @@ static size_t build_header(char *buf, const fmt_tensor *t) {
 
 static bool check(const fmt_tensor *t, sys_err *e) {
   uint64_t nbytes;
-  if (!fmt_types[t->dtype].np) return sys_fail(e, "npy has no %s (save as .safetensors, or convert to float32)", fmt_types[t->dtype].name);
-  return (!t->strides && t->ndim <= FMT_MAX_DIMS && fmt_nbytes(t->dtype, t->shape, t->ndim, &nbytes) && nbytes == t->nbytes) ||
+  if (!fmt_types[t->dtype].np)
+    return sys_fail(e, "npy has no %s (save as .safetensors, or convert to float32)",
+                    fmt_types[t->dtype].name);
+  return (!t->strides && t->ndim <= FMT_MAX_DIMS &&
+          fmt_nbytes(t->dtype, t->shape, t->ndim, &nbytes) && nbytes == t->nbytes) ||
          sys_fail(e, "npy: the tensor is not contiguous");
 }
 
@@ -254,7 +274,8 @@ bool npz_save(const char *path, const fmt_list *l, sys_err *e) {
   for (size_t i = 0; i < l->n && !e->msg[0]; i++) {
     const fmt_tensor *t = &l->v[i];
     zip_piece pieces[2] = {{buf, build_header(buf, t)}, {t->data, t->nbytes}};
-    if (snprintf(name, sizeof name, "%s.npy", t->name) >= (int)sizeof name) sys_fail(e, "npz: a name is too long");
+    if (snprintf(name, sizeof name, "%s.npy", t->name) >= (int)sizeof name)
+      sys_fail(e, "npz: a name is too long");
     else zip_add(&w, name, pieces, 2, 64, e);
   }
   return zip_commit(&w, e);

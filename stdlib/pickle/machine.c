@@ -1,7 +1,8 @@
 /* machine.c: the opcodes of pickle protocols 2 to 5 that build plain data.
  *
- * Values are numbered; the stack and the memo hold numbers, so shared and cyclic structures stay as they are and nothing is
- * freed before the whole file is.  Each opcode makes at most a few values, hence memory is bounded by the input's length. */
+ * Values are numbered; the stack and the memo hold numbers, so shared and cyclic structures stay as
+ * they are and nothing is freed before the whole file is.  Each opcode makes at most a few values,
+ * hence memory is bounded by the input's length. */
 #include "pickle/machine.h"
 #include <inttypes.h>
 #include <string.h>
@@ -109,7 +110,8 @@ static bool integer(pk_machine *m, int k, bool is_signed) {
   return push(m, v);
 }
 
-/* LONG1 and LONG4: up to 8 bytes is an integer; longer ones (the old format's magic number) keep their bytes. */
+/* LONG1 and LONG4: up to 8 bytes is an integer; longer ones (the old format's magic number) keep
+ * their bytes. */
 static bool big_integer(pk_machine *m, int k) {
   const uint8_t *h = m->p;
   if (!bytes(m, (uint64_t)k)) return false;
@@ -145,7 +147,8 @@ static bool gather(pk_machine *m, int type) {
   if (!unmark(m, &from)) return false;
   uint32_t v = pk_new(m, type);
   if (v == NONE) return false;
-  if (type == PK_DICT && (m->nstack - from) % 2) return pk_bad(m, "a dictionary with a key but no value");
+  if (type == PK_DICT && (m->nstack - from) % 2)
+    return pk_bad(m, "a dictionary with a key but no value");
   for (size_t i = from; i < m->nstack; i++)
     if (!pk_append(m, v, m->stack[i])) return false;
   m->nstack = from;
@@ -167,7 +170,8 @@ static bool extend(pk_machine *m, size_t from, int type) {
   if (from <= floor_of(m)) return pk_bad(m, "the stack is empty");
   uint32_t c = m->stack[from - 1];
   if (m->f->v[c].type != type) return pk_bad(m, "items for what is not such a container");
-  if (type == PK_DICT && (m->nstack - from) % 2) return pk_bad(m, "a dictionary with a key but no value");
+  if (type == PK_DICT && (m->nstack - from) % 2)
+    return pk_bad(m, "a dictionary with a key but no value");
   for (size_t i = from; i < m->nstack; i++)
     if (!pk_append(m, c, m->stack[i])) return false;
   m->nstack = from;
@@ -201,7 +205,8 @@ static bool memo_put(pk_machine *m, uint64_t i) {
 }
 
 static bool memo_get(pk_machine *m, uint64_t i) {
-  if (i >= m->nmemo || m->memo[i] == NONE) return pk_bad(m, "nothing in the memo under this number");
+  if (i >= m->nmemo || m->memo[i] == NONE)
+    return pk_bad(m, "nothing in the memo under this number");
   return push(m, m->memo[i]);
 }
 
@@ -240,7 +245,8 @@ static bool apply(pk_machine *m) {
 static bool build(pk_machine *m) {
   uint32_t state, obj;
   if (!pop(m, &state) || !top(m, &obj)) return false;
-  if (m->f->v[obj].type != PK_DICT || m->f->v[state].type != PK_DICT) return pk_bad(m, "state for an object (BUILD) is refused");
+  if (m->f->v[obj].type != PK_DICT || m->f->v[state].type != PK_DICT)
+    return pk_bad(m, "state for an object (BUILD) is refused");
   return true;
 }
 
@@ -251,13 +257,15 @@ static bool persistent(pk_machine *m) {
 
 static bool drop(pk_machine *m) {
   uint32_t v;
-  if (m->nmarks && m->nstack == floor_of(m)) return m->nmarks--, true;     /* POP right after MARK takes the mark */
+  if (m->nmarks && m->nstack == floor_of(m))
+    return m->nmarks--, true; /* POP right after MARK takes the mark */
   return pop(m, &v);
 }
 
 static bool mark(pk_machine *m) {
   if (m->nstack >= UINT32_MAX) return pk_bad(m, "not enough memory");
-  return push_number(&m->marks, &m->nmarks, &m->cap_marks, (uint32_t)m->nstack) || pk_bad(m, "not enough memory");
+  return push_number(&m->marks, &m->nmarks, &m->cap_marks, (uint32_t)m->nstack) ||
+         pk_bad(m, "not enough memory");
 }
 
 static bool duplicate(pk_machine *m) {
@@ -279,8 +287,9 @@ static bool unknown(pk_machine *m, int op) {
 static bool step(pk_machine *m, int op, uint64_t *memo_next) {
   const uint8_t *s;
   switch (op) {
-    case 0x80: return (s = bytes(m, 1)) && (*s <= 5 || pk_bad(m, "an unknown protocol"));       /* PROTO */
-    case 0x95: return bytes(m, 8) != NULL;                                                       /* FRAME */
+    case 0x80:
+      return (s = bytes(m, 1)) && (*s <= 5 || pk_bad(m, "an unknown protocol")); /* PROTO */
+    case 0x95: return bytes(m, 8) != NULL;                                       /* FRAME */
     case '(': return mark(m);
     case '0': return drop(m);
     case '1': return pop_mark(m);
@@ -294,7 +303,7 @@ static bool step(pk_machine *m, int op, uint64_t *memo_next) {
     case 0x8a: return big_integer(m, 1);
     case 0x8b: return big_integer(m, 4);
     case 'G': return real(m);
-    case 'U': return text(m, 1, PK_BYTES);                        /* SHORT_BINSTRING: Python 2's str */
+    case 'U': return text(m, 1, PK_BYTES); /* SHORT_BINSTRING: Python 2's str */
     case 'T': return text(m, 4, PK_BYTES);
     case 'C': return text(m, 1, PK_BYTES);
     case 'B': return text(m, 4, PK_BYTES);

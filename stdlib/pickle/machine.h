@@ -1,4 +1,5 @@
-/* machine.h: the pickle machine's state, shared by machine.c (opcodes) and rebuild.c (what the allowed names do). */
+/* machine.h: the pickle machine's state, shared by machine.c (opcodes) and rebuild.c (what the
+ * allowed names do). */
 #ifndef PICKLE_MACHINE_H
 #define PICKLE_MACHINE_H
 #include "pickle/pickle.h"
@@ -25,8 +26,17 @@ typedef struct pk_machine {
   size_t ntable;                 /* a power of two, at least twice nstores */
 } pk_machine;
 
-enum {                           /* the names a pickle may use; dtypes follow from G_DTYPE on */
-  G_ORDERED_DICT, G_SIZE, G_DEVICE, G_REBUILD2, G_REBUILD3, G_PARAMETER, G_UNTYPED, G_SET, G_STORAGE, G_DTYPE = 1000
+enum { /* the names a pickle may use; dtypes follow from G_DTYPE on */
+       G_ORDERED_DICT,
+       G_SIZE,
+       G_DEVICE,
+       G_REBUILD2,
+       G_REBUILD3,
+       G_PARAMETER,
+       G_UNTYPED,
+       G_SET,
+       G_STORAGE,
+       G_DTYPE = 1000
 };
 
 /* Runs one pickle from m->p to its STOP; its value is *result.  m->p is then just past it. */
@@ -38,7 +48,8 @@ pk_store *pk_find_store(pk_machine *m, const char *key, uint32_t n);       /* NU
 uint32_t pk_new(pk_machine *m, int type);                  /* UINT32_MAX: failed */
 bool pk_append(pk_machine *m, uint32_t container, uint32_t value);
 /* rebuild.c */
-bool pk_global(pk_machine *m, const char *module, size_t nm, const char *name, size_t nn, uint32_t *out);
+bool pk_global(pk_machine *m, const char *module, size_t nm, const char *name, size_t nn,
+               uint32_t *out);
 bool pk_reduce(pk_machine *m, uint32_t fn, uint32_t args, uint32_t *out);
 bool pk_persistent(pk_machine *m, uint32_t id, uint32_t *out);
 #endif

@@ -1,7 +1,8 @@
 /* pt.c: the two containers of a checkpoint, and the tensors' check against their storages.
  *
- * Zip (since PyTorch 1.6): FOLDER/data.pkl, FOLDER/data/KEY.  Stream (before): a magic number, a version, facts about the
- * machine, the value, the storages' keys, each a pickle; then per key a count of 8 bytes and the data. */
+ * Zip (since PyTorch 1.6): FOLDER/data.pkl, FOLDER/data/KEY.  Stream (before): a magic number, a
+ * version, facts about the machine, the value, the storages' keys, each a pickle; then per key a
+ * count of 8 bytes and the data. */
 #include "pickle/machine.h"
 #include "zip/zip.h"
 #include <inttypes.h>
@@ -20,8 +21,8 @@ static bool set_store(pk_machine *m, pk_store *s, const uint8_t *data, uint64_t 
   char q[80];
   if (!count_bytes(m, s, &want)) return false;
   if (want != nbytes)
-    return sys_fail(m->e, "storage '%s' needs %" PRIu64 " bytes, the file has %" PRIu64, sys_quote(q, sizeof q, s->key, s->key_len),
-                    want, nbytes);
+    return sys_fail(m->e, "storage '%s' needs %" PRIu64 " bytes, the file has %" PRIu64,
+                    sys_quote(q, sizeof q, s->key, s->key_len), want, nbytes);
   s->data = data;
   s->nbytes = nbytes;
   return true;
@@ -36,16 +37,18 @@ static bool place_tensors(pk_machine *m, bool swapped) {
     uint64_t extent, size = (uint64_t)fmt_types[t->dtype].bits / 8, from, want;
     if (fmt_types[t->dtype].bits % 8) return sys_fail(m->e, "tensor %zu: its type is not read", i);
     if (!s->data) return sys_fail(m->e, "tensor %zu: its storage is not in the file", i);
-    if (!fmt_extent(t->dtype, t->shape, t->strides, t->ndim, &extent) || __builtin_mul_overflow(t->at, size, &from) ||
-        from > s->nbytes || extent > s->nbytes - from)
-      return sys_fail(m->e, "tensor %zu reaches past its storage of %" PRIu64 " bytes", i, s->nbytes);
+    if (!fmt_extent(t->dtype, t->shape, t->strides, t->ndim, &extent) ||
+        __builtin_mul_overflow(t->at, size, &from) || from > s->nbytes || extent > s->nbytes - from)
+      return sys_fail(m->e, "tensor %zu reaches past its storage of %" PRIu64 " bytes", i,
+                      s->nbytes);
     t->data = s->data + from;
     t->nbytes = extent;
     t->storage_data = s->data;
     t->storage_bytes = s->nbytes;
     t->at = (uint64_t)(t->data - m->start);
     t->swapped = swapped && size > 1;
-    if (!fmt_nbytes(t->dtype, t->shape, t->ndim, &want)) return sys_fail(m->e, "tensor %zu is too large", i);
+    if (!fmt_nbytes(t->dtype, t->shape, t->ndim, &want))
+      return sys_fail(m->e, "tensor %zu is too large", i);
     bool plain = true;
     int64_t step = 1;
     for (int k = t->ndim; k-- > 0; step *= t->shape[k] > 0 ? t->shape[k] : 1)
@@ -58,10 +61,12 @@ static bool place_tensors(pk_machine *m, bool swapped) {
 /* ---- zip ---- */
 static bool has_suffix(const zip_member *z, const char *s) {
   size_t n = strlen(s);
-  return z->name_len >= n && !memcmp(z->name + z->name_len - n, s, n) && (z->name_len == n || z->name[z->name_len - n - 1] == '/');
+  return z->name_len >= n && !memcmp(z->name + z->name_len - n, s, n) &&
+         (z->name_len == n || z->name[z->name_len - n - 1] == '/');
 }
 
-static const zip_member *in_folder(const zip_file *z, const zip_member *pkl, const char *name, size_t n) {
+static const zip_member *in_folder(const zip_file *z, const zip_member *pkl, const char *name,
+                                   size_t n) {
   size_t folder = pkl->name_len - strlen("data.pkl");
   for (size_t i = 0; i < z->n; i++)
     if (z->v[i].name_len == folder + n && !memcmp(z->v[i].name, pkl->name, folder) &&
@@ -76,7 +81,8 @@ static int by_name(const void *a, const void *b) {
   return c ? c : x->name_len < y->name_len ? -1 : x->name_len > y->name_len;
 }
 
-/* Looks the storages up in a sorted view of the directory: thousands of members cost no quadratic search. */
+/* Looks the storages up in a sorted view of the directory: thousands of members cost no quadratic
+ * search. */
 static bool find_stores(pk_machine *m, const zip_file *z, const zip_member *pkl) {
   size_t folder = pkl->name_len - strlen("data.pkl");
   const zip_member **sorted = mt_malloc((z->n + 1) * sizeof *sorted);
@@ -93,7 +99,9 @@ static bool find_stores(pk_machine *m, const zip_file *z, const zip_member *pkl)
       memcpy(name + folder + 5, s->key, s->key_len);
       hit = bsearch(&key, sorted, z->n, sizeof *sorted, by_name);
     }
-    if (!hit) ok = sys_fail(m->e, "storage '%s' is not in the file", sys_quote(q, sizeof q, s->key, s->key_len));
+    if (!hit)
+      ok = sys_fail(m->e, "storage '%s' is not in the file",
+                    sys_quote(q, sizeof q, s->key, s->key_len));
     const uint8_t *data = ok ? zip_read(z, *hit, &m->f->list, m->e) : NULL;
     ok = data && set_store(m, s, data, (*hit)->usize);
   }
@@ -110,12 +118,14 @@ static bool read_zip(pk_machine *m, const uint8_t *p, size_t n) {
   for (size_t i = 0; i < z.n; i++)
     if (has_suffix(&z.v[i], "data.pkl") && (!pkl || z.v[i].name_len < pkl->name_len)) pkl = &z.v[i];
   bool ok = pkl || sys_fail(m->e, "a zip file without data.pkl is no checkpoint");
-  if (ok && in_folder(&z, pkl, "constants.pkl", 13)) ok = sys_fail(m->e, "a TorchScript archive is not read");
+  if (ok && in_folder(&z, pkl, "constants.pkl", 13))
+    ok = sys_fail(m->e, "a TorchScript archive is not read");
   const zip_member *order = ok ? in_folder(&z, pkl, "byteorder", 9) : NULL;
   if (order) {
     const uint8_t *s = zip_read(&z, order, &m->f->list, m->e);
     big_endian = s && order->usize == 3 && !memcmp(s, "big", 3);
-    ok = s && (big_endian || (order->usize == 6 && !memcmp(s, "little", 6)) || sys_fail(m->e, "an unknown byte order"));
+    ok = s && (big_endian || (order->usize == 6 && !memcmp(s, "little", 6)) ||
+               sys_fail(m->e, "an unknown byte order"));
   }
   const uint8_t *code = ok ? zip_read(&z, pkl, &m->f->list, m->e) : NULL;
   ok = code != NULL;
@@ -133,9 +143,11 @@ static bool read_zip(pk_machine *m, const uint8_t *p, size_t n) {
 }
 
 /* ---- the older stream ---- */
-static const char magic[] = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";       /* an integer of 10 bytes */
+static const char magic[] = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"; /* an integer of 10 bytes */
 
-static bool is_magic(const pk_value *v) { return v->type == PK_BIG && v->n == 10 && !memcmp(v->u.s, magic, 10); }
+static bool is_magic(const pk_value *v) {
+  return v->type == PK_BIG && v->n == 10 && !memcmp(v->u.s, magic, 10);
+}
 
 static bool little_endian(pk_machine *m, uint32_t info, bool *little) {
   const pk_value *d = &m->f->v[info];
@@ -143,7 +155,8 @@ static bool little_endian(pk_machine *m, uint32_t info, bool *little) {
   if (d->type != PK_DICT) return pk_bad(m, "invalid facts about the machine");
   for (uint32_t i = 0; i < d->n; i += 2) {
     const pk_value *k = &m->f->v[d->u.kids[i]], *v = &m->f->v[d->u.kids[i + 1]];
-    if (v->type == PK_BOOL && k->n == 13 && (k->type == PK_STR || k->type == PK_BYTES) && !memcmp(k->u.s, "little_endian", 13))
+    if (v->type == PK_BOOL && k->n == 13 && (k->type == PK_STR || k->type == PK_BYTES) &&
+        !memcmp(k->u.s, "little_endian", 13))
       *little = v->u.i;
   }
   return true;
@@ -154,7 +167,8 @@ static bool read_stores(pk_machine *m, uint32_t keys) {
   if (list->type != PK_LIST) return pk_bad(m, "no list of storages");
   for (uint32_t i = 0; i < list->n; i++) {
     const pk_value *k = &m->f->v[list->u.kids[i]];
-    if (k->type != PK_STR && k->type != PK_BYTES) return pk_bad(m, "a storage's key is not a string");
+    if (k->type != PK_STR && k->type != PK_BYTES)
+      return pk_bad(m, "a storage's key is not a string");
     pk_store *s = pk_find_store(m, k->u.s, k->n);
     if (!s) return pk_bad(m, "a storage that nothing refers to");
     if (s->data) return pk_bad(m, "a storage twice");
@@ -176,11 +190,14 @@ static bool read_stream(pk_machine *m, const uint8_t *p, size_t n) {
   bool little;
   m->end = p + n;
   if (!pk_run(m, &first)) return false;
-  if (!is_magic(&m->f->v[first])) return sys_fail(m->e, "not a PyTorch checkpoint (no magic number at byte 0)");
+  if (!is_magic(&m->f->v[first]))
+    return sys_fail(m->e, "not a PyTorch checkpoint (no magic number at byte 0)");
   if (!pk_run(m, &version)) return false;
-  if (m->f->v[version].type != PK_INT || m->f->v[version].u.i != 1001) return pk_bad(m, "an unknown version");
+  if (m->f->v[version].type != PK_INT || m->f->v[version].u.i != 1001)
+    return pk_bad(m, "an unknown version");
   if (!pk_run(m, &info) || !little_endian(m, info, &little)) return false;
-  return pk_run(m, &m->f->root) && pk_run(m, &keys) && read_stores(m, keys) && place_tensors(m, !little);
+  return pk_run(m, &m->f->root) && pk_run(m, &keys) && read_stores(m, keys) &&
+         place_tensors(m, !little);
 }
 
 bool pk_parse(pk_file *f, const uint8_t *p, size_t n, sys_err *e) {

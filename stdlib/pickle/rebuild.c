@@ -1,4 +1,5 @@
-/* rebuild.c: the names that a checkpoint's pickle may use, and what applying each does.  There is no other call. */
+/* rebuild.c: the names that a checkpoint's pickle may use, and what applying each does.  There is
+ * no other call. */
 #include "pickle/machine.h"
 #include <inttypes.h>
 #include <string.h>
@@ -18,36 +19,48 @@ static const name names[] = {
   {"builtins", "set", G_SET},
 };
 
-static bool is(const char *s, size_t n, const char *text) { return n == strlen(text) && !memcmp(s, text, n); }
+static bool is(const char *s, size_t n, const char *text) {
+  return n == strlen(text) && !memcmp(s, text, n);
+}
 
-/* torch.FloatStorage (or torch.cuda.FloatStorage) -> G_STORAGE + dtype; torch.float32 -> G_DTYPE + dtype; -1: none. */
+/* torch.FloatStorage (or torch.cuda.FloatStorage) -> G_STORAGE + dtype; torch.float32 -> G_DTYPE +
+ * dtype; -1: none. */
 static int typed_name(const char *module, size_t nm, const char *s, size_t n) {
   bool torch = is(module, nm, "torch");
   for (int i = 0; i < FMT_NTYPES; i++) {
     const char *storage = fmt_types[i].pt;
-    if (storage && (torch || is(module, nm, "torch.cuda")) && is(s, n, storage)) return G_STORAGE + i;
+    if (storage && (torch || is(module, nm, "torch.cuda")) && is(s, n, storage))
+      return G_STORAGE + i;
     if (torch && is(s, n, fmt_types[i].name)) return G_DTYPE + i;
   }
   return -1;
 }
 
-bool pk_global(pk_machine *m, const char *module, size_t nm, const char *s, size_t n, uint32_t *out) {
+bool pk_global(pk_machine *m, const char *module, size_t nm, const char *s, size_t n,
+               uint32_t *out) {
   int id = -1;
   char a[80], b[80];
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (is(module, nm, names[i].module) && is(s, n, names[i].name)) id = names[i].id;
   if (id < 0) id = typed_name(module, nm, s, n);
   if (id < 0)
-    return sys_fail(m->e, "pickle: the name '%s.%s' is not allowed in a checkpoint (nothing was run) at byte %" PRIu64,
-                    sys_quote(a, sizeof a, module, nm), sys_quote(b, sizeof b, s, n), m->base + (uint64_t)(m->p - m->start));
+    return sys_fail(m->e,
+                    "pickle: the name '%s.%s' is not allowed in a checkpoint (nothing was run) at "
+                    "byte %" PRIu64,
+                    sys_quote(a, sizeof a, module, nm), sys_quote(b, sizeof b, s, n),
+                    m->base + (uint64_t)(m->p - m->start));
   *out = pk_new(m, id >= G_DTYPE ? PK_DTYPE : PK_GLOBAL);
   if (*out == UINT32_MAX) return false;
   m->f->v[*out].u.i = id >= G_DTYPE ? id - G_DTYPE : id;
   return true;
 }
 
-static const pk_value *kid(pk_machine *m, const pk_value *v, uint32_t i) { return &m->f->v[v->u.kids[i]]; }
-static bool is_seq(const pk_value *v) { return v->type == PK_TUPLE || v->type == PK_LIST || v->type == PK_SIZE; }
+static const pk_value *kid(pk_machine *m, const pk_value *v, uint32_t i) {
+  return &m->f->v[v->u.kids[i]];
+}
+static bool is_seq(const pk_value *v) {
+  return v->type == PK_TUPLE || v->type == PK_LIST || v->type == PK_SIZE;
+}
 static bool is_text(const pk_value *v) { return v->type == PK_STR || v->type == PK_BYTES; }
 
 static int global_id(const pk_value *v) { return v->type == PK_GLOBAL ? (int)v->u.i : -1; }
@@ -78,7 +91,8 @@ static bool grow_stores(pk_machine *m) {
   if (!table) return pk_bad(m, "not enough memory");
   mt_free(m->table);
   m->table = table, m->ntable = 2 * cap, m->cap_stores = cap;
-  for (size_t i = 0; i < m->nstores; i++) m->table[slot_of(m, v[i].key, v[i].key_len)] = (uint32_t)i + 1;
+  for (size_t i = 0; i < m->nstores; i++)
+    m->table[slot_of(m, v[i].key, v[i].key_len)] = (uint32_t)i + 1;
   return true;
 }
 
@@ -89,19 +103,26 @@ static pk_store *add_store(pk_machine *m, const pk_store *s) {
   return &m->stores[m->nstores - 1];
 }
 
-/* ('storage', class, key, location, count[, view]): a reference to bytes outside the pickle, looked up afterwards. */
+/* ('storage', class, key, location, count[, view]): a reference to bytes outside the pickle, looked
+ * up afterwards. */
 bool pk_persistent(pk_machine *m, uint32_t id, uint32_t *out) {
   const pk_value *t = &m->f->v[id];
-  if (t->type != PK_TUPLE || t->n < 5 || t->n > 6 || !is_text(kid(m, t, 0)) || !is(kid(m, t, 0)->u.s, kid(m, t, 0)->n, "storage"))
+  if (t->type != PK_TUPLE || t->n < 5 || t->n > 6 || !is_text(kid(m, t, 0)) ||
+      !is(kid(m, t, 0)->u.s, kid(m, t, 0)->n, "storage"))
     return pk_bad(m, "a persistent id that is no storage");
   const pk_value *class = kid(m, t, 1), *key = kid(m, t, 2), *count = kid(m, t, 4);
   int g = global_id(class);
   if ((g < G_STORAGE && g != G_UNTYPED) || !is_text(key) || count->type != PK_INT || count->u.i < 0)
     return pk_bad(m, "an invalid storage");
-  if (t->n == 6 && kid(m, t, 5)->type != PK_NONE) return pk_bad(m, "a storage that is a view of another is not read");
-  pk_store s = {.key = key->u.s, .key_len = key->n, .dtype = g == G_UNTYPED ? -1 : g - G_STORAGE, .count = count->u.i};
+  if (t->n == 6 && kid(m, t, 5)->type != PK_NONE)
+    return pk_bad(m, "a storage that is a view of another is not read");
+  pk_store s = {.key = key->u.s,
+                .key_len = key->n,
+                .dtype = g == G_UNTYPED ? -1 : g - G_STORAGE,
+                .count = count->u.i};
   pk_store *known = pk_find_store(m, s.key, s.key_len);
-  if (known && (known->dtype != s.dtype || known->count != s.count)) return pk_bad(m, "one storage described in two ways");
+  if (known && (known->dtype != s.dtype || known->count != s.count))
+    return pk_bad(m, "one storage described in two ways");
   if (!known && !(known = add_store(m, &s))) return false;
   int64_t number = known - m->stores;
   *out = pk_new(m, PK_STORAGE);
@@ -114,7 +135,8 @@ bool pk_persistent(pk_machine *m, uint32_t id, uint32_t *out) {
 static bool read_dims(pk_machine *m, const pk_value *v, int64_t *dims) {
   if (!is_seq(v) || v->n > FMT_MAX_DIMS) return pk_bad(m, "invalid sizes of a tensor");
   for (uint32_t i = 0; i < v->n; i++) {
-    if (kid(m, v, i)->type != PK_INT || kid(m, v, i)->u.i < 0) return pk_bad(m, "invalid sizes of a tensor");
+    if (kid(m, v, i)->type != PK_INT || kid(m, v, i)->u.i < 0)
+      return pk_bad(m, "invalid sizes of a tensor");
     dims[i] = kid(m, v, i)->u.i;
   }
   return true;
@@ -133,21 +155,25 @@ static bool read_flags(pk_machine *m, fmt_tensor *t, const pk_value *d) {
   return true;
 }
 
-/* (storage, offset, size, stride, requires_grad, hooks[, dtype][, metadata]).  `at` holds the offset until the storage's
- * bytes are known (pt.c). */
+/* (storage, offset, size, stride, requires_grad, hooks[, dtype][, metadata]).  `at` holds the
+ * offset until the storage's bytes are known (pt.c). */
 static bool rebuild_tensor(pk_machine *m, const pk_value *a, bool v3, uint32_t *out) {
   uint32_t most = v3 ? 8 : 7;
-  if (a->type != PK_TUPLE || a->n < most - 1 || a->n > most) return pk_bad(m, "wrong arguments of a tensor");
-  const pk_value *st = kid(m, a, 0), *offset = kid(m, a, 1), *size = kid(m, a, 2), *stride = kid(m, a, 3);
-  if (st->type != PK_STORAGE || offset->type != PK_INT || offset->u.i < 0 || kid(m, a, 4)->type != PK_BOOL ||
-      !is_seq(size) || !is_seq(stride) || size->n != stride->n || size->n > FMT_MAX_DIMS)
+  if (a->type != PK_TUPLE || a->n < most - 1 || a->n > most)
+    return pk_bad(m, "wrong arguments of a tensor");
+  const pk_value *st = kid(m, a, 0), *offset = kid(m, a, 1), *size = kid(m, a, 2),
+                 *stride = kid(m, a, 3);
+  if (st->type != PK_STORAGE || offset->type != PK_INT || offset->u.i < 0 ||
+      kid(m, a, 4)->type != PK_BOOL || !is_seq(size) || !is_seq(stride) || size->n != stride->n ||
+      size->n > FMT_MAX_DIMS)
     return pk_bad(m, "wrong arguments of a tensor");
   if (v3 && kid(m, a, 6)->type != PK_DTYPE) return pk_bad(m, "a tensor without a dtype");
   fmt_tensor *t = fmt_add(&m->f->list, m->e);
   int64_t *dims = t ? fmt_alloc(&m->f->list, (2 * size->n + 1) * sizeof *dims) : NULL;
   char number[24];
   int k = snprintf(number, sizeof number, "%zu", m->f->list.n - 1);
-  if (!dims || !(t->name = fmt_copy(&m->f->list, number, (size_t)k))) return pk_bad(m, "not enough memory");
+  if (!dims || !(t->name = fmt_copy(&m->f->list, number, (size_t)k)))
+    return pk_bad(m, "not enough memory");
   if (!read_dims(m, size, dims) || !read_dims(m, stride, dims + size->n)) return false;
   t->shape = dims, t->strides = dims + size->n, t->ndim = (int)size->n;
   t->storage = st->u.i;
@@ -165,7 +191,8 @@ static bool rebuild_tensor(pk_machine *m, const pk_value *a, bool v3, uint32_t *
 /* OrderedDict() or OrderedDict([(k, v), ...]) */
 static bool ordered_dict(pk_machine *m, uint32_t args, uint32_t *out) {
   const pk_value *a = &m->f->v[args];
-  if (a->type != PK_TUPLE || a->n > 1 || (a->n && !is_seq(kid(m, a, 0)))) return pk_bad(m, "wrong arguments of OrderedDict");
+  if (a->type != PK_TUPLE || a->n > 1 || (a->n && !is_seq(kid(m, a, 0))))
+    return pk_bad(m, "wrong arguments of OrderedDict");
   uint32_t items = a->n ? a->u.kids[0] : args, n = a->n ? m->f->v[items].n : 0;
   *out = pk_new(m, PK_DICT);
   if (*out == UINT32_MAX) return false;
@@ -181,7 +208,8 @@ static bool ordered_dict(pk_machine *m, uint32_t args, uint32_t *out) {
 /* A container of another type with the children of the sequence that is the only argument. */
 static bool copy_as(pk_machine *m, uint32_t args, int type, uint32_t *out) {
   const pk_value *a = &m->f->v[args];
-  if (a->type != PK_TUPLE || a->n != 1 || !is_seq(kid(m, a, 0))) return pk_bad(m, "wrong arguments");
+  if (a->type != PK_TUPLE || a->n != 1 || !is_seq(kid(m, a, 0)))
+    return pk_bad(m, "wrong arguments");
   uint32_t from = a->u.kids[0];
   *out = pk_new(m, type);
   if (*out == UINT32_MAX) return false;
@@ -191,7 +219,8 @@ static bool copy_as(pk_machine *m, uint32_t args, int type, uint32_t *out) {
 }
 
 static bool make_device(pk_machine *m, const pk_value *a, uint32_t *out) {
-  if (a->type != PK_TUPLE || a->n < 1 || a->n > 2 || kid(m, a, 0)->type != PK_STR) return pk_bad(m, "wrong arguments of device");
+  if (a->type != PK_TUPLE || a->n < 1 || a->n > 2 || kid(m, a, 0)->type != PK_STR)
+    return pk_bad(m, "wrong arguments of device");
   const pk_value v = *kid(m, a, 0);
   *out = pk_new(m, PK_DEVICE);
   if (*out == UINT32_MAX) return false;
@@ -202,7 +231,8 @@ static bool make_device(pk_machine *m, const pk_value *a, uint32_t *out) {
 
 /* (tensor, requires_grad, hooks): the tensor itself, marked. */
 static bool parameter(pk_machine *m, const pk_value *a, uint32_t *out) {
-  if (a->type != PK_TUPLE || a->n < 2 || a->n > 4 || kid(m, a, 0)->type != PK_TENSOR || kid(m, a, 1)->type != PK_BOOL)
+  if (a->type != PK_TUPLE || a->n < 2 || a->n > 4 || kid(m, a, 0)->type != PK_TENSOR ||
+      kid(m, a, 1)->type != PK_BOOL)
     return pk_bad(m, "wrong arguments of a parameter");
   *out = a->u.kids[0];
   m->f->list.v[kid(m, a, 0)->u.i].requires_grad = kid(m, a, 1)->u.i;

@@ -1,5 +1,5 @@
-/* write.c: checkpoints in PyTorch's zip form, readable by torch.load(weights_only=True).  Protocol 2, no memo: a shared
- * storage is shared by its number. */
+/* write.c: checkpoints in PyTorch's zip form, readable by torch.load(weights_only=True).  Protocol
+ * 2, no memo: a shared storage is shared by its number. */
 #include "pickle/pickle.h"
 #include "zip/zip.h"
 #include <inttypes.h>
@@ -75,7 +75,8 @@ static void put_dims(pk_writer *w, const int64_t *d, int n) {
   op(w, 't');
 }
 
-void pk_put_tensor(pk_writer *w, const fmt_tensor *t, int64_t storage, uint64_t numel, uint64_t offset, bool parameter) {
+void pk_put_tensor(pk_writer *w, const fmt_tensor *t, int64_t storage, uint64_t numel,
+                   uint64_t offset, bool parameter) {
   int64_t contiguous[FMT_MAX_DIMS], step = 1;
   char key[24];
   for (int i = t->ndim; i-- > 0; step *= t->shape[i] > 0 ? t->shape[i] : 1) contiguous[i] = step;
@@ -122,8 +123,11 @@ bool pk_save(const char *path, pk_writer *w, const pk_storage *storages, size_t 
   if (w->failed) return sys_fail(e, "not enough memory");
   folder_name(folder, sizeof folder, path);
   if (!zip_begin(&z, path, e)) return false;
-  const struct { const char *name; zip_piece text; } heads[] = {
-    {"data.pkl", {w->p, w->n}}, {".format_version", {"1", 1}}, {".storage_alignment", {"64", 2}}, {"byteorder", {"little", 6}}};
+  const struct { const char *name; zip_piece text;
+  } heads[] = {{"data.pkl", {w->p, w->n}},
+               {".format_version", {"1", 1}},
+               {".storage_alignment", {"64", 2}},
+               {"byteorder", {"little", 6}}};
   for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
     snprintf(name, sizeof name, "%s/%s", folder, heads[i].name);
     zip_add(&z, name, &heads[i].text, 1, 64, e);

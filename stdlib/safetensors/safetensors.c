@@ -18,7 +18,8 @@ typedef struct reader {
 static bool bad(reader *r, const js_node *nd, const char *name, const char *what) {
   char q[120];
   if (!name) return sys_fail(r->e, "%s at byte %" PRIu32, what, nd->at + 8);
-  return sys_fail(r->e, "tensor '%s': %s at byte %" PRIu32, sys_quote(q, sizeof q, name, strlen(name)), what, nd->at + 8);
+  return sys_fail(r->e, "tensor '%s': %s at byte %" PRIu32,
+                  sys_quote(q, sizeof q, name, strlen(name)), what, nd->at + 8);
 }
 
 /* A JSON integer >= 0 ("-0" is a float to the reference reader, so it is refused here too). */
@@ -52,7 +53,8 @@ static bool read_offsets(reader *r, fmt_tensor *t, const char *header, const js_
   if (nd->type != JS_ARR || nd->n != 2 || !is_count(header, nd + 1) || !is_count(header, nd + 2))
     return bad(r, nd, t->name, "'data_offsets' is not two whole numbers >= 0");
   int64_t from = nd[1].u.i, to = nd[2].u.i;
-  if (to < from || (uint64_t)to > r->room) return bad(r, nd, t->name, "'data_offsets' lie outside the file");
+  if (to < from || (uint64_t)to > r->room)
+    return bad(r, nd, t->name, "'data_offsets' lie outside the file");
   t->at = (uint64_t)from;
   t->nbytes = (uint64_t)(to - from);
   return true;
@@ -75,11 +77,18 @@ static bool read_tensor(reader *r, const char *header, const js_node *key, const
     field[k] = &r->d.v[i + 1];
   }
   for (int k = 0; k < 3; k++)
-    if (!field[k]) return bad(r, info, t->name, k == 0 ? "no 'dtype'" : k == 1 ? "no 'shape'" : "no 'data_offsets'");
-  if (!read_dtype(r, t, field[0]) || !read_shape(r, t, header, field[1]) || !read_offsets(r, t, header, field[2]))
+    if (!field[k])
+      return bad(r, info, t->name,
+                 k == 0   ? "no 'dtype'"
+                 : k == 1 ? "no 'shape'"
+                          : "no 'data_offsets'");
+  if (!read_dtype(r, t, field[0]) || !read_shape(r, t, header, field[1]) ||
+      !read_offsets(r, t, header, field[2]))
     return false;
-  if (!fmt_nbytes(t->dtype, t->shape, t->ndim, &nbytes)) return bad(r, field[1], t->name, "the shape is too large");
-  return nbytes == t->nbytes || bad(r, field[2], t->name, "'data_offsets' do not span what dtype and shape need");
+  if (!fmt_nbytes(t->dtype, t->shape, t->ndim, &nbytes))
+    return bad(r, field[1], t->name, "the shape is too large");
+  return nbytes == t->nbytes ||
+         bad(r, field[2], t->name, "'data_offsets' do not span what dtype and shape need");
 }
 
 static bool read_metadata(reader *r, const js_node *obj) {
@@ -87,7 +96,8 @@ static bool read_metadata(reader *r, const js_node *obj) {
   for (uint32_t i = (uint32_t)(obj - r->d.v) + 1; i < obj->next; i = r->d.v[i + 1].next) {
     const js_node *k = &r->d.v[i], *v = k + 1;
     if (v->type != JS_STR) return bad(r, v, NULL, "a value in '__metadata__' is not a string");
-    if (memchr(k->u.s, 0, k->n) || memchr(v->u.s, 0, v->n)) return bad(r, k, NULL, "zero byte in '__metadata__'");
+    if (memchr(k->u.s, 0, k->n) || memchr(v->u.s, 0, v->n))
+      return bad(r, k, NULL, "zero byte in '__metadata__'");
     if (!fmt_add_meta(r->l, k->u.s, k->n, v->u.s, v->n, r->e)) return false;
   }
   return true;
@@ -100,7 +110,8 @@ static int by_place(const void *a, const void *b) {
   return strcmp(x->name, y->name);
 }
 
-/* In the order of their places, each tensor must begin where the one before ended, and the last end where the file does. */
+/* In the order of their places, each tensor must begin where the one before ended, and the last end
+ * where the file does. */
 static bool check_places(reader *r) {
   fmt_list *l = r->l;
   uint64_t at = 0;
@@ -109,18 +120,21 @@ static bool check_places(reader *r) {
   for (size_t i = 0; i < l->n; i++) {
     const fmt_tensor *t = &l->v[i];
     if (t->at != at)
-      return sys_fail(r->e, "tensor '%s' %s at byte %" PRIu64 " of the data", sys_quote(q, sizeof q, t->name, strlen(t->name)),
+      return sys_fail(r->e, "tensor '%s' %s at byte %" PRIu64 " of the data",
+                      sys_quote(q, sizeof q, t->name, strlen(t->name)),
                       t->at < at ? "overlaps the one before" : "leaves a hole before it", at);
     at += t->nbytes;
   }
-  return at == r->room || sys_fail(r->e, "%" PRIu64 " bytes after the last tensor's data", r->room - at);
+  return at == r->room ||
+         sys_fail(r->e, "%" PRIu64 " bytes after the last tensor's data", r->room - at);
 }
 
 static bool read_header(reader *r, const uint8_t *p, uint64_t len) {
   const char *header = (const char *)p + 8;
   const js_limits lim = {.depth = 16, .nodes = 12 * FMT_MAX_TENSORS + 1024};
   const js_node *metadata = NULL;
-  if (len == 0 || header[0] != '{') return sys_fail(r->e, "the header does not begin with '{' at byte 8");
+  if (len == 0 || header[0] != '{')
+    return sys_fail(r->e, "the header does not begin with '{' at byte 8");
   if (!js_parse(&r->d, header, len, &lim, r->e)) return false;
   for (uint32_t i = 1; i < r->d.v[0].next; i = r->d.v[i + 1].next) {
     const js_node *k = &r->d.v[i], *v = k + 1;
@@ -136,8 +150,11 @@ bool st_parse(fmt_list *l, const uint8_t *p, size_t n, sys_err *e) {
   reader r = {.l = l, .e = e};
   if (n < 8) return sys_fail(e, "not a safetensors file: only %zu bytes", n);
   uint64_t len = fmt_u64(p);
-  if (len > MAX_HEADER) return sys_fail(e, "not a safetensors file: a header of %" PRIu64 " bytes (at most 100,000,000)", len);
-  if (len > n - 8) return sys_fail(e, "the file ends at byte %zu, inside its header of %" PRIu64 " bytes", n, len);
+  if (len > MAX_HEADER)
+    return sys_fail(
+        e, "not a safetensors file: a header of %" PRIu64 " bytes (at most 100,000,000)", len);
+  if (len > n - 8)
+    return sys_fail(e, "the file ends at byte %zu, inside its header of %" PRIu64 " bytes", n, len);
   r.room = n - 8 - len;
   bool ok = read_header(&r, p, len);
   js_free(&r.d);

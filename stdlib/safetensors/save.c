@@ -1,4 +1,5 @@
-/* save.c: the writer.  The header is built in memory, so that a refusal comes before the first byte is written. */
+/* save.c: the writer.  The header is built in memory, so that a refusal comes before the first byte
+ * is written. */
 #include "safetensors/safetensors.h"
 #include <inttypes.h>
 #include <stdarg.h>
@@ -53,8 +54,10 @@ static bool check(const fmt_list *l, sys_err *e) {
     uint64_t nbytes;
     if (!fmt_check_name(t->name, strlen(t->name), e)) return false;
     sys_quote(q, sizeof q, t->name, strlen(t->name));
-    if (!strcmp(t->name, "__metadata__")) return sys_fail(e, "a tensor cannot be named '__metadata__'");
-    if (!fmt_types[t->dtype].st) return sys_fail(e, "tensor '%s': safetensors has no %s", q, fmt_types[t->dtype].name);
+    if (!strcmp(t->name, "__metadata__"))
+      return sys_fail(e, "a tensor cannot be named '__metadata__'");
+    if (!fmt_types[t->dtype].st)
+      return sys_fail(e, "tensor '%s': safetensors has no %s", q, fmt_types[t->dtype].name);
     if (t->strides || !fmt_nbytes(t->dtype, t->shape, t->ndim, &nbytes) || nbytes != t->nbytes)
       return sys_fail(e, "tensor '%s': not contiguous", q);
   }
@@ -98,7 +101,8 @@ bool st_save(const char *path, const fmt_list *l, sys_err *e) {
   if (l->n > 1) qsort(sorted, l->n, sizeof *sorted, by_type_and_name);
   build_header(&h, l, sorted);
   if (h.failed) sys_fail(e, "not enough memory");
-  else if (h.n > 100000000) sys_fail(e, "the header would have %zu bytes; the format allows 100,000,000", h.n);
+  else if (h.n > 100000000)
+    sys_fail(e, "the header would have %zu bytes; the format allows 100,000,000", h.n);
   else if (sys_save_begin(&s, path, e)) {
     fmt_put(len, h.n, 8);
     sys_save_write(&s, len, 8, e);

@@ -1,4 +1,5 @@
-/* file.c: errors, paths, folders, whole files.  Every descriptor and allocation is released on every path out. */
+/* file.c: errors, paths, folders, whole files.  Every descriptor and allocation is released on
+ * every path out. */
 #define _GNU_SOURCE
 #include "sys.h"
 #include <dirent.h>
@@ -26,7 +27,8 @@ void sys_note_errno(sys_err *e, const char *what, const char *path) {
   char name[160];
   if (!e || e->msg[0]) return;
   e->code = code;
-  sys_note(e, "%s '%s': %s", what, sys_quote(name, sizeof name, path, strlen(path)), strerror(code));
+  sys_note(e, "%s '%s': %s", what, sys_quote(name, sizeof name, path, strlen(path)),
+           strerror(code));
 }
 
 const char *sys_quote(char *buf, size_t size, const char *s, size_t n) {
@@ -58,7 +60,9 @@ bool sys_strs_add(sys_strs *s, const char *text) {
   return true;
 }
 
-static int by_bytes(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int by_bytes(const void *a, const void *b) {
+  return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 void sys_strs_sort(sys_strs *s, bool unique) {
   size_t kept = 0;
@@ -212,8 +216,10 @@ bool sys_mkdirs(const char *path, unsigned mode, sys_err *e) {
     if (p[i] && p[i] != '/') continue;
     p[i] = 0;
     if (mkdir(p, i == n ? mode : mode | 0300)) {
-      int code = errno;                          /* a read-only parent says EROFS or EACCES also for a folder that is there */
-      if (stat(p, &st) || !S_ISDIR(st.st_mode)) errno = code, ok = sys_fail_errno(e, "cannot make folder", p);
+      int code =
+          errno; /* a read-only parent says EROFS or EACCES also for a folder that is there */
+      if (stat(p, &st) || !S_ISDIR(st.st_mode))
+        errno = code, ok = sys_fail_errno(e, "cannot make folder", p);
     }
     if (i < n) p[i] = '/';
   }

@@ -1,8 +1,9 @@
 /* map.c: mapped files that survive truncation, and atomic saves.
  *
- * A page of a mapping whose file has shrunk raises SIGBUS when touched.  The handler looks the address up in a small table of
- * live mappings, puts a page of zeros there, marks the mapping broken and returns; addresses of nobody go to the previous
- * handler.  Slots are claimed and freed by atomic stores, because the handler may run at any moment. */
+ * A page of a mapping whose file has shrunk raises SIGBUS when touched.  The handler looks the
+ * address up in a small table of live mappings, puts a page of zeros there, marks the mapping
+ * broken and returns; addresses of nobody go to the previous handler.  Slots are claimed and freed
+ * by atomic stores, because the handler may run at any moment. */
 #define _GNU_SOURCE
 #include "sys.h"
 #include <errno.h>
@@ -25,7 +26,9 @@ static void on_bus(int sig, siginfo_t *info, void *ctx) {
     sys_map *m = __atomic_load_n(&live[i], __ATOMIC_ACQUIRE);
     if (!m || a < (uintptr_t)m->data || a >= (uintptr_t)m->data + m->size) continue;
     void *at = (void *)(a / page * page);
-    if (mmap(at, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) break;
+    if (mmap(at, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+        MAP_FAILED)
+      break;
     m->broken = 1;
     return;
   }
@@ -34,7 +37,7 @@ static void on_bus(int sig, siginfo_t *info, void *ctx) {
   } else if (old_bus.sa_handler != SIG_DFL && old_bus.sa_handler != SIG_IGN) {
     old_bus.sa_handler(sig);
   } else {
-    signal(sig, SIG_DFL);                                 /* the access repeats and ends the process as it would have */
+    signal(sig, SIG_DFL); /* the access repeats and ends the process as it would have */
   }
 }
 
@@ -47,13 +50,15 @@ static void watch(sys_map *m) {
   }
   for (int i = 0; i < SLOTS; i++) {
     sys_map *none = NULL;
-    if (__atomic_compare_exchange_n(&live[i], &none, m, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) return;
+    if (__atomic_compare_exchange_n(&live[i], &none, m, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+      return;
   }
 }
 
 static void unwatch(sys_map *m) {
   for (int i = 0; i < SLOTS; i++)
-    if (__atomic_load_n(&live[i], __ATOMIC_RELAXED) == m) __atomic_store_n(&live[i], NULL, __ATOMIC_RELEASE);
+    if (__atomic_load_n(&live[i], __ATOMIC_RELAXED) == m)
+      __atomic_store_n(&live[i], NULL, __ATOMIC_RELEASE);
 }
 
 sys_map *sys_map_open(const char *path, sys_err *e) {
@@ -72,8 +77,11 @@ sys_map *sys_map_open(const char *path, sys_err *e) {
   }
   m->size = (size_t)st.st_size;
   m->refs = 1;
-  /* Private and writable: whoever writes into a tensor of the file changes his copy of the page, never the file. */
-  void *p = m->size ? mmap(NULL, m->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0) : NULL;
+  /* Private and writable: whoever writes into a tensor of the file changes his copy of the page,
+   * never the file. */
+  void *p = m->size
+                ? mmap(NULL, m->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0)
+                : NULL;
   if (p == MAP_FAILED) {
     sys_fail_errno(e, "cannot map", path);
     goto fail_fd;
@@ -192,7 +200,8 @@ static bool sync_folder(const char *path, sys_err *e) {
   else slash[slash == dir] = 0;
   int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   bool ok = true;
-  /* Some file systems cannot flush a folder; the rename has happened by then, so that is no failure of the save. */
+  /* Some file systems cannot flush a folder; the rename has happened by then, so that is no failure
+   * of the save. */
   if (fd >= 0) {
     if (fsync(fd) && errno == EIO) ok = sys_fail_errno(e, "cannot flush the folder of", path);
     close(fd);

@@ -1,8 +1,9 @@
 /* proc.c: child processes, clocks, facts about the machine.
  *
- * A child is started by vfork and exec: no fork handlers of BLAS run, no page tables are copied, and the child's only acts
- * between the two are system calls.  All signals are blocked meanwhile, so none of our handlers can run in the child.  A
- * process is reaped exactly once (done says so), so a recycled pid is never signalled. */
+ * A child is started by vfork and exec: no fork handlers of BLAS run, no page tables are copied,
+ * and the child's only acts between the two are system calls.  All signals are blocked meanwhile,
+ * so none of our handlers can run in the child.  A process is reaped exactly once (done says so),
+ * so a recycled pid is never signalled. */
 #define _GNU_SOURCE
 #include "sys.h"
 #include <errno.h>
@@ -57,7 +58,8 @@ static void child(launch *l) {
   if (l->o->memory) set_limit(RLIMIT_AS, l->o->memory);
   if (l->o->cpu > 0) set_limit(RLIMIT_CPU, (uint64_t)(l->o->cpu + 0.999));
   sigprocmask(SIG_SETMASK, &l->mask, NULL);
-  execve(l->exe, (char *const *)l->o->argv, (char *const *)(l->o->envp ? l->o->envp : (const char *const *)environ));
+  execve(l->exe, (char *const *)l->o->argv,
+         (char *const *)(l->o->envp ? l->o->envp : (const char *const *)environ));
 fail:
   l->failed = errno ? errno : EINVAL;
   _exit(127);
@@ -104,7 +106,8 @@ static int above_stdio(int fd) {
   return up;
 }
 
-/* Makes one channel: *ours is our end of a pipe (or -1), *theirs what the child gets (or -1: inherit). */
+/* Makes one channel: *ours is our end of a pipe (or -1), *theirs what the child gets (or -1:
+ * inherit). */
 static bool channel(int mode, bool child_reads, int *ours, int *theirs) {
   int p[2];
   *ours = *theirs = -1;
@@ -138,7 +141,8 @@ bool sys_spawn(sys_proc *p, const sys_spawn_opts *o, sys_err *e) {
     } else if (l.failed) {
       waitpid(pid, NULL, 0);
       errno = l.failed;
-      ok = sys_fail_errno(e, l.step == 1 ? "cannot enter" : "cannot run", l.step == 1 ? o->cwd : o->argv[0]);
+      ok = sys_fail_errno(e, l.step == 1 ? "cannot enter" : "cannot run",
+                          l.step == 1 ? o->cwd : o->argv[0]);
     } else {
       p->pid = pid;
     }
@@ -156,11 +160,12 @@ static bool reap(sys_proc *p) {
   if (r == 0 || (r < 0 && errno == EINTR)) return false;
   p->done = true;
   p->code = -1;
-  if (r < 0) return true;                                 /* reaped by somebody else (SIGCHLD ignored) */
+  if (r < 0) return true; /* reaped by somebody else (SIGCHLD ignored) */
   if (WIFEXITED(status)) p->code = WEXITSTATUS(status);
   else if (WIFSIGNALED(status)) p->signal = WTERMSIG(status);
   p->peak_rss = (double)u.ru_maxrss * 1024;
-  p->cpu_seconds = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + 1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+  p->cpu_seconds = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+                   1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
   return true;
 }
 
@@ -199,7 +204,8 @@ static bool ready(int fd, short what, double deadline, sys_err *e) {
   }
 }
 
-/* SIGPIPE is blocked for the call and taken back if it came: the host program's disposition is not ours to change. */
+/* SIGPIPE is blocked for the call and taken back if it came: the host program's disposition is not
+ * ours to change. */
 long sys_pipe_write(int fd, const void *data, size_t n, double deadline, sys_err *e) {
   sigset_t pipe_set, old, pending;
   ssize_t r;
@@ -254,7 +260,8 @@ bool sys_sleep(double seconds) {
   double end = sys_clock() + seconds;
   for (double left; (left = end - sys_clock()) > 0;) {
     if (mt_interrupted) return false;
-    double d = left < 0.02 ? left : 0.02;                 /* the flag may be set without a signal reaching this thread */
+    double d =
+        left < 0.02 ? left : 0.02; /* the flag may be set without a signal reaching this thread */
     struct timespec ts = {0, (long)(d * 1e9)};
     nanosleep(&ts, NULL);
   }

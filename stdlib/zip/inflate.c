@@ -1,7 +1,8 @@
 /* inflate.c: DEFLATE (RFC 1951).
  *
- * A Huffman code is a table over the next 10 bits (symbol and length of every code that short) and the canonical counts for
- * longer ones.  Incomplete codes are refused except a single distance code of one bit, over-subscribed ones always. */
+ * A Huffman code is a table over the next 10 bits (symbol and length of every code that short) and
+ * the canonical counts for longer ones.  Incomplete codes are refused except a single distance code
+ * of one bit, over-subscribed ones always. */
 #include "zip/zip.h"
 #include <string.h>
 
@@ -62,7 +63,8 @@ static bool build(huff *h, const uint8_t *len, int n, bool may_be_single) {
     h->symbol[at[b]++] = (uint16_t)i;
     uint32_t c = code[b]++;
     if (b > FAST) continue;
-    for (uint32_t k = reverse(c, b); k < 1u << FAST; k += 1u << b) h->fast[k] = (uint16_t)(i << 4 | b);
+    for (uint32_t k = reverse(c, b); k < 1u << FAST; k += 1u << b)
+      h->fast[k] = (uint16_t)(i << 4 | b);
   }
   return true;
 }
@@ -110,11 +112,14 @@ static const char *stored(stream *s) {
 }
 
 static const char *codes(stream *s, const huff *lit, const huff *dist) {
-  static const uint16_t len_base[29] = {3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99,
-                                        115, 131, 163, 195, 227, 258};
-  static const uint8_t len_extra[29] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
-  static const uint16_t dist_base[30] = {1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025,
-                                         1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577};
+  static const uint16_t len_base[29] = {3,  4,  5,  6,   7,   8,   9,   10,  11, 13,
+                                        15, 17, 19, 23,  27,  31,  35,  43,  51, 59,
+                                        67, 83, 99, 115, 131, 163, 195, 227, 258};
+  static const uint8_t len_extra[29] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2,
+                                        2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
+  static const uint16_t dist_base[30] = {
+      1,   2,   3,   4,   5,   7,    9,    13,   17,   25,   33,   49,   65,    97,    129,
+      193, 257, 385, 513, 769, 1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577};
   for (;;) {
     int c = symbol(s, lit);
     if (c < 0) return "invalid code";
@@ -139,7 +144,8 @@ static const char *codes(stream *s, const huff *lit, const huff *dist) {
 }
 
 static const char *dynamic(stream *s, huff *lit, huff *dist) {
-  static const uint8_t order[19] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
+  static const uint8_t order[19] = {16, 17, 18, 0, 8,  7, 9,  6, 10, 5,
+                                    11, 4,  12, 3, 13, 2, 14, 1, 15};
   uint8_t len[320] = {0};
   int nlit = (int)take(s, 5) + 257, ndist = (int)take(s, 5) + 1, ncode = (int)take(s, 4) + 4;
   if (nlit > 286 || ndist > 30) return "invalid code counts";
@@ -155,12 +161,15 @@ static const char *dynamic(stream *s, huff *lit, huff *dist) {
     }
     if (c == 16 && i == 0) return "invalid code lengths";
     uint8_t v = c == 16 ? len[i - 1] : 0;
-    int again = c == 16 ? 3 + (int)take(s, 2) : c == 17 ? 3 + (int)take(s, 3) : 11 + (int)take(s, 7);
+    int again = c == 16   ? 3 + (int)take(s, 2)
+                : c == 17 ? 3 + (int)take(s, 3)
+                          : 11 + (int)take(s, 7);
     if (i + again > nlit + ndist) return "invalid code lengths";
     while (again--) len[i++] = v;
   }
   if (!len[256]) return "no end code";
-  if (!build(dist, len + nlit, ndist, true) || !build(lit, len, nlit, true)) return "invalid code lengths";
+  if (!build(dist, len + nlit, ndist, true) || !build(lit, len, nlit, true))
+    return "invalid code lengths";
   return codes(s, lit, dist);
 }
 

@@ -1,4 +1,5 @@
-/* write.c: archives of stored members.  Sizes of 4 GB and more go into zip64 fields, which appear only when needed. */
+/* write.c: archives of stored members.  Sizes of 4 GB and more go into zip64 fields, which appear
+ * only when needed. */
 #include "zip/zip.h"
 #include <string.h>
 
@@ -23,12 +24,13 @@ static zip_entry *new_entry(zip_writer *w, const char *name, sys_err *e) {
   return m;
 }
 
-/* The fields that local header and central record share, from "version needed" to "extra length"; 26 bytes. */
+/* The fields that local header and central record share, from "version needed" to "extra length";
+ * 26 bytes. */
 static void put_common(uint8_t *p, const zip_entry *m, bool big, unsigned extra) {
   fmt_put(p, big ? 45 : 20, 2);
   fmt_put(p + 2, 0x800, 2);                               /* names are UTF-8 */
   fmt_put(p + 4, 0, 2);                                   /* stored */
-  fmt_put(p + 6, 0, 2);                                   /* 00:00:00 on 1980-01-01: equal tensors give equal files */
+  fmt_put(p + 6, 0, 2); /* 00:00:00 on 1980-01-01: equal tensors give equal files */
   fmt_put(p + 8, 0x21, 2);
   fmt_put(p + 10, m->crc, 4);
   fmt_put(p + 14, big ? 0xFFFFFFFF : m->size, 4);
@@ -37,7 +39,8 @@ static void put_common(uint8_t *p, const zip_entry *m, bool big, unsigned extra)
   fmt_put(p + 24, extra, 2);
 }
 
-bool zip_add(zip_writer *w, const char *name, const zip_piece *pieces, int npieces, unsigned align, sys_err *e) {
+bool zip_add(zip_writer *w, const char *name, const zip_piece *pieces, int npieces, unsigned align,
+             sys_err *e) {
   uint8_t h[30], x[20];
   if (e->msg[0] || strlen(name) > 65535) return sys_fail(e, "zip: a member's name is too long");
   zip_entry *m = new_entry(w, name, e);
@@ -57,7 +60,7 @@ bool zip_add(zip_writer *w, const char *name, const zip_piece *pieces, int npiec
   sys_save_write(&w->save, name, strlen(name), e);
   fmt_put(x, 1, 2), fmt_put(x + 2, 16, 2), fmt_put(x + 4, m->size, 8), fmt_put(x + 12, m->size, 8);
   if (big) sys_save_write(&w->save, x, 20, e);
-  if (pad) {                                              /* an extra field 'FB' of padding, PyTorch's way */
+  if (pad) { /* an extra field 'FB' of padding, PyTorch's way */
     x[0] = 'F', x[1] = 'B';
     fmt_put(x + 2, pad - 4, 2);
     sys_save_write(&w->save, x, 4, e);
@@ -88,14 +91,18 @@ static void put_end(zip_writer *w, uint64_t at, sys_err *e) {
   uint8_t r[76] = {0}, q[22] = {0};
   uint64_t end = w->save.at, size = end - at;
   if (w->n >= 0xFFFF || end >= 0xFFFFFFFF) {
-    fmt_put(r, 0x06064b50, 4), fmt_put(r + 4, 44, 8), fmt_put(r + 12, 45, 2), fmt_put(r + 14, 45, 2);
-    fmt_put(r + 24, w->n, 8), fmt_put(r + 32, w->n, 8), fmt_put(r + 40, size, 8), fmt_put(r + 48, at, 8);
+    fmt_put(r, 0x06064b50, 4), fmt_put(r + 4, 44, 8), fmt_put(r + 12, 45, 2),
+        fmt_put(r + 14, 45, 2);
+    fmt_put(r + 24, w->n, 8), fmt_put(r + 32, w->n, 8), fmt_put(r + 40, size, 8),
+        fmt_put(r + 48, at, 8);
     fmt_put(r + 56, 0x07064b50, 4), fmt_put(r + 64, end, 8), fmt_put(r + 72, 1, 4);
     sys_save_write(&w->save, r, 76, e);
   }
   fmt_put(q, 0x06054b50, 4);
-  fmt_put(q + 8, w->n < 0xFFFF ? w->n : 0xFFFF, 2), fmt_put(q + 10, w->n < 0xFFFF ? w->n : 0xFFFF, 2);
-  fmt_put(q + 12, size < 0xFFFFFFFF ? size : 0xFFFFFFFF, 4), fmt_put(q + 16, at < 0xFFFFFFFF ? at : 0xFFFFFFFF, 4);
+  fmt_put(q + 8, w->n < 0xFFFF ? w->n : 0xFFFF, 2),
+      fmt_put(q + 10, w->n < 0xFFFF ? w->n : 0xFFFF, 2);
+  fmt_put(q + 12, size < 0xFFFFFFFF ? size : 0xFFFFFFFF, 4),
+      fmt_put(q + 16, at < 0xFFFFFFFF ? at : 0xFFFFFFFF, 4);
   sys_save_write(&w->save, q, 22, e);
 }
 

@@ -1,8 +1,10 @@
-/* fuzz.h: what the mutation fuzzers of the parsers share: a generator of numbers, a growing buffer, mutators, a driver.
+/* fuzz.h: what the mutation fuzzers of the parsers share: a generator of numbers, a growing buffer,
+ * mutators, a driver.
  *
- * A target makes an input that is valid or nearly so (structure-aware: its parts are assembled with right lengths, offsets
- * and checksums, then some are made wrong), the driver may change bytes on top, and the parser runs on an exact-size copy,
- * so that the sanitizers see every read past its end.  What was accepted is then read completely. */
+ * A target makes an input that is valid or nearly so (structure-aware: its parts are assembled with
+ * right lengths, offsets and checksums, then some are made wrong), the driver may change bytes on
+ * top, and the parser runs on an exact-size copy, so that the sanitizers see every read past its
+ * end.  What was accepted is then read completely. */
 #ifndef FUZZ_H
 #define FUZZ_H
 #include <stddef.h>
@@ -43,8 +45,8 @@ typedef struct target {
   void (*make)(buf *b);                          /* a seed with its own structural faults */
   int (*run)(const uint8_t *p, size_t n);        /* 1: accepted */
 } target;
-extern const target fuzz_safetensors, fuzz_json, fuzz_npy, fuzz_npz, fuzz_inflate, fuzz_pickle, fuzz_stream, fuzz_gguf,
-  fuzz_wav;
+extern const target fuzz_safetensors, fuzz_json, fuzz_npy, fuzz_npz, fuzz_inflate, fuzz_pickle,
+    fuzz_stream, fuzz_gguf, fuzz_wav;
 extern volatile unsigned fuzz_sink;              /* what accepted data are summed into */
 void read_all(const void *fmt_list);
 #endif

@@ -1,4 +1,5 @@
-/* main.c: the driver.  fuzz N [TARGET] [SEED]: N inputs for each target (or the one); prints rate and share accepted. */
+/* main.c: the driver.  fuzz N [TARGET] [SEED]: N inputs for each target (or the one); prints rate
+ * and share accepted. */
 #include "fuzz.h"
 #include "formats/fmt.h"
 #include <inttypes.h>
@@ -18,13 +19,43 @@ void addf(buf *b, const char *fmt, ...) {
 }
 
 uint64_t odd_number(void) {
-  static const uint64_t v[] = {0, 1, 2, 3, 4, 7, 8, 15, 16, 31, 32, 63, 64, 127, 128, 255, 256, 1000, 4095, 4096, 65535, 65536,
-                               0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x100000000, 0x7FFFFFFFFFFFFFFF, 0x8000000000000000,
-                               0xFFFFFFFFFFFFFFFF, 0xFFFFFFFFFFFFFFF0, (uint64_t)1 << 47, (uint64_t)1 << 61};
+  static const uint64_t v[] = {0,
+                               1,
+                               2,
+                               3,
+                               4,
+                               7,
+                               8,
+                               15,
+                               16,
+                               31,
+                               32,
+                               63,
+                               64,
+                               127,
+                               128,
+                               255,
+                               256,
+                               1000,
+                               4095,
+                               4096,
+                               65535,
+                               65536,
+                               0x7FFFFFFF,
+                               0x80000000,
+                               0xFFFFFFFF,
+                               0x100000000,
+                               0x7FFFFFFFFFFFFFFF,
+                               0x8000000000000000,
+                               0xFFFFFFFFFFFFFFFF,
+                               0xFFFFFFFFFFFFFFF0,
+                               (uint64_t)1 << 47,
+                               (uint64_t)1 << 61};
   return PICK(v) + (chance(20) ? (uint64_t)below(9) - 4 : 0);
 }
 
-/* One change of bytes: a bit, a byte, a number, an insertion, a removal, a repetition, a swap, a cut. */
+/* One change of bytes: a bit, a byte, a number, an insertion, a removal, a repetition, a swap, a
+ * cut. */
 static void change(buf *b) {
   size_t at = below((unsigned)b->n + 1), k = 1 + below(chance(80) ? 4 : 40);
   uint64_t v = odd_number();
@@ -32,7 +63,11 @@ static void change(buf *b) {
   switch (below(8)) {
     case 0: if (at < b->n) b->p[at] ^= (uint8_t)(1 << below(8)); break;
     case 1: if (at < b->n) b->p[at] = (uint8_t)rnd(); break;
-    case 2: { size_t w = (size_t)1 << below(4); if (b->n - at >= w) memcpy(b->p + at, &v, w); break; }
+    case 2: {
+      size_t w = (size_t)1 << below(4);
+      if (b->n - at >= w) memcpy(b->p + at, &v, w);
+      break;
+    }
     case 3: if (b->n + k <= FUZZ_MAX) {
       memmove(b->p + at + k, b->p + at, b->n - at);
       for (size_t i = 0; i < k; i++) b->p[at + i] = (uint8_t)rnd();
@@ -40,9 +75,17 @@ static void change(buf *b) {
       break;
     } break;
     case 4: memmove(b->p + at, b->p + at + k, b->n - at - k); b->n -= k; break;
-    case 5: if (b->n + k <= FUZZ_MAX) memmove(b->p + at + k, b->p + at, b->n - at), b->n += k; break;
-    case 6: { size_t to = below((unsigned)b->n + 1); if (to + k <= b->n) memmove(b->p + to, b->p + at, k); break; }
-    default: if (chance(30)) b->n = at; else if (at < b->n) b->p[at] = (uint8_t)(b->p[at] + (chance(50) ? 1 : 255));
+    case 5:
+      if (b->n + k <= FUZZ_MAX) memmove(b->p + at + k, b->p + at, b->n - at), b->n += k;
+      break;
+    case 6: {
+      size_t to = below((unsigned)b->n + 1);
+      if (to + k <= b->n) memmove(b->p + to, b->p + at, k);
+      break;
+    }
+    default:
+      if (chance(30)) b->n = at;
+      else if (at < b->n) b->p[at] = (uint8_t)(b->p[at] + (chance(50) ? 1 : 255));
   }
 }
 
@@ -59,10 +102,12 @@ void read_all(const void *list) {
     uint64_t last = 0;
     int64_t numel;
     if (!fmt_numel(t->shape, t->ndim, &numel)) abort();
-    for (int k = 0; k < t->ndim && t->strides; k++) if (t->shape[k] > 0) last += (uint64_t)(t->shape[k] - 1) * (uint64_t)t->strides[k];
+    for (int k = 0; k < t->ndim && t->strides; k++)
+      if (t->shape[k] > 0) last += (uint64_t)(t->shape[k] - 1) * (uint64_t)t->strides[k];
     if (numel && t->strides) sum += t->data[last * (uint64_t)fmt_types[t->dtype].bits / 8];
   }
-  for (size_t i = 0; i < l->nmeta; i++) sum += (unsigned)strlen(l->meta[i].key) + (unsigned)strlen(l->meta[i].value);
+  for (size_t i = 0; i < l->nmeta; i++)
+    sum += (unsigned)strlen(l->meta[i].key) + (unsigned)strlen(l->meta[i].value);
   fuzz_sink += sum;
 }
 
@@ -84,18 +129,20 @@ static void drive(const target *t, long n, uint64_t seed) {
   }
   clock_gettime(CLOCK_MONOTONIC, &z);
   double s = (double)(z.tv_sec - a.tv_sec) + 1e-9 * (double)(z.tv_nsec - a.tv_nsec);
-  printf("%-12s %9ld inputs, %5.1f%% accepted, %.0f a second\n", t->name, n, 100.0 * (double)accepted / (double)n, (double)n / s);
+  printf("%-12s %9ld inputs, %5.1f%% accepted, %.0f a second\n", t->name, n,
+         100.0 * (double)accepted / (double)n, (double)n / s);
   fflush(stdout);
 }
 
 int main(int argc, char **argv) {
-  const target *all[] = {&fuzz_safetensors, &fuzz_json, &fuzz_npy, &fuzz_npz, &fuzz_inflate, &fuzz_pickle, &fuzz_stream, &fuzz_gguf,
-                         &fuzz_wav};
+  const target *all[] = {&fuzz_safetensors, &fuzz_json,   &fuzz_npy,  &fuzz_npz, &fuzz_inflate,
+                         &fuzz_pickle,      &fuzz_stream, &fuzz_gguf, &fuzz_wav};
   long n = argc > 1 ? atol(argv[1]) : 100000;
   uint64_t seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
   int ran = 0;
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-    if (argc < 3 || !strcmp(argv[2], "all") || !strcmp(argv[2], all[i]->name)) drive(all[i], n, seed), ran++;
+    if (argc < 3 || !strcmp(argv[2], "all") || !strcmp(argv[2], all[i]->name))
+      drive(all[i], n, seed), ran++;
   printf("%d passed, %d failed\n", ran, ran == 0);
   return ran == 0;
 }

@@ -9,7 +9,8 @@ local function same(a, b, what)
   t.eq(tostring(a.dtype), tostring(b.dtype), what); t.eq(tostring(a.shape), tostring(b.shape), what)
   t.eq(tostring(a), tostring(b), what)
 end
-local dtypes = { "bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64", "complex64", "complex128" }
+local dtypes = { "bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32",
+  "float64", "complex64", "complex128" }
 local function all_types(skip)
   local list = {}
   for _, d in ipairs(dtypes) do
@@ -33,7 +34,8 @@ t.test("safetensors", function()
   same(f:get_tensor("scalar"), torch.tensor(7))
   t.eq(f:get_info("empty").dtype, "float32"); t.ok(f:get_info("empty").shape == { 0, 3 })
   t.error_matches(function() f:get_tensor("none") end, "none")
-  t.error_matches(function() st.save_file({ z = torch.zeros(2, { dtype = torch.complex128 }) }, p "x") end, "complex128")
+  local wide = torch.zeros(2, { dtype = torch.complex128 })
+  t.error_matches(function() st.save_file({ z = wide }, p "x") end, "complex128")
   t.error_matches(function() st.save_file({ z = 1 }, p "x") end, "not a tensor")
   t.eq(sys.exists(p "x"), false)
 end)
@@ -65,7 +67,8 @@ end)
 
 t.test("pt: values", function()
   local all = all_types {}
-  local v = { sd = all, epoch = 3, lr = 1e-3, flag = true, none = torch.None, list = { 1, "two", { 3.5 } }, big = 2 ^ 53 | 0,
+  local v = { sd = all, epoch = 3, lr = 1e-3, flag = true, none = torch.None,
+              list = { 1, "two", { 3.5 } }, big = 2 ^ 53 | 0,
               dtype = torch.bfloat16, neg = -7, text = "é\0x" }
   torch.save(v, p "a.pt")
   local b = torch.load(p "a.pt")

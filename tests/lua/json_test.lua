@@ -79,13 +79,16 @@ end)
 
 t.test("refused texts", function()
   for text, part in pairs {
-    [""] = "end at byte 0", ["[1,]"] = "byte 3", ["[1 2]"] = "',' or ']' at byte 3", ["{\"a\" 1}"] = "':' at byte 5",
-    ["{a:1}"] = "key at byte 1", ["01"] = "zero at byte 0", ["1."] = "number", ["-"] = "number", ["1e"] = "number",
-    ["+1"] = "unexpected", ["1e999"] = "range", ["NaN"] = "NaN", ["nul"] = "unexpected", ["[1"] = "byte 2", ["\"a"] = "unfinished",
-    ["\"\1\""] = "control", ["\"\xff\""] = "UTF-8 at byte 1", ["\"\xed\xa0\x80\""] = "UTF-8", ["\"\xc0\x80\""] = "UTF-8",
-    ["\"\xf4\x90\x80\x80\""] = "UTF-8", ["\"\\x\""] = "escape", ["\"\\u12g4\""] = "escape", ["\"\\ud800\""] = "surrogate",
-    ["\"\\udc00\""] = "surrogate", ["\"\\ud800\\u0041\""] = "surrogate", ["1 2"] = "after", ["[]]"] = "after at byte 2",
-    ["{\"a\":1,}"] = "key at byte 7", ["\xef\xbb\xbf1"] = "byte 0", ["\"a\\"] = "escape", ["[\"\\n\xff\"]"] = "UTF-8 at byte 4",
+    [""] = "end at byte 0", ["[1,]"] = "byte 3", ["[1 2]"] = "',' or ']' at byte 3",
+    ["{\"a\" 1}"] = "':' at byte 5", ["{a:1}"] = "key at byte 1", ["01"] = "zero at byte 0",
+    ["1."] = "number", ["-"] = "number", ["1e"] = "number", ["+1"] = "unexpected", ["1e999"] = "range",
+    ["NaN"] = "NaN", ["nul"] = "unexpected", ["[1"] = "byte 2", ["\"a"] = "unfinished",
+    ["\"\1\""] = "control", ["\"\xff\""] = "UTF-8 at byte 1", ["\"\xed\xa0\x80\""] = "UTF-8",
+    ["\"\xc0\x80\""] = "UTF-8", ["\"\xf4\x90\x80\x80\""] = "UTF-8", ["\"\\x\""] = "escape",
+    ["\"\\u12g4\""] = "escape", ["\"\\ud800\""] = "surrogate", ["\"\\udc00\""] = "surrogate",
+    ["\"\\ud800\\u0041\""] = "surrogate", ["1 2"] = "after", ["[]]"] = "after at byte 2",
+    ["{\"a\":1,}"] = "key at byte 7", ["\xef\xbb\xbf1"] = "byte 0", ["\"a\\"] = "escape",
+    ["[\"\\n\xff\"]"] = "UTF-8 at byte 4",
   } do
     if part == "after at byte 2" then part = "after the value at byte 2" end
     local ok, err = pcall(json.decode, text)

@@ -66,7 +66,8 @@ function data.TensorDataset:init(...)
   check(#self.tensors > 0, "TensorDataset: expected at least one tensor")
   for i, x in ipairs(self.tensors) do
     check(torch.is_tensor(x), "TensorDataset: argument %d is a %s, not a tensor", i, type(x))
-    check(#x == #self.tensors[1], "TensorDataset: size mismatch between tensors (%d and %d rows)", #self.tensors[1], #x)
+    local n = #self.tensors[1]
+    check(#x == n, "TensorDataset: size mismatch between tensors (%d and %d rows)", n, #x)
   end
 end
 function data.TensorDataset:get(i)
@@ -202,7 +203,8 @@ function data.RandomSampler:init(source, options)
   options = options or {}
   self.source, self.replacement, self.generator = source, options.replacement or false, options.generator
   self.num_samples = options.num_samples
-  check(self:len() > 0, "RandomSampler: num_samples should be a positive integer value, but got %s", tostring(self:len()))
+  check(self:len() > 0, "RandomSampler: num_samples should be a positive integer value, but got %s",
+    tostring(self:len()))
 end
 function data.RandomSampler:len() return self.num_samples or self.source:len() end
 -- Indices come in the pieces that PyTorch draws: 32 at a time with replacement, else a permutation at a time.
@@ -238,21 +240,24 @@ end
 data.WeightedRandomSampler = data.Sampler:extend("WeightedRandomSampler")
 function data.WeightedRandomSampler:init(weights, num_samples, replacement, options)
   if type(replacement) == "table" then options, replacement = replacement, replacement.replacement end
-  check(integer(num_samples) and num_samples > 0, "WeightedRandomSampler: num_samples should be a positive integer value")
+  check(integer(num_samples) and num_samples > 0,
+    "WeightedRandomSampler: num_samples should be a positive integer value")
   self.weights = torch.is_tensor(weights) and weights:double() or torch.tensor(weights, { dtype = torch.float64 })
   self.num_samples, self.replacement = num_samples, replacement ~= false
   self.generator = options and options.generator
 end
 function data.WeightedRandomSampler:len() return self.num_samples end
 function data.WeightedRandomSampler:iter()
-  return each(torch.multinomial(self.weights, self.num_samples, self.replacement, { generator = self.generator }):tolist())
+  local options = { generator = self.generator }
+  return each(torch.multinomial(self.weights, self.num_samples, self.replacement, options):tolist())
 end
 
 data.BatchSampler = data.Sampler:extend("BatchSampler")
 function data.BatchSampler:init(sampler, batch_size, drop_last)
-  check(integer(batch_size) and batch_size > 0, "BatchSampler: batch_size should be a positive integer value, but got %s",
-    tostring(batch_size))
-  self.sampler, self.batch_size, self.drop_last = sampler, math.tointeger(batch_size), drop_last or false
+  check(integer(batch_size) and batch_size > 0,
+    "BatchSampler: batch_size should be a positive integer value, but got %s", tostring(batch_size))
+  self.sampler, self.drop_last = sampler, drop_last or false
+  self.batch_size = math.tointeger(batch_size)
 end
 function data.BatchSampler:len()
   local n = self.sampler:len()
@@ -300,8 +305,8 @@ local function collate_table(batch)
   return out
 end
 
---- Samples of one kind to a batch: tensors are stacked, numbers become a tensor (floats float64), strings a list, tables
---- are collated field by field.
+--- Samples of one kind to a batch: tensors are stacked, numbers become a tensor (floats float64), tables
+--- are collated field by field, strings stay a list.
 function collate(batch)
   local first = batch[1]
   if torch.is_tensor(first) then return torch.stack(batch, 0) end
@@ -318,8 +323,8 @@ data.default_collate = collate
 data.DataLoader = class("DataLoader")
 
 local known = {}
-for name in ([[batch_size shuffle sampler batch_sampler num_workers collate_fn pin_memory drop_last timeout worker_init_fn
-    generator prefetch_factor persistent_workers multiprocessing_context pin_memory_device in_order]]):gmatch("%S+") do
+for name in ([[batch_size shuffle sampler batch_sampler num_workers collate_fn pin_memory drop_last timeout
+    worker_init_fn generator prefetch_factor persistent_workers multiprocessing_context pin_memory_device in_order]]):gmatch("%S+") do
   known[name] = true
 end
 
@@ -359,7 +364,8 @@ function data.DataLoader:init(dataset, ...)
   local none = o.batch_size == torch.None
   self.batch_size = not none and (o.batch_size or 1) or nil
   check(not none or not self.drop_last, "DataLoader: batch_size = None disables auto-batching and excludes drop_last")
-  check(none or (integer(self.batch_size) and self.batch_size > 0), "DataLoader: batch_size should be a positive integer value")
+  check(none or (integer(self.batch_size) and self.batch_size > 0),
+    "DataLoader: batch_size should be a positive integer value")
   if self.iterable then return end
   self.sampler = o.sampler
     or (o.shuffle and data.RandomSampler(dataset, { generator = o.generator }) or data.SequentialSampler(dataset))
