@@ -23,6 +23,8 @@ bool vm_int_passing(void);                 /* an interrupt's error is on its way
 void vm_int_settle(lua_State *L);          /* at the prompt: forget what was pending */
 /* L runs now; returns who ran before, to be entered again after */
 lua_State *vm_int_enter(lua_State *L);
+/* who raises an error of their own for an interrupt calls this first */
+void vm_int_answered(lua_State *L);
 /* "interrupted!", or "WHAT: interrupted" */
 int vm_raise_interrupt(lua_State *L, const char *what);
 static inline void vm_poll(lua_State *L) {

@@ -53,11 +53,15 @@ lua_State *vm_int_enter(lua_State *L) {
   return before;
 }
 
-int vm_raise_interrupt(lua_State *L, const char *what) {
+void vm_int_answered(lua_State *L) {
   mt_interrupted = 0;
   unanswered = 0;
   passing = true;
   if (lua_gethook(L) == hook) lua_sethook(L, NULL, 0, 0);
+}
+
+int vm_raise_interrupt(lua_State *L, const char *what) {
+  vm_int_answered(L);
   if (what) return luaL_error(L, "%s: interrupted", what);
   return luaL_error(L, "interrupted!");
 }

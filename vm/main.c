@@ -218,7 +218,7 @@ static bool run_options(lua_State *L, Options *o) {
 
 /* ---- subcommands ---- */
 static const char *const commands[][2] = {
-  {"help", "repl.help"}, {"check", "check"}, {"convert", "convert.cli"}, {"detect", "convert.cli"},
+  {"help", "repl.help"}, {"check", "moth.check"}, {"convert", "convert.cli"}, {"detect", "convert.cli"},
   {"hf", "hf.cli"}, {"bench", "bench.cli"}, {"kernel", "kernel.cli"}};
 
 static const char *command_module(const Options *o) {

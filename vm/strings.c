@@ -34,6 +34,7 @@ static bool in_class(int c, int cl) {
     case 'u': r = isupper(c); break;
     case 'w': r = isalnum(c); break;
     case 'x': r = isxdigit(c); break;
+    case 'z': r = c == 0; break;           /* of Lua 5.1, still understood */
     default: return cl == c;
   }
   return isupper(cl) ? !r : r;

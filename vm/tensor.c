@@ -1,5 +1,6 @@
 /* tensor.c: tensors as Lua objects: boxes, identity, collection, error exit. */
 #include "vm.h"
+#include "host.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,7 @@ _Noreturn void vm_raise(lua_State *L, Ctx *c, Scope s) {
   bool interrupted = c->err == MT_INTERRUPTED;
   mt_clear(c);
   mt_close(c, s);
-  if (interrupted) mt_interrupted = 0;
+  if (interrupted) vm_int_answered(L);
   lua_error(L);
   abort();
 }

@@ -70,7 +70,7 @@ local function value_of(parts)
   for i = 2, #parts do
     local p = parts[i]
     if p == "()" then
-      local entry = type(value) == "function" and docs.find_value(value)
+      local entry = type(value) == "function" and (docs.find_value(value) or docs.get(parts[i - 1]))
       kind = entry and (entry.signature or ""):find("%->%s*Tensor") and "Tensor" or "?"
       if kind == "?" and type(value) == "table" and names.raw_field(value, "forward") then kind = "Module" end
       value = nil

@@ -101,7 +101,7 @@ local function remember_functions(path, t, depth, visited)
   if visited[t] then return end
   visited[t] = true
   for k, v in next, t do
-    if type(k) == "string" then
+    if type(k) == "string" and k:sub(1, 1) ~= "_" then
       local full = path == "" and k or path .. "." .. k
       if type(v) == "function" and (not by_value[v] or #full < #by_value[v]) then by_value[v] = full end
       if type(v) == "table" and depth < 3 and k ~= "_G" and k ~= "loaded" then

@@ -40,16 +40,16 @@ local function source_line(source, n)
 end
 
 -- ---- looking up names in the failed frame ----
---- Value of a variable as seen at stack level: found?, value.
+--- Value of a variable at a stack level, counted from the callee (each caller adds one): found?, value.
 local function variable(level, name)
   local found, value = false, nil
   for i = 1, 250 do
-    local n, v = debug.getlocal(level + 1, i)
+    local n, v = debug.getlocal(level, i)
     if not n then break end
     if n == name then found, value = true, v end
   end
   if found then return true, value end
-  local info = debug.getinfo(level + 1, "f")
+  local info = debug.getinfo(level, "f")
   for i = 1, 255 do
     local n, v = debug.getupvalue(info.func, i)
     if not n then break end

@@ -68,7 +68,7 @@ end
 --- Warns of `x == 0` with a tensor, which is never what was meant.
 local function warn_traps(text)
   if not text:find("==", 1, true) and not text:find("%f[%w]if%f[%W]") and not text:find("~=", 1, true) then return end
-  local ok, check = pcall(require, "check")
+  local ok, check = pcall(require, "moth.check")
   if not ok or not check.line_traps then return end
   local names = require "repl.names"
   local fine, list = pcall(check.line_traps, text, function(name)

@@ -61,6 +61,7 @@ local function level_lines(text)
     end
     depth = depth + nesting(style, token)
     last = from + #token - 1
+    if depth == 0 and token == ";" and style == PUNCT then stops[#stops + 1] = last end
     while newlines[k] and newlines[k] <= last do k = k + 1 end     -- inside a long string
   end
   stops[#stops + 1] = #text
@@ -108,7 +109,14 @@ function units.locate(text, message)
     from = nl + 1
   end
   local a, b = text:find(near, from, true)
-  if a then return a, b end
+  while a do                               -- the one up to which the text could still have gone on
+    local fn, why = load(text:sub(1, b), "=input", "t")
+    local as_expr = not fn and select(2, load("return " .. text:sub(1, b), "=input", "t"))
+    if not fn and not at_end(why) and not (as_expr and at_end(as_expr)) then return a, b end
+    local next_a, next_b = text:find(near, b + 1, true)
+    if not next_a or text:sub(b + 1, next_a):find("\n", 1, true) then return a, b end
+    a, b = next_a, next_b
+  end
 end
 
 local last_text, last_a, last_b

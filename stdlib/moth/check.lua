@@ -1,4 +1,4 @@
--- check: what can be known about a Lua file without running it: `moth check FILE...`.
+-- moth.check: what can be known about a Lua file without running it: `moth check FILE...`.
 --
 -- Syntax errors (by Lua's own parser), names that nothing defines, fields that torch and the libraries do not have, and
 -- the traps of tensors in Lua: `x == 0` compares identity, and a tensor is true in every condition.
