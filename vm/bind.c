@@ -192,6 +192,9 @@ static bool take(Call *k, const ParamRow *p, int i, Val *v) {
     case P_device: return (v->i = vm_todevice(L, i)) >= 0 ? true : mismatch(k, p, i);
     case P_memfmt: return (v->i = vm_toconst(L, i, "memory_format")) >= 0 ? true : mismatch(k, p, i);
     case P_layout: return (v->i = vm_toconst(L, i, "layout")) >= 0 ? true : mismatch(k, p, i);
+    case P_generator:
+      if (!(v->str = vm_togenerator(L, i))) return vm_isdefaultgenerator(L, i) ? true : mismatch(k, p, i);
+      return true;
     default: v->str = NULL; return true;
   }
 }

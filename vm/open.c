@@ -177,6 +177,7 @@ static int open_torch(lua_State *L) {
   lua_newtable(L);
   int torch = lua_gettop(L);
   vm_open_ops(L, torch);
+  vm_open_random(L, torch);
   luaL_setfuncs(L, fns, 0);
   for (int d = 0; d < MT_NDTYPES; d++) { vm_pushdtype(L, (DType)d); lua_setfield(L, torch, mt_dtypes[d].name); }
   for (size_t i = 0; i < sizeof alias / sizeof *alias; i++) { vm_pushdtype(L, alias[i].d); lua_setfield(L, torch, alias[i].name); }

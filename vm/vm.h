@@ -45,6 +45,11 @@ bool vm_toint(lua_State *L, int i, int64_t *v);
 /* A list of integers from a table, a Size; values in context scratch memory. */
 bool vm_tointlist(lua_State *L, Ctx *c, int i, IntList *l);
 
+/* ---- random generators (random.c) ---- */
+const char *vm_togenerator(lua_State *L, int i);         /* an op's generator argument; NULL when it is none */
+bool vm_isdefaultgenerator(lua_State *L, int i);         /* torch.default_generator, which stands for no argument */
+void vm_open_random(lua_State *L, int torch);            /* manual_seed, Generator, ... into the torch table */
+
 /* ---- ops ---- */
 void vm_open_ops(lua_State *L, int torch);               /* binds every row under torch and into the method table */
 void vm_push_methods(lua_State *L);                      /* name -> function */
