@@ -13,9 +13,7 @@
 #include <complex.h>
 #include <math.h>
 #undef I
-#include "cmath.h"
-#include "special.h"
-#include "vmath.h"
+#include "kern_math.h"
 
 #define CAT_(a, b, c) a##_##b##_##c
 #define CAT(a, b, c) CAT_(a, b, c)

@@ -13,8 +13,3 @@ Tensor *k_sub(Ctx *c, Tensor *self, Tensor *other, Scalar alpha) {
   }
   return mt_binary(c, B_sub, MT_P_ARITH, self, other, (const Scalar[]){alpha}, 1);
 }
-Tensor *k_div(Ctx *c, Tensor *self, Tensor *other, const char *rounding_mode) {
-  if (!rounding_mode) return mt_binary(c, B_div_true, MT_P_FLOAT, self, other, NULL, 0);
-  return mt_fail(c, "rounding_mode must be None, 'trunc' or 'floor', got '%s'", rounding_mode);
-}
-Tensor *k_pow(Ctx *c, Tensor *self, Tensor *exponent) { return mt_fail(c, "not there yet"); }

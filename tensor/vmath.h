@@ -634,6 +634,8 @@ MT_VM double mt_atanh(double x) { return atanh(x); }
 MT_VM double mt_erf(double x) { return erf(x); }
 MT_VM double mt_erfc(double x) { return erfc(x); }
 MT_VM double mt_pow(double x, double y) { return pow(x, y); }
+MT_VM double mt_fmod(double x, double y) { return __builtin_fmod(x, y); }
+MT_VM float mt_fmodf(float x, float y) { return __builtin_fmodf(x, y); }
 
 /* ---- loops over contiguous arrays (y may be x) for functions with a slow range --------------------------------- */
 
@@ -663,6 +665,15 @@ static inline __attribute__((unused)) void mt_vpowf(int64_t n, const float *x, f
   float c = mt_pow_clamp_(e);
   if (mt_absf(c) <= 8.f) for (int64_t i = 0; i < n; i++) y[i] = mt_powf_small_(x[i], c, odd, nonint);
   else for (int64_t i = 0; i < n; i++) y[i] = mt_powf_masked_(x[i], c, odd, nonint);
+}
+static inline __attribute__((unused)) void mt_vpow(int64_t n, const double *x, double e, double *y) {
+  if (e == 2) for (int64_t i = 0; i < n; i++) y[i] = x[i] * x[i];
+  else if (e == 3) for (int64_t i = 0; i < n; i++) y[i] = x[i] * x[i] * x[i];
+  else if (e == 0.5) for (int64_t i = 0; i < n; i++) y[i] = __builtin_sqrt(x[i]);
+  else if (e == -0.5) for (int64_t i = 0; i < n; i++) y[i] = 1 / __builtin_sqrt(x[i]);
+  else if (e == -1) for (int64_t i = 0; i < n; i++) y[i] = 1 / x[i];
+  else if (e == -2) for (int64_t i = 0; i < n; i++) y[i] = 1 / (x[i] * x[i]);
+  else for (int64_t i = 0; i < n; i++) y[i] = pow(x[i], e);
 }
 MT_TRIG_LOOP_(mt_vsinf, float, mt_sinf_core_, mt_sinf, mt_absf, MT_TRIG_MAXF)
 MT_TRIG_LOOP_(mt_vcosf, float, mt_cosf_core_, mt_cosf, mt_absf, MT_TRIG_MAXF)

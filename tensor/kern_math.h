@@ -1,0 +1,112 @@
+/* kern_math.h: small functions that the lines of the *.inc files name: integer division and powers with Python's or C's
+ * rounding that never trap (division by zero is refused before the loop runs), floored division of floats, complex helpers. */
+#ifndef MT_KERN_MATH_H
+#define MT_KERN_MATH_H
+#include "cmath.h"
+#include "special.h"
+#include "vmath.h"
+#define MT_KM static inline __attribute__((unused))
+
+/* -1 is apart because INT64_MIN / -1 traps. */
+MT_KM int64_t mt_imod(int64_t x, int64_t y) { return y == 0 || y == -1 ? 0 : x % y; }
+MT_KM int64_t mt_irem(int64_t x, int64_t y) {
+  int64_t r = mt_imod(x, y);
+  return r != 0 && (r < 0) != (y < 0) ? r + y : r;
+}
+MT_KM int64_t mt_idiv(int64_t x, int64_t y) {
+  return y == 0 ? 0 : y == -1 ? (int64_t)(0 - (uint64_t)x) : x / y;
+}
+MT_KM int64_t mt_ifdiv(int64_t x, int64_t y) { return mt_idiv(x, y) - (mt_imod(x, y) != 0 && (x < 0) != (y < 0)); }
+MT_KM int64_t mt_ipow(int64_t x, int64_t y) {
+  if (y < 0) return x == 1 ? 1 : x == -1 ? (y & 1 ? -1 : 1) : 0;
+  uint64_t r = 1;
+  for (uint64_t b = (uint64_t)x; y; y >>= 1, b *= b) if (y & 1) r *= b;
+  return (int64_t)r;
+}
+MT_KM int64_t mt_igcd(int64_t a, int64_t b) {
+  uint64_t x = a < 0 ? 0 - (uint64_t)a : (uint64_t)a, y = b < 0 ? 0 - (uint64_t)b : (uint64_t)b;
+  while (y) {
+    uint64_t t = x % y;
+    x = y;
+    y = t;
+  }
+  return (int64_t)x;
+}
+MT_KM int64_t mt_ilcm(int64_t a, int64_t b) {
+  int64_t g = mt_igcd(a, b);
+  if (!g) return 0;
+  uint64_t r = (uint64_t)mt_idiv(a, g) * (uint64_t)b;
+  return (int64_t)r < 0 ? (int64_t)(0 - r) : (int64_t)r;
+}
+
+/* log(1 + e^-a), a >= 0 */
+MT_KM double mt_log1p_expneg(double a) { return mt_log1p(mt_exp(-a)); }
+MT_KM float mt_log1p_expnegf(float a) { return mt_log1pexpf_(-a); }
+
+#define MT_FLOAT_HELPERS(T, S)                                                                             \
+  MT_KM T mt_rem##S(T x, T y) {                                                                            \
+    T r = __builtin_fmod##S(x, y);                                                                         \
+    return r != 0 && (r < 0) != (y < 0) ? r + y : r;                                                       \
+  }                                                                                                        \
+  MT_KM T mt_fdiv##S(T x, T y) {          /* the quotient that goes with rem, as Python rounds it */       \
+    if (y == 0) return x / y;                                                                              \
+    T m = __builtin_fmod##S(x, y), d = (x - m) / y;                                                        \
+    if (m != 0 && (y < 0) != (m < 0)) d -= 1;                                                              \
+    if (d == 0) return __builtin_copysign##S((T)0, x / y);                                                 \
+    T f = mt_floor##S(d);                                                                                  \
+    return d - f > (T)0.5 ? f + 1 : f;                                                                     \
+  }                                                                                                        \
+  MT_KM T mt_copysign##S(T x, T y) { return __builtin_copysign##S(x, y); }                                 \
+  MT_KM T mt_nextafter##S(T x, T y) { return __builtin_nextafter##S(x, y); }                               \
+  MT_KM T mt_lae##S(T x, T y) {                                                                            \
+    T m = x > y ? x : y, d = mt_fabs##S(x - y);                                                            \
+    return x == y ? x + (T)MT_LN2 : m + mt_log1p_expneg##S(d);                                             \
+  }                                                                                                        \
+  MT_KM T mt_lae2##S(T x, T y) {                                                                           \
+    T m = x > y ? x : y, d = mt_fabs##S(x - y) * (T)MT_LN2;                                                \
+    return x == y ? x + 1 : m + mt_log1p_expneg##S(d) * (T)MT_LOG2E;                                       \
+  }                                                                                                        \
+  MT_KM T mt_lerp##S(T x, T y, T w) {                                                                      \
+    return mt_fabs##S(w) < (T)0.5 ? x + w * (y - x) : y - (y - x) * (1 - w);                               \
+  }                                                                                                        \
+  MT_KM T mt_clampp##S(T x, T lo, T hi) {          /* a nan anywhere wins */                               \
+    T t = x < lo ? lo : x, r = t > hi ? hi : t;                                                            \
+    return x != x ? x : lo != lo ? lo : hi != hi ? hi : r;                                                 \
+  }
+MT_FLOAT_HELPERS(double, )
+MT_FLOAT_HELPERS(float, f)
+
+MT_KM double mt_hypot(double x, double y) { return hypot(x, y); }
+MT_KM float mt_hypotf(float x, float y) {          /* in double nothing overflows */
+  double d = (double)x * x + (double)y * y;
+  float v = (float)__builtin_sqrt(d);
+  return mt_absf(x) == INFINITY || mt_absf(y) == INFINITY ? INFINITY : v;
+}
+/* Arguments are bfloat16 values: the neighbour in that format. */
+MT_KM float mt_nextafter_bf16(float x, float y) {
+  if (x != x || y != y) return x + y;
+  if (x == y) return y;
+  if (x == 0) return mt_signf(mt_fbits(0x10000), y);
+  return mt_fbits(mt_bitsf(x) + ((x < y) == (x > 0) ? 0x10000 : -0x10000));
+}
+MT_KM double mt_mvlgamma(double x, double p) {
+  double s = p * (p - 1) / 4 * 1.14472988584940017414;
+  for (int j = 0; j < (int)p; j++) s += mt_lgamma(x - 0.5 * j);
+  return s;
+}
+
+#define MT_COMPLEX_HELPERS(C, R, S, MK)                                                                    \
+  MT_KM C mt_clae##S(C x, C y) {                                                                           \
+    if (__real__ x != __real__ x || __imag__ x != __imag__ x || __real__ y != __real__ y || __imag__ y != __imag__ y) \
+      return MK(NAN, NAN);                                                                                 \
+    C hi = __real__ x < __real__ y ? y : x, lo = __real__ x < __real__ y ? x : y;                          \
+    if (isinf(__real__ hi) && __real__ hi == __real__ lo) return __real__ hi < 0 ? lo : mt_clog##S(mt_cexp##S(lo) + mt_cexp##S(hi)); \
+    return hi + mt_clog1p##S(mt_cexp##S(lo - hi));                                                         \
+  }                                                                                                        \
+  MT_KM C mt_clerp##S(C x, C y, C w) {                                                                     \
+    C d = y - x;                                                                                           \
+    return mt_cabs##S(w) < (R)0.5 ? x + mt_cmul##S(w, d) : y - mt_cmul##S(d, 1 - w);                       \
+  }
+MT_COMPLEX_HELPERS(double _Complex, double, , CMPLX)
+MT_COMPLEX_HELPERS(float _Complex, float, f, CMPLXF)
+#endif
