@@ -57,3 +57,13 @@ faults:
 valgrind: all
 	@valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite $(B)/moth tests/faults/sessions.lua
 .PHONY: fuzz faults valgrind
+
+# Mutated inputs for every parser of files under the sanitizers, and the lines reached (N inputs each, TARGET=, SEED=).
+TARGET ?= all
+fuzz-files:
+	@CC="$(CC)" sh tests/fuzz/files.sh $(N) $(TARGET) $(or $(SEED),1)
+# Saves that fail or are killed: KILLS random moments for each format.
+KILLS ?= 1000
+saves:
+	@CC="$(CC)" B=$(B) sh tests/saves_test.sh $(KILLS)
+.PHONY: fuzz-files saves

@@ -99,6 +99,9 @@ void read_all(const void *list) {
     const fmt_tensor *t = &l->v[i];
     for (uint64_t k = 0; k < t->nbytes; k++) sum += t->data[k];
     for (const char *s = t->name; *s; s++) sum += (unsigned char)*s;
+    uint8_t turned[16];
+    if (fmt_type_named(fmt_types[t->dtype].name) != t->dtype) abort();
+    if (t->swapped && t->nbytes) fmt_swap(t->dtype, turned, t->data, 1), sum += turned[0];
     uint64_t last = 0;
     int64_t numel;
     if (!fmt_numel(t->shape, t->ndim, &numel)) abort();

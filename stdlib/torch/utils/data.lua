@@ -324,7 +324,8 @@ data.DataLoader = class("DataLoader")
 
 local known = {}
 for name in ([[batch_size shuffle sampler batch_sampler num_workers collate_fn pin_memory drop_last timeout
-    worker_init_fn generator prefetch_factor persistent_workers multiprocessing_context pin_memory_device in_order]]):gmatch("%S+") do
+    worker_init_fn generator prefetch_factor persistent_workers multiprocessing_context pin_memory_device
+    in_order]]):gmatch("%S+") do
   known[name] = true
 end
 
