@@ -28,11 +28,12 @@ local function capture(text)
 end
 
 t.test("what is complete", function()
-  for _, text in ipairs { "x = 1", "x", "f(1)\n(2)", "for i = 1, 3 do end", "", "-- note", "x = 1\nx", "return 5", "%time x",
-    "?x", "x?", "a = 1\nb = 2\na + b", "x = = 1\n" } do
-    if not text:find("= =") then t.eq((units.check(text)), "complete", text) end
+  for _, text in ipairs { "x = 1", "x", "f(1)\n(2)", "for i = 1, 3 do end", "", "-- note", "x = 1\nx", "return 5",
+    "%time x", "?x", "x?", "a = 1\nb = 2\na + b" } do
+    t.eq((units.check(text)), "complete", text)
   end
-  for _, text in ipairs { "x =", "f(", "for i = 1, 3 do", "function f()\n  return 1", "x = [[", "if a then\nb()\nelse", "{",
+  for _, text in ipairs { "x =", "f(", "for i = 1, 3 do", "function f()\n  return 1", "x = [[",
+    "if a then\nb()\nelse", "{",
     "x = 1\ny = (", "--[[ open" } do
     t.eq((units.check(text)), "incomplete", text)
   end
@@ -43,7 +44,7 @@ end)
 t.test("blocks of several statements", function()
   t.eq(capture("bx = 2\nbx * 21"), "42")
   t.eq(capture("bx = 1\nbx = = 3\nbx"):match("unexpected symbol near '='"), "unexpected symbol near '='")
-  t.eq(bx, 2, "nothing ran")
+  t.eq(rawget(_G, "bx"), 2, "nothing ran")
   t.eq(capture("1\n2\n3"), "1\n2\n3")
 end)
 
@@ -66,9 +67,9 @@ end)
 
 t.test("results", function()
   t.eq(capture("6 * 7"), "42")
-  t.eq(_, 42)
+  t.eq(rawget(_G, "_"), 42)
   t.eq(capture("_ + 1;"), "")
-  t.eq(_, 43)
+  t.eq(rawget(_G, "_"), 43)
   t.eq(capture("'a', nil, 2"), '"a"\nnil\n2')
   t.eq(capture("(function() end)()"), "")
   t.eq(capture("= 5"), "5")
@@ -98,8 +99,9 @@ t.test("errors", function()
   t.ok(capture("local s = 'x'\ns:uper()"):find("did you mean 'upper'?", 1, true))
   t.ok(capture("error({code = 5})"):find("error object is a table", 1, true) or
     capture("error({code = 5})"):find("table", 1, true))
-  t.ok(capture("error(setmetatable({}, {__tostring = function() return 'own text' end}))"):find("error: own text", 1, true))
-  local text = capture("local function deep(n) if n == 0 then error('bottom') end deep(n - 1) return 1 end\ndeep(2)")
+  local text = capture("error(setmetatable({}, {__tostring = function() return 'own text' end}))")
+  t.ok(text:find("error: own text", 1, true))
+  text = capture("local function deep(n) if n == 0 then error('bottom') end deep(n - 1) return 1 end\ndeep(2)")
   t.ok(text:find("bottom", 1, true) and text:find("called from", 1, true), text)
 end)
 
@@ -152,7 +154,7 @@ end)
 if rawget(_G, "torch") and rawget(torch, "ones") then
   t.test("tensors", function()
     capture("tx = torch.ones(2, 3)")
-    t.eq(capture("tx"), "float32 [2, 3]\n" .. tostring(tx))
+    t.eq(capture("tx"), "float32 [2, 3]\n" .. tostring(rawget(_G, "tx")))
     t.ok(names_at("tx:ad").add)
     t.ok(names_at("tx.sha").shape)
     t.ok(names_at("tx:add(1):mu").mul, "methods of a call's result")
@@ -180,7 +182,8 @@ t.test("every function of Lua is documented and its example holds", function()
   for _, lib in ipairs { "string", "table", "math", "os", "io", "coroutine", "utf8" } do
     for name in pairs(_G[lib]) do
       local full = lib .. "." .. name
-      local skip = type(_G[lib][name]) ~= "function" or ("cosh sinh tanh pow frexp ldexp log10 atan2"):find(name, 1, true)
+      local old = "cosh sinh tanh pow frexp ldexp log10 atan2"
+      local skip = type(_G[lib][name]) ~= "function" or old:find(name, 1, true)
       if not skip then t.ok(docs.get(full), full .. " is not documented") end
     end
   end
