@@ -67,3 +67,10 @@ KILLS ?= 1000
 saves:
 	@CC="$(CC)" B=$(B) sh tests/saves_test.sh $(KILLS)
 .PHONY: fuzz-files saves
+# The reference as a static site (build/docs/index.html) and definition files for editors (build/docs/library).
+docs: all
+	@$(B)/moth scripts/docs/main.lua $(B)/docs
+# Lua 5.4's own tests of the interpreter, from a copy that the user has: make lua-tests LUA_TESTS=DIR
+lua-tests: all
+	@$(B)/moth scripts/lua_tests.lua $(B)/moth $(LUA_TESTS)
+.PHONY: docs lua-tests
