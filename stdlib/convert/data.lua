@@ -58,9 +58,13 @@ function data.names(version)
     local text = read("names_" .. version .. ".txt")
     if not text then return nil end
     local names = {}
+    local base = text:match("^[^\n]* base ([%d.]+)")
+    if base then
+      for name, sig in pairs(data.names(base)) do names[name] = sig end
+    end
     front_coded(text, function(line)
-      local name, sig = line:match("^([^(]+)(.*)$")
-      names[name] = sig
+      local sign, name, sig = line:match("^([-+]?)([^(]+)(.*)$")
+      if sign == "-" then names[name] = nil else names[name] = sig end
     end)
     -- not public by its underscore, yet the documented switch of recorded gradients
     names["mindspore._no_grad"] = names["mindspore._no_grad"] or "()"
