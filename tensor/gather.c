@@ -1,0 +1,681 @@
+/* gather.c: gathers and scatters along one dimension, masks, where, take, put, embedding.
+ *
+ * The shared walk (each_line): index, and the tensors beside it, are cut into lines along dim; a line is a strided run whose
+ * other coordinates are equal, so bodies only see (index value, position). */
+#include "iter.h"
+#include "op.h"
+#include <math.h>
+#include <string.h>
+
+typedef struct { char *self, *src; const char *idx; int64_t ss, ts, is, n, size; DType d; size_t es; int64_t bad; bool failed; } Line;
+typedef void (*LineFn)(Line *l, void *ctx);
+
+static bool check_index(Ctx *c, const Tensor *index) {
+  if (index->dtype == MT_int64 || index->dtype == MT_int32) return true;
+  mt_fail(c, "index must be an int64 tensor, got %s", mt_dtypes[index->dtype].name);
+  return false;
+}
+
+/* Runs f over every line of index along dim; self and src (may be NULL) are walked with it. */
+static bool each_line(Ctx *c, Tensor *self, int dim, Tensor *index, Tensor *src, LineFn f, void *ctx) {
+  int64_t pos[MT_MAXDIM] = {0}, lines = 1;
+  int nd = index->ndim;
+  if (!index->numel) return true;
+  for (int d = 0; d < nd; d++) if (d != dim) lines *= index->size[d];
+  Line l = {.d = (DType)self->dtype, .es = mt_dsize(self->dtype), .failed = false};
+  l.n = nd ? index->size[dim] : 1;
+  l.size = self->ndim ? self->size[dim] : 1;
+  l.ss = self->ndim ? self->stride[dim] * (int64_t)l.es : 0;
+  l.is = nd ? index->stride[dim] * 8 : 8;
+  l.ts = src && src->ndim ? src->stride[dim] * (int64_t)mt_dsize(src->dtype) : 0;
+  for (int64_t k = 0; k < lines; k++) {
+    int64_t so = 0, io = 0, to = 0;
+    for (int d = 0; d < nd; d++) {
+      if (d == dim) continue;
+      so += pos[d] * (self->ndim ? self->stride[d] : 0);
+      io += pos[d] * index->stride[d];
+      if (src && src->ndim) to += pos[d] * src->stride[d];
+    }
+    l.self = (char *)mt_data(self) + so * (int64_t)l.es;
+    l.idx = (const char *)mt_data(index) + io * 8;
+    l.src = src ? (char *)mt_data(src) + to * (int64_t)mt_dsize(src->dtype) : NULL;
+    f(&l, ctx);
+    if (l.failed) {
+      mt_fail(c, "index %lld is out of bounds for dimension %d with size %lld", (long long)l.bad, dim, (long long)l.size);
+      return false;
+    }
+    if (!(k & 1023) && mt_poll(c)) return false;
+    for (int d = nd - 1; d >= 0; d--) {
+      if (d == dim) continue;
+      if (++pos[d] < index->size[d]) break;
+      pos[d] = 0;
+    }
+  }
+  return true;
+}
+static inline bool index_at(Line *l, int64_t i, int64_t *v) {
+  *v = *(const int64_t *)(l->idx + i * l->is);
+  if (*v >= 0 && *v < l->size) return true;
+  l->bad = *v;
+  l->failed = true;
+  return false;
+}
+
+/* The shape rule of gather and scatter: index's sizes within self's (and src's). */
+static bool check_shapes(Ctx *c, const Tensor *self, int dim, const Tensor *index, const Tensor *src, bool all_dims) {
+  int sn = self->ndim ? self->ndim : 1, in = index->ndim ? index->ndim : 1;
+  if (!index->numel) return true;
+  if (sn != in) { mt_fail(c, "index must have as many dimensions as self (%d), got %d", self->ndim, index->ndim); return false; }
+  if (src && (src->ndim ? src->ndim : 1) != in) { mt_fail(c, "index must have as many dimensions as src (%d), got %d", src->ndim, index->ndim); return false; }
+  for (int d = 0; d < index->ndim; d++) {
+    int64_t s = self->ndim ? self->size[d] : 1, t = src ? (src->ndim ? src->size[d] : 1) : INT64_MAX;
+    if ((index->size[d] > s && (d != dim)) || index->size[d] > t) {
+      mt_fail(c, "index of shape %s does not fit self of shape %s%s%s apart from dimension %d", mt_list_str(c, mt_sizes(index)), mt_list_str(c, mt_sizes(self)),
+              src ? " and src of shape " : "", src ? mt_list_str(c, mt_sizes(src)) : "", dim);
+      return false;
+    }
+  }
+ 
+  return true;
+}
+
+static void copy_elem(char *d, const char *s, size_t n) {
+  switch (n) {
+    case 1: *d = *s; break;
+    case 2: memcpy(d, s, 2); break;
+    case 4: memcpy(d, s, 4); break;
+    case 8: memcpy(d, s, 8); break;
+    default: memcpy(d, s, 16);
+  }
+}
+static void gather_line(Line *l, void *ctx) {
+  int64_t v;
+  (void)ctx;
+  for (int64_t i = 0; i < l->n; i++) if (index_at(l, i, &v)) copy_elem(l->src + i * l->ts, l->self + v * l->ss, l->es); else return;
+}
+static void scatter_line(Line *l, void *ctx) {
+  int64_t v;
+  (void)ctx;
+  for (int64_t i = 0; i < l->n; i++) if (index_at(l, i, &v)) copy_elem(l->self + v * l->ss, l->src + i * l->ts, l->es); else return;
+}
+
+Tensor *k_gather(Ctx *c, Tensor *self, int64_t dim, Tensor *index, bool sparse_grad) {
+  int d = mt_dim(c, dim, self->ndim);
+  if (d < 0 || !check_index(c, index) || !check_shapes(c, self, d, index, NULL, false)) return NULL;
+  index = mt_cast(c, index, MT_int64);
+  Tensor *out = index ? mt_new_like(c, index, (DType)self->dtype) : NULL;
+  return out && each_line(c, self, d, index, out, gather_line, NULL) ? out : NULL;
+}
+
+Tensor *k_take_along_dim(Ctx *c, Tensor *self, Tensor *indices, int64_t dim) {
+  int64_t a[MT_MAXDIM], b[MT_MAXDIM];
+  if (!check_index(c, indices)) return NULL;
+  if (dim == MT_NONE_INT)
+    return t_gather(c, t_reshape(c, self, mt_il((int64_t[]){-1}, 1)), 0, t_reshape(c, indices, mt_il((int64_t[]){-1}, 1)), false);
+  if (self->ndim != indices->ndim) return mt_fail(c, "self and indices must have as many dimensions, got %d and %d", self->ndim, indices->ndim);
+  int d = mt_dim(c, dim, self->ndim), n;
+  if (d < 0) return NULL;
+  if (!self->ndim) return t_gather(c, self, 0, indices, false);
+  memcpy(a, self->size, sizeof(int64_t) * self->ndim);
+  memcpy(b, indices->size, sizeof(int64_t) * self->ndim);
+  a[d] = indices->size[d];
+  int64_t out[MT_MAXDIM];
+  if (!mt_broadcast(c, self->ndim, a, self->ndim, b, &n, out)) return NULL;
+  memcpy(a, out, sizeof(int64_t) * (size_t)n);
+  memcpy(b, out, sizeof(int64_t) * (size_t)n);
+  a[d] = self->size[d];
+  b[d] = indices->size[d];
+  return t_gather(c, t_expand(c, self, mt_il(a, n), false), d, t_expand(c, indices, mt_il(b, n), false), false);
+}
+
+Tensor *k_gather_backward(Ctx *c, Tensor *grad, Tensor *like, int64_t dim, Tensor *index) {
+  return t_scatter_add(c, t_new_zeros(c, grad, mt_sizes(like), -1, -1, -1, -1, false), dim, index, grad);
+}
+
+/* ---- folding scatters ---- */
+typedef enum { F_SET, F_ADD, F_MUL, F_MAX, F_MIN } Fold;
+static Scalar fold(Scalar a, Scalar b, Fold f) {
+  if (a.kind == K_COMPLEX) {
+    if (f == F_ADD) { a.d += b.d; a.im += b.im; }
+    else if (f == F_MUL) { double re = a.d * b.d - a.im * b.im; a.im = a.d * b.im + a.im * b.d; a.d = re; }
+    return a;
+  }
+  if (a.kind == K_FLOAT) {
+    if (f == F_ADD) a.d += b.d;
+    else if (f == F_MUL) a.d *= b.d;
+    else if (f == F_MAX) a.d = b.d > a.d || b.d != b.d ? b.d : a.d;
+    else if (f == F_MIN) a.d = b.d < a.d || b.d != b.d ? b.d : a.d;
+    return a;
+  }
+  if (f == F_ADD) a.i = a.kind == K_BOOL ? (a.i | b.i) : (int64_t)((uint64_t)a.i + (uint64_t)b.i);
+  else if (f == F_MUL) a.i = (int64_t)((uint64_t)a.i * (uint64_t)b.i);
+  else if (f == F_MAX) a.i = b.i > a.i ? b.i : a.i;
+  else if (f == F_MIN) a.i = b.i < a.i ? b.i : a.i;
+  return a;
+}
+static void fold_line(Line *l, void *ctx) {
+  Fold f = *(Fold *)ctx;
+  int64_t v;
+  for (int64_t i = 0; i < l->n; i++) {
+    if (!index_at(l, i, &v)) return;
+    char *p = l->self + v * l->ss;
+    const char *q = l->src + i * l->ts;
+    if (l->d == MT_float32 && f == F_ADD) { *(float *)p += *(const float *)q; continue; }
+    if (l->d == MT_float64 && f == F_ADD) { *(double *)p += *(const double *)q; continue; }
+    mt_store(p, l->d, fold(mt_load(p, l->d), mt_load(q, l->d), f));
+  }
+}
+
+/* The tensor to write: the op's out when it is self (in place), else a copy. */
+static Tensor *target(Ctx *c, Tensor *self, Tensor **in, int n) {
+  Tensor *t = mt_take_out(c, self->ndim, self->size, in, n);
+  return t == self ? t : t_clone(c, self, -1);
+}
+
+static Tensor *scatter_fold(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src, Fold f) {
+  int d = mt_dim(c, dim, self->ndim);
+  if (d < 0 || !check_index(c, index)) return NULL;
+  if (src->dtype != self->dtype) return mt_fail(c, "src must have self's dtype %s, got %s", mt_dtypes[self->dtype].name, mt_dtypes[src->dtype].name);
+  if (!check_shapes(c, self, d, index, src, true)) return NULL;
+  index = mt_cast(c, index, MT_int64);
+  Tensor *in[2] = {index, src}, *t = target(c, self, in, 2);
+  if (!t || !index) return NULL;
+  if (f == F_SET || self->dtype == MT_float32 || self->dtype == MT_float64 || mt_is_int(self->dtype) || mt_is_complex(self->dtype))
+    return each_line(c, t, d, index, src, f == F_SET ? scatter_line : fold_line, &f) ? t : NULL;
+  Tensor *wide = mt_cast(c, t, MT_float32);                /* halves accumulate in float */
+  src = mt_cast(c, src, MT_float32);
+  if (!wide || !src || !each_line(c, wide, d, index, src, fold_line, &f)) return NULL;
+  return mt_copy_raw(c, t, wide);
+}
+
+static Tensor *spread(Ctx *c, Tensor *self, Tensor *index, Scalar value) {      /* value in the shape of index */
+  Tensor *v = mt_scalar_tensor(c, value, (DType)self->dtype);
+  return t_expand(c, v, mt_sizes(index), false);
+}
+Tensor *k_scatter(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src) {
+  if (src->flags & MT_WRAPPED) return scatter_fold(c, self, dim, index, spread(c, self, index, mt_item(c, src)), F_SET);
+  return scatter_fold(c, self, dim, index, src, F_SET);
+}
+Tensor *k_scatter_value(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Scalar value) {
+  Tensor *v = spread(c, self, index, value);
+  return v ? scatter_fold(c, self, dim, index, v, F_SET) : NULL;
+}
+static bool fold_name(Ctx *c, const char *s, Fold *f) {
+  if (!strcmp(s, "add")) *f = F_ADD;
+  else if (!strcmp(s, "multiply")) *f = F_MUL;
+  else { mt_fail(c, "reduce argument must be 'add' or 'multiply', got '%s'", s); return false; }
+  return true;
+}
+Tensor *k_scatter_fold(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src, const char *reduce) {
+  Fold f;
+  return fold_name(c, reduce, &f) ? scatter_fold(c, self, dim, index, src, f) : NULL;
+}
+Tensor *k_scatter_value_fold(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Scalar value, const char *reduce) {
+  Fold f;
+  Tensor *v = spread(c, self, index, value);
+  return v && fold_name(c, reduce, &f) ? scatter_fold(c, self, dim, index, v, f) : NULL;
+}
+Tensor *k_scatter_add(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src) { return scatter_fold(c, self, dim, index, src, F_ADD); }
+
+/* ---- scatter_reduce and index_reduce ---- */
+static bool reduce_name(Ctx *c, const char *s, Fold *f, bool *mean, bool sum_ok) {
+  *mean = !strcmp(s, "mean");
+  if ((!strcmp(s, "sum") && sum_ok) || *mean) *f = F_ADD;
+  else if (!strcmp(s, "prod")) *f = F_MUL;
+  else if (!strcmp(s, "amax")) *f = F_MAX;
+  else if (!strcmp(s, "amin")) *f = F_MIN;
+  else { mt_fail(c, "reduce argument must be %s'prod', 'mean', 'amax' or 'amin', got '%s'", sum_ok ? "'sum', " : "", s); return false; }
+  return true;
+}
+static Scalar fold_identity(DType d, Fold f) {
+  bool ints = mt_is_int(d);
+  if (f == F_MUL) return mt_si(1);
+  if (f == F_MAX) return ints ? mt_si(d == MT_bool || d == MT_uint8 ? 0 : -((int64_t)1 << (mt_dsize(d) * 8 - 1))) : mt_sd(-INFINITY);
+  if (f == F_MIN) return ints ? mt_si(d == MT_bool ? 1 : d == MT_uint8 ? 255 : (int64_t)(((uint64_t)1 << (mt_dsize(d) * 8 - 1)) - 1)) : mt_sd(INFINITY);
+  return mt_si(0);
+}
+static void fill_line(Line *l, void *ctx) {
+  Scalar *s = ctx;
+  int64_t v;
+  for (int64_t i = 0; i < l->n; i++) if (index_at(l, i, &v)) mt_store(l->self + v * l->ss, l->d, *s); else return;
+}
+
+static Tensor *fold_into(Ctx *c, Tensor *self, int d, Tensor *index, Tensor *src, Fold f, bool mean, bool include_self) {
+  DType own = (DType)self->dtype;
+  bool half = own == MT_float16 || own == MT_bfloat16;
+  Tensor *t = half ? mt_cast(c, self, MT_float32) : t_clone(c, self, 0);
+  if (half) src = mt_cast(c, src, MT_float32);
+  if (!t || !src) return NULL;
+  Scalar id = fold_identity((DType)t->dtype, f);
+  if (!include_self && !each_line(c, t, d, index, src, fill_line, &id)) return NULL;
+  if (!each_line(c, t, d, index, src, fold_line, &f)) return NULL;
+  if (mean) {
+    Tensor *n = t_full_like(c, t, mt_si(1), MT_int64, -1, -1, -1, false, 0), *ones = t_ones_like(c, index, MT_int64, -1, -1, -1, false, 0);
+    Scalar zero = mt_si(0);
+    Fold add = F_ADD;
+    if (!n || !ones) return NULL;
+    if (!include_self && !each_line(c, n, d, index, ones, fill_line, &zero)) return NULL;
+    if (!each_line(c, n, d, index, ones, fold_line, &add)) return NULL;
+    n = t_masked_fill(c, n, t_eq(c, n, mt_wrap(c, mt_si(0))), mt_si(1));
+    t = mt_is_int(t->dtype) ? t_div(c, t, t_to_dtype(c, n, t->dtype, false, -1), "floor") : t_div(c, t, t_to_dtype(c, n, mt_real_dtype((DType)t->dtype), false, -1), NULL);
+  }
+  return t ? mt_cast(c, t, own) : NULL;
+}
+Tensor *k_scatter_reduce(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src, const char *reduce, bool include_self) {
+  Fold f;
+  bool mean;
+  int d = mt_dim(c, dim, self->ndim);
+  if (d < 0 || !check_index(c, index) || !reduce_name(c, reduce, &f, &mean, true)) return NULL;
+  if (src->dtype != self->dtype) return mt_fail(c, "src must have self's dtype %s, got %s", mt_dtypes[self->dtype].name, mt_dtypes[src->dtype].name);
+  if (!check_shapes(c, self, d, index, src, true)) return NULL;
+  index = mt_cast(c, index, MT_int64);
+  return index ? fold_into(c, self, d, index, src, f, mean, include_self) : NULL;
+}
+
+/* index of one dimension, seen as an index for every element of source */
+static Tensor *wide_index(Ctx *c, Tensor *index, Tensor *source, int d) {
+  int64_t shape[MT_MAXDIM];
+  for (int i = 0; i < source->ndim; i++) shape[i] = i == d ? index->numel : 1;
+  if (!source->ndim) return t_reshape(c, index, mt_il(NULL, 0));
+  return t_expand(c, t_reshape(c, index, mt_il(shape, source->ndim)), mt_sizes(source), false);
+}
+static bool check_slices(Ctx *c, Tensor *self, int d, Tensor *index, Tensor *source) {
+  if (!check_index(c, index)) return false;
+  if (index->ndim > 1) { mt_fail(c, "index must have 0 or 1 dimensions, got %d", index->ndim); return false; }
+  if (source->dtype != self->dtype) { mt_fail(c, "source must have self's dtype %s, got %s", mt_dtypes[self->dtype].name, mt_dtypes[source->dtype].name); return false; }
+  bool same = source->ndim == self->ndim;
+  for (int i = 0; same && i < self->ndim; i++) same = i == d || source->size[i] == self->size[i];
+  if (source->ndim == 0 && self->ndim == 1) same = true;
+  if (!same) {
+    mt_fail(c, "source of shape %s does not match self of shape %s apart from dimension %d", mt_list_str(c, mt_sizes(source)), mt_list_str(c, mt_sizes(self)), d);
+    return false;
+  }
+  if (index->numel != (source->ndim ? source->size[d] : 1)) {
+    mt_fail(c, "index has %lld elements, but source has size %lld at dimension %d", (long long)index->numel, (long long)(source->ndim ? source->size[d] : 1), d);
+    return false;
+  }
+  return true;
+}
+Tensor *k_index_reduce(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *source, const char *reduce, bool include_self) {
+  Fold f;
+  bool mean;
+  int d = mt_dim(c, dim, self->ndim);
+  if (d < 0 || !reduce_name(c, reduce, &f, &mean, false) || !check_slices(c, self, d, index, source)) return NULL;
+  index = mt_cast(c, index, MT_int64);
+  Tensor *w = index ? wide_index(c, index, source, d) : NULL;
+  return w ? fold_into(c, self, d, w, source, f, mean, include_self) : NULL;
+}
+Tensor *k_index_add(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *source, Scalar alpha) {
+  int d = mt_dim(c, dim, self->ndim);
+  if (d < 0 || !check_slices(c, self, d, index, source)) return NULL;
+  if (mt_is_int(self->dtype) && alpha.kind >= K_FLOAT && self->dtype != MT_bool) return mt_fail(c, "for integral tensors alpha must not be a floating point number");
+  if (!(alpha.kind == K_INT && alpha.i == 1)) source = t_to_dtype(c, t_mul(c, source, mt_wrap(c, alpha)), self->dtype, false, -1);
+  if (!source) return NULL;
+  if (source->ndim == 0 && self->ndim == 1) source = t_unsqueeze(c, source, 0);
+  return scatter_fold(c, self, d, wide_index(c, mt_cast(c, index, MT_int64), source, d), source, F_ADD);
+}
+Tensor *k_index_copy(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *source) {
+  int d = mt_dim(c, dim, self->ndim);
+  if (d < 0 || !check_slices(c, self, d, index, source)) return NULL;
+  if (index->dtype != MT_int64) return mt_fail(c, "index must be an int64 tensor, got %s", mt_dtypes[index->dtype].name);
+  if (source->ndim == 0 && self->ndim == 1) source = t_unsqueeze(c, source, 0);
+  return scatter_fold(c, self, d, wide_index(c, index, source, d), source, F_SET);
+}
+Tensor *k_index_fill(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Scalar value) {
+  int64_t shape[MT_MAXDIM];
+  int d = mt_dim(c, dim, self->ndim);
+  if (d < 0) return NULL;
+  if (index->dtype != MT_int64) return mt_fail(c, "index must be an int64 tensor, got %s", mt_dtypes[index->dtype].name);
+  if (index->ndim > 1) return mt_fail(c, "index must have 0 or 1 dimensions, got %d", index->ndim);
+  if (value.kind == K_COMPLEX && !mt_is_complex(self->dtype)) return mt_fail(c, "a complex value cannot fill a %s tensor", mt_dtypes[self->dtype].name);
+  memcpy(shape, self->size, sizeof(int64_t) * self->ndim);
+  if (self->ndim) shape[d] = index->numel;
+  Tensor *v = mt_scalar_tensor(c, value, (DType)self->dtype);
+  Tensor *src = t_expand(c, v, mt_il(shape, self->ndim), false), *neg = t_lt(c, index, mt_wrap(c, mt_si(0)));
+  index = t_where(c, neg, t_add(c, index, mt_wrap(c, mt_si(self->ndim ? self->size[d] : 1)), mt_si(1)), index);
+  return src && index ? scatter_fold(c, self, d, wide_index(c, index, src, d), src, F_SET) : NULL;
+}
+Tensor *k_index_fill_Tensor(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *value) {
+  if (value->ndim) return mt_fail(c, "value must be a 0-dim tensor, got shape %s", mt_list_str(c, mt_sizes(value)));
+  return k_index_fill(c, self, dim, index, mt_item(c, value));
+}
+
+/* ---- index_select ---- */
+Tensor *k_index_select(Ctx *c, Tensor *self, int64_t dim, Tensor *index) {
+  int64_t shape[MT_MAXDIM], inner = 1, outer = 1;
+  int d = mt_dim(c, dim, self->ndim);
+  if (d < 0 || !check_index(c, index)) return NULL;
+  if (index->ndim > 1) return mt_fail(c, "index must have 0 or 1 dimensions, got %d", index->ndim);
+  if (!self->ndim && index->numel != 1) return mt_fail(c, "index must have one element for a 0-dim tensor");
+  Tensor *ix = mt_contig_as(c, index, MT_int64);
+  memcpy(shape, self->size, sizeof(int64_t) * self->ndim);
+  if (self->ndim) shape[d] = index->numel;
+  Tensor *x = mt_contig(c, self), *out = mt_new(c, mt_il(shape, self->ndim), (DType)self->dtype, MT_CPU);
+  if (!x || !out || !ix) return NULL;
+  for (int i = 0; i < self->ndim; i++) { if (i < d) outer *= self->size[i]; else if (i > d) inner *= self->size[i]; }
+  const int64_t *p = mt_data(ix);
+  int64_t n = self->ndim ? self->size[d] : 1;
+  size_t bytes = (size_t)inner * mt_dsize(self->dtype);
+  for (int64_t k = 0; k < ix->numel; k++)
+    if (p[k] < 0 || p[k] >= n) return mt_fail(c, "index %lld is out of bounds for dimension %d with size %lld", (long long)p[k], d, (long long)n);
+  char *o = mt_data(out);
+  const char *s = mt_data(x);
+  for (int64_t a = 0; a < outer; a++)
+    for (int64_t k = 0; k < ix->numel; k++, o += bytes) memcpy(o, s + (size_t)(a * n + p[k]) * bytes, bytes);
+  return out;
+}
+
+/* ---- masks ---- */
+static Tensor *as_mask(Ctx *c, Tensor *mask) {
+  if (mask->dtype == MT_bool) return mask;
+  return mt_fail(c, "mask must be a bool tensor, got %s", mt_dtypes[mask->dtype].name);
+}
+#define WHERE(TY, name) \
+  static void name(char **p, const int64_t *s, int64_t n, const void *par) { \
+    if (s[0] == sizeof(TY) && s[1] == 1 && s[2] == sizeof(TY) && s[3] == sizeof(TY)) { \
+      TY *o = (TY *)p[0]; const uint8_t *m = (const uint8_t *)p[1]; const TY *a = (const TY *)p[2], *b = (const TY *)p[3]; \
+      _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) o[i] = m[i] ? a[i] : b[i]; \
+    } else for (int64_t i = 0; i < n; i++) \
+      *(TY *)(p[0] + i * s[0]) = *(uint8_t *)(p[1] + i * s[1]) ? *(const TY *)(p[2] + i * s[2]) : *(const TY *)(p[3] + i * s[3]); }
+typedef struct { uint64_t a, b; } Wide;
+WHERE(uint8_t, where_1)
+WHERE(uint16_t, where_2)
+WHERE(uint32_t, where_4)
+WHERE(uint64_t, where_8)
+WHERE(Wide, where_16)
+static Loop where_loop(size_t n) { return n == 1 ? where_1 : n == 2 ? where_2 : n == 4 ? where_4 : n == 8 ? where_8 : where_16; }
+
+static Tensor *choose(Ctx *c, Tensor *out, Tensor *mask, Tensor *a, Tensor *b, DType d) {
+  Tensor *t[4] = {out, mask, a, b};
+  DType ct[4] = {d, MT_bool, d, d};
+  Iter it;
+  if (!mt_iter_init(c, &it, 1, 4, t, ct)) return NULL;
+  return mt_iter_run(c, &it, where_loop(mt_dsize(d)), NULL) ? t[0] : NULL;
+}
+Tensor *k_where(Ctx *c, Tensor *condition, Tensor *self, Tensor *other) {
+  Tensor *in[2] = {self, other};
+  if (condition->dtype != MT_bool && condition->dtype != MT_uint8)
+    return mt_fail(c, "condition must be a bool tensor, got %s", mt_dtypes[condition->dtype].name);
+  return choose(c, NULL, condition, self, other, mt_result_type(c, in, 2));
+}
+Tensor *k_where_method(Ctx *c, Tensor *self, Tensor *condition, Tensor *other) { return t_where(c, condition, self, other); }
+TensorList k_where_indices(Ctx *c, Tensor *condition) {
+  if (!condition->ndim) condition = t_unsqueeze(c, condition, 0);
+  return t_unbind(c, t_nonzero(c, condition), 1);
+}
+Tensor *k_argwhere(Ctx *c, Tensor *self) { return t_nonzero(c, self); }
+
+static Tensor *fill_where(Ctx *c, Tensor *self, Tensor *mask, Tensor *v) {
+  if (!as_mask(c, mask)) return NULL;
+  int64_t shape[MT_MAXDIM];
+  int n;
+  if (!mt_broadcast(c, self->ndim, self->size, mask->ndim, mask->size, &n, shape)) return NULL;
+  Tensor *o = mt_take_out(c, n, shape, &mask, 1);
+  return choose(c, o == self ? o : NULL, mask, v, self, (DType)self->dtype);
+}
+Tensor *k_masked_fill(Ctx *c, Tensor *self, Tensor *mask, Scalar value) {
+  if (value.kind == K_COMPLEX && !mt_is_complex(self->dtype)) return mt_fail(c, "a complex value cannot fill a %s tensor", mt_dtypes[self->dtype].name);
+  if (value.kind == K_FLOAT && mt_is_int(self->dtype) && self->dtype != MT_bool && value.d != floor(value.d))
+    return mt_fail(c, "value %g cannot be converted to type %s without overflow", value.d, mt_dtypes[self->dtype].name);
+  Tensor *v = mt_scalar_tensor(c, value, (DType)self->dtype);
+  return v ? fill_where(c, self, mask, v) : NULL;
+}
+Tensor *k_masked_fill_Tensor(Ctx *c, Tensor *self, Tensor *mask, Tensor *value) {
+  if (value->ndim) return mt_fail(c, "value must be a 0-dim tensor, got shape %s", mt_list_str(c, mt_sizes(value)));
+  if (!mt_can_cast((DType)value->dtype, (DType)self->dtype) && !(value->flags & MT_WRAPPED) && mt_dkind(value->dtype) > mt_dkind(self->dtype))
+    return mt_fail(c, "value of dtype %s cannot fill a %s tensor", mt_dtypes[value->dtype].name, mt_dtypes[self->dtype].name);
+  Tensor *v = mt_cast(c, value, (DType)self->dtype);
+  return v ? fill_where(c, self, mask, v) : NULL;
+}
+
+/* Counts and copies in pieces, so that two threads can work on one mask. */
+typedef struct { const uint8_t *m; const char *x; char *o; int64_t *count; int64_t n, piece; size_t es; } Pick;
+enum { PIECE = 16384 };
+static void count_job(void *ctx, int64_t lo, int64_t hi) {
+  Pick *p = ctx;
+  for (int64_t k = lo; k < hi; k++) {
+    int64_t a = k * PIECE, b = a + PIECE < p->n ? a + PIECE : p->n, s = 0;
+    for (int64_t i = a; i < b; i++) s += p->m[i];
+    p->count[k + 1] = s;
+  }
+}
+#define PICK(TY) { const TY *x = (const TY *)p->x; TY *o = (TY *)p->o + at, tmp[PIECE + 16]; int64_t w = 0; \
+    for (int64_t i = a; i < b; i++) { tmp[w] = x[i]; w += p->m[i]; } memcpy(o, tmp, sizeof(TY) * (size_t)w); }
+static void pick_job(void *ctx, int64_t lo, int64_t hi) {
+  Pick *p = ctx;
+  for (int64_t k = lo; k < hi; k++) {
+    int64_t a = k * PIECE, b = a + PIECE < p->n ? a + PIECE : p->n, at = p->count[k];
+    switch (p->es) {
+      case 1: PICK(uint8_t) break;
+      case 2: PICK(uint16_t) break;
+      case 4: PICK(uint32_t) break;
+      case 8: PICK(uint64_t) break;
+      default: PICK(Wide)
+    }
+  }
+}
+Tensor *k_masked_select(Ctx *c, Tensor *self, Tensor *mask) {
+  int64_t shape[MT_MAXDIM], n;
+  int nd;
+  if (!as_mask(c, mask) || !mt_broadcast(c, self->ndim, self->size, mask->ndim, mask->size, &nd, shape)) return NULL;
+  Tensor *m = mt_contig(c, t_expand(c, mask, mt_il(shape, nd), false)), *x = mt_contig(c, t_expand(c, self, mt_il(shape, nd), false));
+  if (!m || !x) return NULL;
+  int64_t pieces = (x->numel + PIECE - 1) / PIECE;
+  Pick p = {mt_data(m), mt_data(x), NULL, mt_calloc(sizeof(int64_t) * (size_t)(pieces + 1)), x->numel, PIECE, mt_dsize(x->dtype)};
+  if (!p.count) return mt_nomem(c);
+  mt_parallel(pieces, 2, count_job, &p);
+  for (int64_t k = 0; k < pieces; k++) p.count[k + 1] += p.count[k];
+  n = p.count[pieces];
+  Tensor *out = mt_new(c, mt_il(&n, 1), (DType)self->dtype, MT_CPU);
+  if (out) { p.o = mt_data(out); mt_parallel(pieces, 2, pick_job, &p); }
+  mt_free(p.count);
+  return out;
+}
+Tensor *k_masked_scatter(Ctx *c, Tensor *self, Tensor *mask, Tensor *source) {
+  int64_t shape[MT_MAXDIM];
+  int nd;
+  if (!as_mask(c, mask)) return NULL;
+  if (source->dtype != self->dtype) return mt_fail(c, "source must have self's dtype %s, got %s", mt_dtypes[self->dtype].name, mt_dtypes[source->dtype].name);
+  if (!mt_broadcast(c, self->ndim, self->size, mask->ndim, mask->size, &nd, shape)) return NULL;
+  Tensor *out = t_clone(c, t_expand(c, self, mt_il(shape, nd), false), 0), *m = mt_contig(c, t_expand(c, mask, mt_il(shape, nd), false)), *s = mt_contig(c, source);
+  if (!out || !m || !s) return NULL;
+  const uint8_t *mp = mt_data(m);
+  int64_t k = 0;
+  size_t es = mt_dsize(self->dtype);
+  for (int64_t i = 0; i < m->numel; i++) {
+    if (!mp[i]) continue;
+    if (k >= s->numel) return mt_fail(c, "source has %lld elements, fewer than the mask has true ones", (long long)s->numel);
+    memcpy((char *)mt_data(out) + (size_t)i * es, (char *)mt_data(s) + (size_t)k++ * es, es);
+  }
+  return out;
+}
+
+/* ---- take, put ---- */
+Tensor *k_take(Ctx *c, Tensor *self, Tensor *index) {
+  if (index->dtype != MT_int64) return mt_fail(c, "index must be an int64 tensor, got %s", mt_dtypes[index->dtype].name);
+  if (!self->numel && index->numel) return mt_fail(c, "cannot take from an empty tensor");
+  Tensor *flat = t_reshape(c, self, mt_il((int64_t[]){-1}, 1)), *ix[1] = {index};
+  if (!index->numel) return mt_new_like(c, index, (DType)self->dtype);
+  return index->ndim ? k_index(c, flat, (TensorList){ix, 1}) : t_reshape(c, k_index(c, flat, (TensorList){ix, 1}), mt_il(NULL, 0));
+}
+Tensor *k_put(Ctx *c, Tensor *self, Tensor *index, Tensor *source, bool accumulate) {
+  if (index->dtype != MT_int64) return mt_fail(c, "index must be an int64 tensor, got %s", mt_dtypes[index->dtype].name);
+  if (source->dtype != self->dtype) return mt_fail(c, "source must have self's dtype %s, got %s", mt_dtypes[self->dtype].name, mt_dtypes[source->dtype].name);
+  if (index->numel != source->numel)
+    return mt_fail(c, "source and index must have as many elements, got %lld and %lld", (long long)source->numel, (long long)index->numel);
+  if (!self->numel && index->numel) return mt_fail(c, "cannot put elements into an empty tensor");
+  Tensor *t = t_clone(c, self, 0);
+  if (!t || !index->numel) return t;
+  Tensor *flat = t_view(c, t, mt_il((int64_t[]){-1}, 1)), *ix[1] = {t_reshape(c, index, mt_il((int64_t[]){-1}, 1))};
+  return t_index_put_(c, flat, (TensorList){ix, 1}, t_reshape(c, source, mt_il((int64_t[]){-1}, 1)), accumulate) ? t : NULL;
+}
+
+/* ---- embedding ---- */
+typedef struct { const int64_t *ix; const char *w; char *o; size_t bytes; } Rows;
+static void rows_job(void *ctx, int64_t lo, int64_t hi) {
+  Rows *r = ctx;
+  for (int64_t i = lo; i < hi; i++) memcpy(r->o + (size_t)i * r->bytes, r->w + (size_t)r->ix[i] * r->bytes, r->bytes);
+}
+Tensor *k_embedding_rows(Ctx *c, Tensor *weight, Tensor *indices, int64_t padding_idx, bool scale) {
+  int64_t shape[MT_MAXDIM];
+  Tensor *ix = mt_contig_as(c, indices, MT_int64), *w = mt_contig(c, weight);
+  if (!ix || !w) return NULL;
+  memcpy(shape, indices->size, sizeof(int64_t) * indices->ndim);
+  shape[indices->ndim] = weight->size[1];
+  Tensor *out = mt_new(c, mt_il(shape, indices->ndim + 1), (DType)weight->dtype, MT_CPU);
+  if (!out) return NULL;
+  const int64_t *p = mt_data(ix);
+  for (int64_t i = 0; i < ix->numel; i++)
+    if (p[i] < 0 || p[i] >= weight->size[0]) return mt_fail(c, "index %lld is out of range for %lld embeddings", (long long)p[i], (long long)weight->size[0]);
+  Rows r = {p, mt_data(w), mt_data(out), (size_t)weight->size[1] * mt_dsize(weight->dtype)};
+  mt_parallel(ix->numel, 32768 / (weight->size[1] + 1) + 1, rows_job, &r);
+  return out;
+}
+Tensor *k_embedding_backward(Ctx *c, Tensor *grad, Tensor *indices, int64_t num_weights, int64_t padding_idx, bool scale) {
+  int64_t width = grad->size[grad->ndim - 1], shape[2] = {num_weights, width};
+  DType d = (DType)grad->dtype, w = d == MT_float64 || mt_is_complex(d) ? d : MT_float32;
+  Tensor *ix = mt_contig_as(c, indices, MT_int64), *g = mt_contig_as(c, grad, w), *out = t_zeros(c, mt_il(shape, 2), w, -1, -1, -1, false);
+  if (!ix || !g || !out) return NULL;
+  const int64_t *p = mt_data(ix);
+  int64_t *count = NULL;
+  if (scale) {
+    if (!(count = mt_calloc(sizeof(int64_t) * (size_t)num_weights))) return mt_nomem(c);
+    for (int64_t i = 0; i < ix->numel; i++) count[p[i]]++;
+  }
+  int64_t n = width * (mt_is_complex(w) ? 2 : 1);
+  for (int64_t i = 0; i < ix->numel; i++) {
+    if (p[i] == padding_idx) continue;
+    double k = scale ? 1.0 / (double)count[p[i]] : 1;
+    if (w == MT_float32) { float *o = (float *)mt_data(out) + p[i] * n; const float *s = (const float *)mt_data(g) + i * n; for (int64_t j = 0; j < n; j++) o[j] += s[j] * (float)k; }
+    else if (w == MT_complex64) { float *o = (float *)mt_data(out) + p[i] * n; const float *s = (const float *)mt_data(g) + i * n; for (int64_t j = 0; j < n; j++) o[j] += s[j] * (float)k; }
+    else { double *o = (double *)mt_data(out) + p[i] * n; const double *s = (const double *)mt_data(g) + i * n; for (int64_t j = 0; j < n; j++) o[j] += s[j] * k; }
+  }
+  mt_free(count);
+  return mt_cast(c, out, d);
+}
+/* max_norm: rows that are used and longer than it are scaled down in place. */
+static bool shorten_rows(Ctx *c, Tensor *weight, Tensor *input, double max_norm, double p) {
+  Tensor *ix = mt_contig_as(c, input, MT_int64);
+  if (!ix) return false;
+  const int64_t *v = mt_data(ix);
+  int64_t n = weight->size[1], es = (int64_t)mt_dsize(weight->dtype);
+  for (int64_t i = 0; i < ix->numel; i++) {
+    if (v[i] < 0 || v[i] >= weight->size[0]) continue;       /* reported by the look-up */
+    char *row = (char *)mt_data(weight) + v[i] * weight->stride[0] * es;
+    double sum = 0;
+    for (int64_t k = 0; k < n; k++) {
+      double x = fabs(mt_sre(mt_load(row + k * weight->stride[1] * es, (DType)weight->dtype)));
+      sum = isinf(p) ? fmax(sum, x) : sum + pow(x, p);
+    }
+    double norm = isinf(p) ? sum : pow(sum, 1 / p);
+    if (norm <= max_norm) continue;
+    for (int64_t k = 0; k < n; k++) {
+      char *q = row + k * weight->stride[1] * es;
+      mt_store(q, (DType)weight->dtype, mt_sd(mt_sre(mt_load(q, (DType)weight->dtype)) * (max_norm / (norm + 1e-7))));
+    }
+  }
+  weight->st->version++;
+  return true;
+}
+Tensor *k_F_embedding(Ctx *c, Tensor *input, Tensor *weight, int64_t padding_idx, Scalar max_norm, double norm_type, bool scale, bool sparse) {
+  if (sparse) return mt_fail_kind(c, MT_NOTIMPL, "sparse gradients are not implemented");
+  if (input->dtype != MT_int64 && input->dtype != MT_int32) return mt_fail(c, "input must be an int64 tensor, got %s", mt_dtypes[input->dtype].name);
+  if (weight->ndim != 2) return mt_fail(c, "weight must have 2 dimensions, got shape %s", mt_list_str(c, mt_sizes(weight)));
+  if (padding_idx != MT_NONE_INT && (padding_idx >= weight->size[0] || padding_idx < -weight->size[0]))
+    return mt_fail(c, "padding_idx %lld must be within the %lld embeddings", (long long)padding_idx, (long long)weight->size[0]);
+  if (padding_idx != MT_NONE_INT && padding_idx < 0) padding_idx += weight->size[0];
+  if (mt_has(max_norm) && !shorten_rows(c, weight, input, mt_sre(max_norm), norm_type)) return NULL;
+  return t_embedding_rows(c, weight, input, padding_idx, scale);
+}
+Tensor *k_F_one_hot(Ctx *c, Tensor *input, int64_t num_classes) {
+  int64_t shape[MT_MAXDIM], most = -1;
+  if (input->dtype != MT_int64) return mt_fail(c, "needs an int64 tensor of classes, got %s", mt_dtypes[input->dtype].name);
+  Tensor *x = mt_contig(c, input);
+  if (!x) return NULL;
+  const int64_t *p = mt_data(x);
+  if (!x->numel && num_classes <= 0) return mt_fail(c, "cannot tell the number of classes from an empty tensor; pass num_classes");
+  if (num_classes < -1 || (num_classes == 0 && x->numel)) return mt_fail(c, "num_classes must be positive, got %lld", (long long)num_classes);
+  for (int64_t i = 0; i < x->numel; i++) {
+    if (p[i] < 0) return mt_fail(c, "class values must be 0 or more, got %lld", (long long)p[i]);
+    if (p[i] > most) most = p[i];
+  }
+  if (num_classes == -1) num_classes = most + 1;
+  else if (most >= num_classes) return mt_fail(c, "class values must be smaller than num_classes %lld, got %lld", (long long)num_classes, (long long)most);
+  memcpy(shape, input->size, sizeof(int64_t) * input->ndim);
+  shape[input->ndim] = num_classes;
+  Tensor *out = t_zeros(c, mt_il(shape, input->ndim + 1), MT_int64, -1, -1, -1, false);
+  if (!out) return NULL;
+  for (int64_t i = 0; i < x->numel; i++) ((int64_t *)mt_data(out))[i * num_classes + p[i]] = 1;
+  return out;
+}
+
+/* ---- gradients of the folding scatters ---- */
+static void fold_grads(Ctx *c, Tensor *grad, Tensor *self, int64_t dim, Tensor *index, Tensor *src, const char *reduce, bool include, Tensor *result, Val *r) {
+  Tensor *gself = NULL, *gsrc = NULL;
+  if (!strcmp(reduce, "sum")) { gself = grad; gsrc = t_gather(c, grad, dim, index, false); }
+  else if (!strcmp(reduce, "prod")) {
+    /* Zeros: the product of the others is needed, so they are counted and masked out. */
+    Tensor *zero = mt_wrap(c, mt_si(0)), *one = mt_wrap(c, mt_si(1));
+    Tensor *ms = t_where(c, t_eq(c, self, zero), one, self), *mres = t_scatter_reduce(c, ms, dim, index, t_where(c, t_eq(c, src, zero), one, src), "prod", include);
+    Tensor *zs = t_to_dtype(c, t_eq(c, self, zero), self->dtype, false, -1), *zsrc = t_to_dtype(c, t_eq(c, src, zero), self->dtype, false, -1);
+    Tensor *n = t_scatter_reduce(c, include ? zs : t_zeros_like(c, zs, -1, -1, -1, -1, false, -1), dim, index, zsrc, "sum", true);
+    Tensor *n_other = t_sub(c, n, include ? zs : mt_wrap(c, mt_si(0)), mt_si(1));
+    gself = t_where(c, t_eq(c, n_other, zero), t_div(c, t_mul(c, grad, mres), ms, NULL), zero);
+    Tensor *ns = t_sub(c, t_gather(c, n, dim, index, false), zsrc, mt_si(1)), *msrc = t_where(c, t_eq(c, src, zero), one, src);
+    gsrc = t_where(c, t_eq(c, ns, zero), t_div(c, t_gather(c, t_mul(c, grad, mres), dim, index, false), msrc, NULL), zero);
+  } else if (!strcmp(reduce, "mean")) {
+    Tensor *n = include ? t_ones_like(c, grad, -1, -1, -1, -1, false, -1) : t_zeros_like(c, grad, -1, -1, -1, -1, false, -1);
+    n = t_scatter_add(c, n, dim, index, t_ones_like(c, src, -1, -1, -1, -1, false, -1));
+    n = t_masked_fill(c, n, t_eq(c, n, mt_wrap(c, mt_si(0))), mt_si(1));
+    gself = t_div(c, grad, n, NULL);
+    gsrc = t_div(c, t_gather(c, grad, dim, index, false), t_gather(c, n, dim, index, false), NULL);
+  } else {
+    Tensor *val = t_gather(c, result, dim, index, false);
+    Tensor *hit_self = t_to_dtype(c, t_eq(c, self, result), self->dtype, false, -1), *hit_src = t_to_dtype(c, t_eq(c, src, val), self->dtype, false, -1);
+    Tensor *n = t_scatter_add(c, include ? hit_self : t_zeros_like(c, hit_self, -1, -1, -1, -1, false, -1), dim, index, hit_src);
+    Tensor *share = t_div(c, grad, t_masked_fill(c, n, t_eq(c, n, mt_wrap(c, mt_si(0))), mt_si(1)), NULL);
+    gself = t_mul(c, hit_self, share);
+    gsrc = t_mul(c, t_gather(c, share, dim, index, false), hit_src);
+  }
+  if (!include) {
+    Tensor *touched = t_scatter_value(c, t_ones_like(c, grad, MT_bool, -1, -1, -1, false, -1), dim, index, mt_sb(false));
+    gself = t_where(c, touched, strcmp(reduce, "sum") ? grad : gself, mt_wrap(c, mt_si(0)));
+  }
+  r[0].t = gself;
+  r[1].t = gsrc;
+}
+void k_scatter_reduce_backward(Ctx *c, Tensor *grad, Tensor *self, int64_t dim, Tensor *index, Tensor *src, const char *reduce, bool include, Tensor *result, Val *r) {
+  Tensor *s = src;
+  for (int d = 0; d < index->ndim; d++) s = t_narrow(c, s, d, 0, index->size[d]);      /* only the part that index covers took part */
+  fold_grads(c, grad, self, dim, index, s, reduce, include, result, r);
+  if (s && r[1].t && src->numel != s->numel) {
+    Tensor *full = t_zeros_like(c, src, -1, -1, -1, -1, false, 0), *w = full;
+    for (int d = 0; d < index->ndim; d++) w = t_narrow(c, w, d, 0, index->size[d]);
+    if (c->grad_mode) full = t_copy_(c, w, r[1].t, false) ? full : NULL; else mt_copy_raw(c, w, r[1].t);
+    r[1].t = full;
+  }
+}
+void k_index_reduce_backward(Ctx *c, Tensor *grad, Tensor *self, int64_t dim, Tensor *index, Tensor *source, const char *reduce, bool include, Tensor *result, Val *r) {
+  int d = mt_dim(c, dim, self->ndim);
+  if (d < 0) return;
+  if (source->ndim == 0 && self->ndim == 1) source = t_unsqueeze(c, source, 0);
+  fold_grads(c, grad, self, d, wide_index(c, index, source, d), source, reduce, include, result, r);
+}
+Tensor *k_masked_scatter_backward(Ctx *c, Tensor *grad, Tensor *mask, IntList sizes) {
+  int64_t want = 1;
+  for (int64_t i = 0; i < sizes.n; i++) want *= sizes.v[i];
+  Tensor *got = t_masked_select(c, grad, mask);
+  if (!got) return NULL;
+  if (got->numel < want) {                                  /* elements of source that were not used */
+    int64_t rest = want - got->numel;
+    Tensor *l[2] = {got, t_new_zeros(c, grad, mt_il(&rest, 1), -1, -1, -1, -1, false)};
+    got = t_cat(c, (TensorList){l, 2}, 0);
+  }
+  return t_view(c, t_contiguous(c, got, -1), sizes);
+}
+Tensor *k_masked_select_backward(Ctx *c, Tensor *grad, Tensor *like, Tensor *mask) {
+  int64_t shape[MT_MAXDIM];
+  int n;
+  if (!mt_broadcast(c, like->ndim, like->size, mask->ndim, mask->size, &n, shape)) return NULL;
+  return t_masked_scatter(c, t_new_zeros(c, grad, mt_il(shape, n), -1, -1, -1, -1, false), t_expand(c, mask, mt_il(shape, n), false), grad);
+}
