@@ -211,7 +211,8 @@ bool ag_backward(Ctx *c, int nroots, Tensor **roots, Tensor **seeds, int ninputs
   if (c->err) return false;
   Walk w = {{NULL, 0, 0}, mt_calloc(sizeof(AgNode *) * (size_t)(nroots + 1)), mt_calloc(sizeof(AgEdge) * (size_t)(ninputs + 1))};
   bool mode = c->grad_mode;
-  if (!w.roots || !w.want) { mt_nomem(c); finish(&w); return false; }
+  c->busy++;
+  if (!w.roots || !w.want) { mt_nomem(c); finish(&w); c->busy--; return false; }
   for (int i = 0; i < nroots && !c->err; i++) {
     AgEdge e = ag_edge(c, roots[i]);
     if (!e.node) { mt_fail(c, "element %d of tensors does not require grad and does not have a grad_fn", i); break; }
@@ -257,5 +258,6 @@ bool ag_backward(Ctx *c, int nroots, Tensor **roots, Tensor **seeds, int ninputs
   }
   c->grad_mode = mode;
   finish(&w);
+  c->busy--;
   return !c->err;
 }

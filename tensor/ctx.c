@@ -82,7 +82,11 @@ Tensor *mt_own(Ctx *c, Tensor *t) {
 
 void mt_close(Ctx *c, Scope s) {
   while (c->npool > s) mt_release(c->pool[--c->npool]);
-  if (s == 0 && c->arena) arena_free(c);
+}
+
+void mt_leave(Ctx *c, Scope s) {
+  mt_close(c, s);
+  if (s == 0 && c->busy == 0 && c->arena) arena_free(c);
 }
 
 Tensor *mt_close_with(Ctx *c, Scope s, Tensor *keep) {

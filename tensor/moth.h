@@ -91,7 +91,8 @@ typedef struct Ctx {
   Tensor *out;                             /* where the running op's first result is wanted, or NULL */
   Tensor **pool; int32_t npool, pool_cap;  /* tensors owned by open scopes */
   const struct OpRow *op;                  /* the op named in error messages */
-  void *arena;                             /* small blocks freed when the outermost scope closes */
+  void *arena;                             /* small blocks freed when the outermost caller leaves */
+  int32_t busy;                            /* walks under way that call back into the host: scratch memory stays */
   struct Rng *rng;
   void *user;                              /* the binding's */
   char msg[1024];
@@ -110,9 +111,10 @@ void mt_clear(Ctx *c);
 typedef int32_t Scope;
 static inline Scope mt_open(Ctx *c) { return c->npool; }
 void mt_close(Ctx *c, Scope s);
+void mt_leave(Ctx *c, Scope s);            /* the way out to the caller: closes and, when outermost, empties the scratch memory */
 Tensor *mt_close_with(Ctx *c, Scope s, Tensor *keep);     /* closes; keep moves to the outer scope */
 Tensor *mt_own(Ctx *c, Tensor *t);         /* hands a counted reference to the innermost scope */
-void *mt_tmp(Ctx *c, size_t n);            /* scratch memory until the outermost scope closes; NULL and an error if none */
+void *mt_tmp(Ctx *c, size_t n);            /* scratch memory until the outermost mt_leave; NULL and an error if none */
 
 /* ---- tensors ---- */
 static inline Tensor *mt_retain(Tensor *t) { if (t) t->ref++; return t; }

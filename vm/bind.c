@@ -343,7 +343,7 @@ static _Noreturn void no_match(Call *k, const char *best, Scope s) {
   char text[600];
   snprintf(text, sizeof text, "%.590s", oom ? k->c->msg : best);
   mt_clear(k->c);
-  mt_close(k->c, s);
+  mt_leave(k->c, s);
   lua_settop(L, 0);
   luaL_where(L, 1);
   luaL_buffinit(L, &b);
@@ -482,7 +482,7 @@ static int finish(Call *k, Scope s) {
     mt_close(c, s);
     return pushed;
   }
-  mt_close(c, s);
+  mt_leave(c, s);
   return k->op->nret;
 }
 
@@ -540,7 +540,7 @@ static int op_meta(lua_State *L) {
   mt_call(c, op, a, r);
   if (c->err) vm_raise(L, c, s);
   vm_pushtensor(L, r[0].t);
-  mt_close(c, s);
+  mt_leave(c, s);
   return 1;
 }
 

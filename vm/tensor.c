@@ -16,7 +16,7 @@ _Noreturn void vm_raise(lua_State *L, Ctx *c, Scope s) {
   lua_concat(L, 2);
   bool interrupted = c->err == MT_INTERRUPTED;
   mt_clear(c);
-  mt_close(c, s);
+  mt_leave(c, s);
   if (interrupted) vm_int_answered(L);
   lua_error(L);
   abort();
@@ -24,7 +24,7 @@ _Noreturn void vm_raise(lua_State *L, Ctx *c, Scope s) {
 
 int vm_leave(lua_State *L, Ctx *c, Scope s, int n) {
   if (c->err) vm_raise(L, c, s);
-  mt_close(c, s);
+  mt_leave(c, s);
   return n;
 }
 

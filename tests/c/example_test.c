@@ -31,7 +31,7 @@ int main(void) {
   mt_clear(c);
   expect("x is as it was", ((float *)mt_data(x))[5] == 5);
 
-  mt_close(c, s);
+  mt_leave(c, s);
   expect("nothing is left", mt_live_tensors() == before);
   mt_ctx_free(c);
   printf("%d passed, %d failed\n", passed, failed);
