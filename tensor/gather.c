@@ -11,7 +11,7 @@ typedef struct { char *self, *src; const char *idx; int64_t ss, ts, is, n, size;
 typedef void (*LineFn)(Line *l, void *ctx);
 
 static bool check_index(Ctx *c, const Tensor *index) {
-  if (index->dtype == MT_int64 || index->dtype == MT_int32) return true;
+  if (index->dtype == MT_int64 || index->dtype == MT_int32 || !index->numel) return true;
   mt_fail(c, "index must be an int64 tensor, got %s", mt_dtypes[index->dtype].name);
   return false;
 }
@@ -107,9 +107,17 @@ Tensor *k_gather(Ctx *c, Tensor *self, int64_t dim, Tensor *index, bool sparse_g
   return out && each_line(c, self, d, index, out, gather_line, NULL) ? out : NULL;
 }
 
+static int64_t t_size_of(Ctx *c, const Tensor *t, int64_t dim) {
+  int d = mt_dim(c, dim, t->ndim);
+  return d < 0 || !t->ndim ? 1 : t->size[d];
+}
 Tensor *k_take_along_dim(Ctx *c, Tensor *self, Tensor *indices, int64_t dim) {
   int64_t a[MT_MAXDIM], b[MT_MAXDIM];
   if (!check_index(c, indices)) return NULL;
+  int64_t len = dim == MT_NONE_INT ? self->numel : t_size_of(c, self, dim);
+  if (c->err) return NULL;
+  indices = t_where(c, t_lt(c, indices, mt_wrap(c, mt_si(0))), t_add(c, indices, mt_wrap(c, mt_si(len)), mt_si(1)), indices);
+  if (!indices) return NULL;
   if (dim == MT_NONE_INT)
     return t_gather(c, t_reshape(c, self, mt_il((int64_t[]){-1}, 1)), 0, t_reshape(c, indices, mt_il((int64_t[]){-1}, 1)), false);
   if (self->ndim != indices->ndim) return mt_fail(c, "self and indices must have as many dimensions, got %d and %d", self->ndim, indices->ndim);
@@ -392,16 +400,15 @@ static Tensor *choose(Ctx *c, Tensor *out, Tensor *mask, Tensor *a, Tensor *b, D
   if (!mt_iter_init(c, &it, 1, 4, t, ct)) return NULL;
   return mt_iter_run(c, &it, where_loop(mt_dsize(d)), NULL) ? t[0] : NULL;
 }
-Tensor *k_where(Ctx *c, Tensor *condition, Tensor *self, Tensor *other) {
-  Tensor *in[2] = {self, other};
-  if (condition->dtype != MT_bool && condition->dtype != MT_uint8)
-    return mt_fail(c, "condition must be a bool tensor, got %s", mt_dtypes[condition->dtype].name);
-  return choose(c, NULL, condition, self, other, mt_result_type(c, in, 2));
-}
 Tensor *k_where_method(Ctx *c, Tensor *self, Tensor *condition, Tensor *other) { return t_where(c, condition, self, other); }
 TensorList k_where_indices(Ctx *c, Tensor *condition) {
   if (!condition->ndim) condition = t_unsqueeze(c, condition, 0);
   return t_unbind(c, t_nonzero(c, condition), 1);
+}
+TensorList k_nonzero_tuple(Ctx *c, Tensor *self, bool as_tuple) {
+  TensorList one = {mt_tmp(c, sizeof(Tensor *)), 1};
+  if (!as_tuple && one.v) { one.v[0] = t_nonzero(c, self); return one; }
+  return t_where_indices(c, self);
 }
 Tensor *k_argwhere(Ctx *c, Tensor *self) { return t_nonzero(c, self); }
 
