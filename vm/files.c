@@ -114,6 +114,8 @@ void vm_open_files(lua_State *L, int torch) {
   preload(L, "safetensors", luaopen_safetensors);
   preload(L, "npy", luaopen_npy);
   preload(L, "gguf", luaopen_gguf);
+  preload(L, "image", luaopen_image);
+  preload(L, "audio", luaopen_audio);
   lua_pushvalue(L, torch);
   luaL_setfuncs(L, fns, 0);
   if (lua_getfield(L, -1, "utils") != LUA_TTABLE) {

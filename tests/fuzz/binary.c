@@ -3,6 +3,7 @@
 #include "audio/wav.h"
 #include "gguf/gguf.h"
 #include "gguf/quant.h"
+#include "image/image.h"
 #include "npy/npy.h"
 #include "pickle/pickle.h"
 #include "zip/zip.h"
@@ -497,3 +498,79 @@ static int run_wav(const uint8_t *p, size_t n) {
   return 1;
 }
 const target fuzz_wav = {"wav", make_wav, run_wav};
+
+/* ---- PNG ---- */
+static void chunk(buf *b, const char *type, const buf *data) {
+  uint8_t len[4] = {0, 0, (uint8_t)(data->n >> 8), (uint8_t)data->n};
+  uint32_t crc = sys_crc32(sys_crc32(0, type, 4), data->p, data->n);
+  if (chance(2)) crc ^= 1;
+  add(b, len, 4), add(b, type, 4), add(b, data->p, data->n);
+  for (int i = 3; i >= 0; i--) addn(b, crc >> 8 * i, 1);
+}
+
+/* The lines of one pass: a filter and random bytes each. */
+static void add_lines(buf *raw, unsigned w, unsigned h, int bits) {
+  for (unsigned y = 0; w && y < h; y++) {
+    addn(raw, chance(99) ? below(5) : 7, 1);
+    for (unsigned n = (w * (unsigned)bits + 7) / 8; n > 0; n--)
+      addn(raw, chance(50) ? 0 : rnd(), 1);
+  }
+}
+
+static void make_png(buf *b) {
+  static const int kinds[][2] = {{0, 1},  {0, 2}, {0, 4},  {0, 8},  {0, 16}, {2, 8},
+                                 {2, 16}, {3, 1}, {3, 2},  {3, 4},  {3, 8},  {4, 8},
+                                 {4, 16}, {6, 8}, {6, 16}, {3, 16}, {1, 8}};
+  static const int channels[7] = {1, 1, 3, 1, 2, 1, 4};
+  static const uint8_t passes[7][4] = {{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4},
+                                       {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}};
+  int k = (int)below(chance(97) ? 15 : 17), colour = kinds[k][0], depth = kinds[k][1],
+      adam = chance(30);
+  unsigned w = 1 + below(9), h = 1 + below(9);
+  static buf d, raw;
+  d.n = raw.n = 0;
+  adds(b, "\x89PNG\r\n\x1a\n");
+  addn(&d, 0, 3), addn(&d, w, 1), addn(&d, 0, 3), addn(&d, h, 1), addn(&d, (unsigned)depth, 1),
+      addn(&d, (unsigned)colour, 1);
+  addn(&d, 0, 2), addn(&d, chance(98) ? (unsigned)adam : 2, 1);
+  if (chance(3)) mutate(&d, 1);
+  chunk(b, "IHDR", &d);
+  d.n = 0;
+  unsigned colours = 1u << (depth < 8 ? depth : chance(50) ? 8 : 3);
+  for (unsigned i = 0; i < 3 * colours && d.n < 768; i++) addn(&d, i, 1);
+  if (colour == 3 && chance(97)) chunk(b, "PLTE", &d);
+  d.n = 0;
+  addn(&d, rnd(), 2);
+  if (chance(20)) chunk(b, chance(90) ? "tRNS" : "teXt", &d);
+  if (!adam) add_lines(&raw, w, h, channels[colour] * depth);
+  for (int i = 0; adam && i < 7; i++) {
+    const uint8_t *s = passes[i];
+    unsigned pw = w > s[0] ? (w - s[0] + s[2] - 1) / s[2] : 0,
+             ph = h > s[1] ? (h - s[1] + s[3] - 1) / s[3] : 0;
+    add_lines(&raw, pw, ph, channels[colour] * depth);
+  }
+  size_t n;
+  uint8_t *z = img_deflate(raw.p, raw.n, &n);
+  if (!z) exit(2);
+  d.n = 0;
+  add(&d, z, n);
+  mt_free(z);
+  if (chance(3)) mutate(&d, 1);
+  chunk(b, "IDAT", &d);
+  d.n = 0;
+  if (chance(98)) chunk(b, "IEND", &d);
+}
+
+static int run_png(const uint8_t *p, size_t n) {
+  picture pic;
+  sys_err e = {{0}, 0};
+  if (!img_read_png(&pic, p, n, &e)) {
+    if (!e.msg[0]) abort();
+    return 0;
+  }
+  for (size_t i = 0; i < (size_t)pic.width * pic.height * (size_t)pic.channels; i++)
+    fuzz_sink += pic.data[i];
+  img_free(&pic);
+  return 1;
+}
+const target fuzz_png = {"png", make_png, run_png};

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 n=${1:-1000000} target=${2:-all} seed=${3:-1} B=${B:-build-fuzz} CC=${CC:-cc}
 flags="-std=gnu11 -g -Wall -Wextra -Itensor -Istdlib -Itests/fuzz"
 src="tests/fuzz/main.c tests/fuzz/text.c tests/fuzz/binary.c tensor/base.c"
-for d in sys json formats safetensors npy zip pickle gguf audio; do src="$src $(echo stdlib/$d/*.c)"; done
+for d in sys json formats safetensors npy zip pickle gguf audio image; do src="$src $(echo stdlib/$d/*.c)"; done
 
 # build FOLDER FLAGS...: one object a source, remade when the source or a header is newer
 build() {
@@ -32,7 +32,7 @@ build "$B/cov" -O0 --coverage
 echo "lines reached:"
 low=0
 for f in json/json json/number formats/fmt safetensors/safetensors npy/npy zip/inflate zip/zip pickle/machine \
-         pickle/rebuild pickle/pt gguf/gguf gguf/quant audio/wav; do
+         pickle/rebuild pickle/pt gguf/gguf gguf/quant audio/wav image/png; do
   o=$B/cov/stdlib_$(echo $f | tr / _).gcda
   p=$(gcov -n "$o" 2>/dev/null | grep -A1 "File 'stdlib/$f.c'" | sed -n 's/Lines executed:\([0-9.]*\)%.*/\1/p')
   printf '  %-28s %s %%\n' "stdlib/$f.c" "$p"

@@ -46,7 +46,7 @@ typedef struct target {
   int (*run)(const uint8_t *p, size_t n);        /* 1: accepted */
 } target;
 extern const target fuzz_safetensors, fuzz_json, fuzz_npy, fuzz_npz, fuzz_inflate, fuzz_pickle,
-    fuzz_stream, fuzz_gguf, fuzz_wav;
+    fuzz_stream, fuzz_gguf, fuzz_wav, fuzz_png;
 extern volatile unsigned fuzz_sink;              /* what accepted data are summed into */
 void read_all(const void *fmt_list);
 #endif
