@@ -216,6 +216,5 @@ Tensor *k__channel_sum(Ctx *c, Tensor *self) {
   int64_t dims[MT_MAXDIM];
   int n = 0;
   for (int i = 0; i < self->ndim; i++) if (i != 1) dims[n++] = i;
-  Tensor *s = t__sum_keep(c, self, mt_il(dims, n));
-  return s ? t_reshape(c, s, mt_il(&self->size[1], 1)) : NULL;
+  return t_sum_dim(c, self, mt_il(dims, n), false, -1);
 }

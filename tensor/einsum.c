@@ -138,7 +138,7 @@ static Tensor *normal(Ctx *c, const Eq *e, int i, Tensor *t) {
 }
 
 static Tensor *sum_over(Ctx *c, Tensor *t, const int64_t *dims, int n) {
-  return n ? t__sum_keep(c, t, mt_il(dims, n)) : t;
+  return n ? t_sum_dim(c, t, mt_il(dims, n), true, -1) : t;
 }
 
 /* One contraction through bmm: shared kept labels are the batch, then a's own, b's own, and the summed ones. */
@@ -157,6 +157,10 @@ static Tensor *pair(Ctx *c, const Eq *e, Tensor *a, Tensor *b, int step) {
   a = sum_over(c, a, only_a, sa);
   b = sum_over(c, b, only_b, sb);
   if (!ns) return t_mul(c, a, b);
+  if (c->err) return NULL;
+  DType d = mt_promote((DType)a->dtype, (DType)b->dtype);     /* sums of small integers are int64 */
+  if (a->dtype != d) a = t_to_dtype(c, a, d, false, -1);
+  if (b->dtype != d) b = t_to_dtype(c, b, d, false, -1);
   if (c->err) return NULL;
   int64_t pa[LABELS], pb[LABELS], out[LABELS], inv[LABELS], B = 1, M = 1, N = 1, K = 1, size[LABELS];
   int n = 0;

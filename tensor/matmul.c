@@ -339,21 +339,6 @@ Tensor *k_chain_matmul(Ctx *c, TensorList matrices_) { return multi(c, matrices_
 Tensor *k_linalg_multi_dot(Ctx *c, TensorList tensors) { return multi(c, tensors, true); }
 
 /* ---- tensordot and kron ---- */
-Tensor *k__sum_keep(Ctx *c, Tensor *self, IntList dim) {
-  int64_t perm[MT_MAXDIM], size[MT_MAXDIM], rows = 1, k = 1;
-  bool summed[MT_MAXDIM] = {false};
-  int n = 0;
-  for (int64_t i = 0; i < dim.n; i++) summed[dim.v[i]] = true;
-  for (int i = 0; i < self->ndim; i++) if (!summed[i]) { perm[n++] = i; rows *= self->size[i]; }
-  for (int i = 0; i < self->ndim; i++) {
-    size[i] = summed[i] ? 1 : self->size[i];
-    if (summed[i]) { perm[n++] = i; k *= self->size[i]; }
-  }
-  Tensor *flat = t_reshape(c, t_permute(c, self, mt_il(perm, n)), mt_il((int64_t[]){rows, k}, 2));
-  Tensor *ones = t_ones(c, mt_il((int64_t[]){k, 1}, 2), self->dtype, -1, -1, -1, false);
-  return t_reshape(c, t_mm(c, flat, ones), mt_il(size, self->ndim));
-}
-
 Tensor *k_tensordot_lists(Ctx *c, Tensor *self, Tensor *other, IntList da, IntList db) {
   if (da.n != db.n) return mt_fail(c, "both dimension lists must have the same length, got %lld and %lld", (long long)da.n, (long long)db.n);
   int64_t pa[MT_MAXDIM], pb[MT_MAXDIM], size[2 * MT_MAXDIM], k = 1, rows = 1, cols = 1;
@@ -365,8 +350,8 @@ Tensor *k_tensordot_lists(Ctx *c, Tensor *self, Tensor *other, IntList da, IntLi
     if (sa[x] || sb[y]) return mt_fail(c, "a dimension appears twice");
     sa[x] = sb[y] = true;
     if (self->size[x] == other->size[y]) continue;
-    if (self->size[x] == 1) other = t__sum_keep(c, other, mt_il(&(int64_t){y}, 1));
-    else if (other->size[y] == 1) self = t__sum_keep(c, self, mt_il(&(int64_t){x}, 1));
+    if (self->size[x] == 1) other = t_sum_dim(c, other, mt_il(&(int64_t){y}, 1), true, -1);
+    else if (other->size[y] == 1) self = t_sum_dim(c, self, mt_il(&(int64_t){x}, 1), true, -1);
     else return mt_fail(c, "contracted dimensions need to match, got %lld and %lld", (long long)self->size[x], (long long)other->size[y]);
     if (c->err) return NULL;
   }
