@@ -213,8 +213,8 @@ static bool kill_key(TermEd *e, uint32_t key) {
     case ALT | 127:
     case ALT | 8: term_kill_range(e, term_word_left(e, at), at, true); break;
     case ALT | 'd': term_kill_range(e, at, term_word_right(e, at), false); break;
-    case CTL('y'): term_yank(e); kind = LAST_YANK; break;
-    case ALT | 'y': term_yank_pop(e); kind = LAST_YANK; break;
+    case CTL('y'): term_yank(e); kind = e->nkill ? LAST_YANK : LAST_OTHER; break;
+    case ALT | 'y': term_yank_pop(e); kind = e->last == LAST_YANK ? LAST_YANK : LAST_OTHER; break;
     case CTL('p'): case KEY_UP: up_or_down(e, -1); return true;
     case CTL('n'): case KEY_DOWN: up_or_down(e, 1); return true;
     case KEY_PAGE_UP: term_history(e, -1); kind = LAST_HISTORY; break;
@@ -237,6 +237,7 @@ static TermEvent cancel(TermEd *e) {
 static TermEvent do_key(TermEd *e, uint32_t key, const char *raw, size_t nraw) {
   e->message.n = 0;
   e->dirty = true;
+  if (e->mode != MODE_EDIT) e->last = LAST_OTHER;
   if (e->mode == MODE_SEARCH && term_search_key(e, key, raw, nraw)) return TERM_MORE;
   if (e->mode == MODE_MENU && term_menu_key(e, key)) return TERM_MORE;
   switch (key) {

@@ -101,7 +101,7 @@ void term_yank(TermEd *e) {
 }
 
 void term_yank_pop(TermEd *e) {
-  if (e->last != LAST_YANK || e->nkill < 2) return;
+  if (e->last != LAST_YANK || e->nkill < 2 || e->yank_from > e->cur) return;
   e->yank_at = (e->yank_at + e->nkill - 1) % e->nkill;
   term_replace(e, e->yank_from, e->cur, e->kill[e->yank_at].s, e->kill[e->yank_at].n);
 }
