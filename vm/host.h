@@ -46,6 +46,9 @@ extern const VmEmbedded vm_embedded[];     /* sorted by name: "repl/init.lua"; m
 extern const size_t vm_embedded_count;
 void vm_open_embedded(lua_State *L);
 
+/* ---- sandbox.c ---- */
+void vm_enter_sandbox(lua_State *L);       /* after the libraries, before any of the user's code */
+
 /* ---- repl.c: the prompt without a terminal; term.c: the module "moth.term" ---- */
 int vm_plain_repl(lua_State *L);           /* what `lua -i` does on pipes */
 int vm_open_term(lua_State *L);            /* loader of "moth.term" */

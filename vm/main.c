@@ -217,12 +217,13 @@ static bool run_options(lua_State *L, Options *o) {
 }
 
 /* ---- subcommands ---- */
-static const char *const commands[][2] = {
-  {"help", "repl.help"}, {"check", "moth.check"}, {"convert", "convert.cli"}, {"detect", "convert.cli"},
-  {"hf", "hf.cli"}, {"bench", "bench.cli"}, {"kernel", "kernel.cli"}};
+static const char *const commands[][2] = {{"help", "repl.help"},      {"check", "moth.check"},
+                                          {"convert", "convert.cli"}, {"detect", "convert.cli"},
+                                          {"hf", "hf.cli"},           {"bench", "bench.cli"},
+                                          {"kernel", "kernel.cli"}};
 
 static const char *command_module(const Options *o) {
-  if (o->script >= o->argc || o->has_e || o->interactive) return NULL;
+  if (o->script >= o->argc || o->has_e || o->interactive || o->sandbox) return NULL;
   if (o->script > 1 && strcmp(o->argv[o->script - 1], "--") == 0) return NULL;
   for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
     if (strcmp(o->argv[o->script], commands[i][0]) == 0) return commands[i][1];
@@ -286,12 +287,13 @@ static int protected_main(lua_State *L) {
     lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
   }
   vm_openlibs(L);
-  vm_open_base(L, o->bytecode);
+  vm_open_base(L, o->bytecode && !o->sandbox);
   vm_open_strings(L);
   vm_open_tables(L);
   vm_open_embedded(L);
   set_arg(L, o->argv, o->argc, o->script);
   vm_int_install(L);
+  if (o->sandbox) vm_enter_sandbox(L);
   int rc = 1;
   if ((o->ignore_env || run_init(L) == LUA_OK) && run_options(L, o)) rc = run_rest(L, o);
   lua_pushinteger(L, rc);

@@ -765,10 +765,69 @@ static const struct { const char *name; void (*fn)(void);
              {"color", t_color},         {"dumb", t_dumb},       {"exit", t_exit},
              {"hangup", t_hangup},       {"kill", t_kill},       {"full_disk", t_full_disk}};
 
+/* ---- figures, not tests: pty_test --measure ---- */
+static double now_us(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+static int by_value(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+static void show(const char *what, double *v, size_t n) {
+  qsort(v, n, sizeof *v, by_value);
+  printf("%-28s median %7.2f ms  p99 %7.2f ms  max %7.2f ms\n", what, v[n / 2] / 1e3,
+         v[n * 99 / 100] / 1e3, v[n - 1] / 1e3);
+}
+
+/* Time from a key to the first byte of the answer. */
+static double answer_to(const char *key) {
+  double from = now_us();
+  keys(key);
+  pump(2000);
+  double took = now_us() - from;
+  while (pump(1)) {}
+  return took;
+}
+
+static void measure(void) {
+  static double v[2000];
+  size_t n = 0;
+  for (int i = 0; i < 30; i++) {
+    double from = now_us();
+    start_with(24, 80, NULL);
+    while (!on_screen("moth>")) pump(100);
+    v[n++] = now_us() - from;
+    stop();
+  }
+  show("start to prompt", v, n);
+  start();
+  const char *text = "local total = string.format('%d', 12) .. tostring(math.floor(x:sum()))";
+  for (n = 0; n < 2000;) {
+    for (const char *p = text; *p && n < 2000; p++) v[n++] = answer_to((char[]){*p, 0});
+    keys("\025");
+    settle();
+  }
+  show("key to echo", v, n);
+  for (n = 0; n < 100; n++) {
+    keys(n % 2 ? "string.f" : "torch.so");
+    while (pump(20)) {}
+    v[n] = answer_to("\t");
+    keys("\033");
+    settle();
+    keys("\025");
+    while (pump(20)) {}
+  }
+  show("TAB to list", v, n);
+  stop();
+}
+
 int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_IGN);
   strcpy(tmp, "/tmp/moth-pty-XXXXXX");
   if (!mkdtemp(tmp)) return 1;
+  if (argc > 1 && strcmp(argv[1], "--measure") == 0) return measure(), 0;
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     if (argc > 1 && !strstr(cases[i].name, argv[1])) continue;
     case_name = cases[i].name;

@@ -138,6 +138,25 @@ t.test("help and check", function()
   prints("MOTH check SCRIPT", "")
 end)
 
+t.test("the sandbox lets nothing out", function()
+  local tries = { "io.open('/etc/passwd')", "os.execute('true')", "os.getenv('PATH')", "io.popen('true')",
+    "io.lines('/etc/passwd')", "require('sys')", "require 'io'", "require 'debug'", "debug.getregistry()", "debug.sethook()",
+    "package.loadlib('c', 'system')", "package.cpath", "dofile('/etc/passwd')", "loadfile('/etc/passwd')",
+    "load('\\27Lua')", "string.dump(print)", "require('safetensors')", "require('moth.embed')", "require('moth.term')",
+    "_G.io.open('x')", "load('return io.open', 'x', 't')()('x')", "require('_G').io.open('x')", "package.loaded.io",
+    "io.stdout:write('x')", "os.tmpname()", "os.rename('a', 'b')", "require 'os'.execute 'true'", "require('zip')",
+    "torch.save({}, '/tmp/x.pt')", "torch.load('/tmp/x.pt')", "coroutine.wrap(function() return io.open('x') end)()" }
+  local list = {}
+  for i, text in ipairs(tries) do list[i] = string.format("%q", text) end
+  write(script, "for _, s in ipairs{" .. table.concat(list, ",") .. "} do\n local ok, v = pcall(load('return ' .. s))\n" ..
+    "if ok and v ~= nil then print(s) end end print(1 + 1)")
+  prints("MOTH --sandbox SCRIPT", "2\n")
+  fails([[MOTH_SANDBOX_MEMORY=300 MOTH --sandbox -e 'local t = {} for i = 1, 1e9 do t[i] = ("x"):rep(1e6) .. i end']],
+    "not enough memory")
+  fails([[MOTH_SANDBOX_SECONDS=1 MOTH --sandbox -e "while true do pcall(function() while true do end end) end"]],
+    "time is up")
+end)
+
 os.remove(script)
 os.remove(out)
 os.remove(err)
