@@ -155,10 +155,29 @@ static long setting(const char *name, long otherwise) {
   return v > 0 ? v : otherwise;
 }
 
-static void set_limits(void) {
+/* Lua's allocator with a ceiling. */
+static struct { lua_Alloc f; void *ud; size_t used, most; } heap;
+static void *capped(void *ud, void *p, size_t old, size_t n) {
+  (void)ud;
+  size_t was = p ? old : 0;
+  if (n > was && heap.used + (n - was) > heap.most) return NULL;
+  void *r = heap.f(heap.ud, p, old, n);
+  if (r || n == 0) heap.used += n - was;
+  return r;
+}
+
+static void set_limits(lua_State *L) {
   rlim_t bytes = (rlim_t)setting("MOTH_SANDBOX_MEMORY", 4096) << 20;
   struct rlimit memory = {bytes, bytes}, core = {0, 0};
+  heap.f = lua_getallocf(L, &heap.ud);
+  heap.used = (size_t)lua_gc(L, LUA_GCCOUNT) * 1024;
+  heap.most = bytes;
+  lua_setallocf(L, capped, NULL);
+#ifdef MT_SAN                              /* the sanitizers need terabytes of addresses */
+  (void)memory;
+#else
   setrlimit(RLIMIT_AS, &memory);
+#endif
   setrlimit(RLIMIT_CORE, &core);
   long seconds = setting("MOTH_SANDBOX_SECONDS", 0);
   if (seconds) {
@@ -190,5 +209,5 @@ void vm_enter_sandbox(lua_State *L) {
   lua_pushvalue(L, fresh);
   lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
   lua_settop(L, old - 1);
-  set_limits();
+  set_limits(L);
 }

@@ -20,7 +20,7 @@ local script, out, err = os.tmpname(), os.tmpname(), os.tmpname()
 
 --- Runs a shell line in which MOTH is the program: standard output, standard error, status.
 local function run(line)
-  line = line:gsub("MOTH", function() return moth end):gsub("SCRIPT", function() return script end)
+  line = line:gsub("%f[%w_]MOTH%f[^%w_]", function() return moth end):gsub("SCRIPT", function() return script end)
   local _, _, status = os.execute("{ " .. line .. "; } >" .. out .. " 2>" .. err)
   return read(out), read(err), status
 end
@@ -140,7 +140,8 @@ end)
 
 t.test("the sandbox lets nothing out", function()
   local tries = { "io.open('/etc/passwd')", "os.execute('true')", "os.getenv('PATH')", "io.popen('true')",
-    "io.lines('/etc/passwd')", "require('sys')", "require 'io'", "require 'debug'", "debug.getregistry()", "debug.sethook()",
+    "io.lines('/etc/passwd')", "require('sys')", "require 'io'", "require 'debug'", "debug.getregistry()",
+    "debug.sethook()",
     "package.loadlib('c', 'system')", "package.cpath", "dofile('/etc/passwd')", "loadfile('/etc/passwd')",
     "load('\\27Lua')", "string.dump(print)", "require('safetensors')", "require('moth.embed')", "require('moth.term')",
     "_G.io.open('x')", "load('return io.open', 'x', 't')()('x')", "require('_G').io.open('x')", "package.loaded.io",
@@ -148,8 +149,8 @@ t.test("the sandbox lets nothing out", function()
     "torch.save({}, '/tmp/x.pt')", "torch.load('/tmp/x.pt')", "coroutine.wrap(function() return io.open('x') end)()" }
   local list = {}
   for i, text in ipairs(tries) do list[i] = string.format("%q", text) end
-  write(script, "for _, s in ipairs{" .. table.concat(list, ",") .. "} do\n local ok, v = pcall(load('return ' .. s))\n" ..
-    "if ok and v ~= nil then print(s) end end print(1 + 1)")
+  write(script, "for _, s in ipairs{" .. table.concat(list, ",") .. "} do\n" ..
+    "local ok, v = pcall(load('return ' .. s))\nif ok and v ~= nil then print(s) end end print(1 + 1)")
   prints("MOTH --sandbox SCRIPT", "2\n")
   fails([[MOTH_SANDBOX_MEMORY=300 MOTH --sandbox -e 'local t = {} for i = 1, 1e9 do t[i] = ("x"):rep(1e6) .. i end']],
     "not enough memory")
