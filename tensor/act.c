@@ -2,7 +2,6 @@
  * kernel line. */
 #include "iter.h"
 #include "op.h"
-#include "rng.h"
 #include <string.h>
 
 #define PICK(name, ...) (inplace ? t_##name##_(c, input, ##__VA_ARGS__) : t_##name(c, input, ##__VA_ARGS__))
@@ -65,36 +64,19 @@ Tensor *k_prelu(Ctx *c, Tensor *self, Tensor *weight) {
       return mt_fail(c, "Mismatch of parameter numbers and input channel size. Found parameter numbers = %lld and channel size = %lld.",
                      (long long)weight->numel, (long long)channels);
   }
-  int64_t size[MT_MAXDIM], stride[MT_MAXDIM];
-  for (int i = 0; i < self->ndim; i++) size[i] = 1, stride[i] = 0;
-  if (weight->numel != 1) size[1] = weight->numel, stride[1] = weight->stride[0];
-  Tensor *w = mt_view(c, weight, self->ndim, size, stride, weight->offset);
-  return w ? mt_binary(c, B_prelu, MT_P_ARITH, self, w, NULL, 0) : NULL;
+  int64_t size[MT_MAXDIM];
+  for (int i = 0; i < self->ndim; i++) size[i] = 1;
+  if (weight->numel != 1) size[1] = weight->numel;
+  return t_prelu_kernel(c, self, t_reshape(c, weight, mt_il(size, self->ndim)));
 }
-/* The context's generator, made on first use with PyTorch's default seed. */
-static Rng *generator(Ctx *c) {
-  if (!c->rng) {
-    c->rng = mt_calloc(sizeof(Rng));
-    if (c->rng) mt_rng_manual_seed(c->rng, 67280421310721u);
-    else mt_nomem(c);
-  }
-  return c->rng;
-}
-/* While training each element <= 0 draws its slope (PyTorch's order of draws: memory order). */
+/* While training every element <= 0 draws its slope. */
 Tensor *k_rrelu(Ctx *c, Tensor *self, Scalar lower, Scalar upper, bool training) {
   double lo = mt_sre(lower), hi = mt_sre(upper);
   if (!(lo <= hi)) return mt_fail(c, "Lower bound should be less than or equal to the upper bound");
   if (!mt_is_float(self->dtype)) return mt_fail(c, "not implemented for '%s'", mt_type_word((DType)self->dtype));
-  Scalar mean = mt_sd((lo + hi) / 2);
-  if (!training) return mt_unary(c, U_leaky_relu, MT_P_SAME, self, &mean, 1);
-  Tensor *x = mt_contig_as(c, self, MT_float64), *out = mt_new_like(c, self, MT_float64);
-  if (!x || !out || mt_meta(self)) return out ? mt_cast(c, out, (DType)self->dtype) : NULL;
-  Rng *g = generator(c);
-  if (!g) return NULL;
-  const double *a = mt_data(x);
-  double *o = mt_data(out);
-  for (int64_t i = 0; i < self->numel; i++) o[i] = a[i] <= 0 ? a[i] * (lo + (hi - lo) * mt_rng_unit(g)) : a[i];
-  return mt_cast(c, out, (DType)self->dtype);
+  if (!training) return t_leaky_relu(c, self, mt_sd((lo + hi) / 2));
+  Tensor *slope = t_uniform_(c, mt_new_like(c, self, (DType)self->dtype), lo, hi, NULL);
+  return t_mul(c, self, t_where(c, t_le(c, self, mt_wrap(c, mt_si(0))), slope, mt_wrap(c, mt_si(1))));
 }
 Tensor *k_F_glu(Ctx *c, Tensor *input, int64_t dim) {
   if (input->ndim == 0) return mt_fail(c, "glu does not support 0-dimensional tensors");
@@ -102,10 +84,5 @@ Tensor *k_F_glu(Ctx *c, Tensor *input, int64_t dim) {
   if (d < 0) return NULL;
   int64_t n = input->size[d];
   if (n % 2) return mt_fail(c, "Halving dimension must be even, but dimension %d is size %lld", d, (long long)n);
-  int64_t size[MT_MAXDIM];
-  memcpy(size, input->size, sizeof(int64_t) * input->ndim);
-  size[d] = n / 2;
-  Tensor *a = mt_view(c, input, input->ndim, size, input->stride, input->offset);
-  Tensor *b = mt_view(c, input, input->ndim, size, input->stride, input->offset + n / 2 * input->stride[d]);
-  return a && b ? mt_binary(c, B_glu, MT_P_ARITH, a, b, NULL, 0) : NULL;
+  return t_glu_kernel(c, t_slice(c, input, d, 0, n / 2, 1), t_slice(c, input, d, n / 2, n, 1));
 }

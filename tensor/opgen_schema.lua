@@ -5,7 +5,7 @@ local M = {}
 local kinds = { Tensor = "P_Tensor", Scalar = "P_Scalar", int = "P_int", float = "P_float", bool = "P_bool", str = "P_str",
   dtype = "P_dtype", device = "P_device", layout = "P_layout", memory_format = "P_memfmt", generator = "P_generator" }
 local cwords = { ["repeat"] = "repeat_", ["end"] = "end_", ["default"] = "default_", ["long"] = "long_", ["short"] = "short_",
-  ["double"] = "double_", ["float"] = "float_", ["int"] = "int_", ["char"] = "char_", ["bool"] = "bool_", ["c"] = "c_", ["return"] = "return_", ["register"] = "register_", ["auto"]="auto_", ["signed"]="signed_", ["switch"]="switch_" }
+  ["double"] = "double_", ["float"] = "float_", ["int"] = "int_", ["char"] = "char_", ["bool"] = "bool_", ["c"] = "c_", ["n"] = "n_", ["return"] = "return_", ["register"] = "register_", ["auto"]="auto_", ["signed"]="signed_", ["switch"]="switch_" }
 
 local function parse_type(t)
   local base, rest = t:match("^(%w[%w_]*)(.*)$")
