@@ -106,6 +106,8 @@ local function common(o)
     end
   end
   o.rules = #files > 0 and files or nil
+  local loaded, why = pcall(require("convert.engine").rules, o.rules)
+  if not loaded then return nil, why end
   local function set(list)
     if not list then return nil end
     local s = {}

@@ -295,15 +295,18 @@ function workflow.convert(o)
     local target = o.dst_root .. "/" .. path
     local record = journal.records[path]
     if not finished(record, source, target, o) and not stop then
-      -- what a person or another tool began in the destination is continued
       local text = source
+      local result
+      result, record = workflow.convert_text(path, source, o, proj)
+      -- what a person or another tool began in the destination is continued; what an interrupted run of ours left is the result
       if not o.in_place and writing and fs.exists(target) then
         local there = fs.read(target)
-        if there and there ~= source and there:find("mindspore", 1, true) then text = there end
+        if there and there ~= source and there ~= result and there:find("mindspore", 1, true) then
+          text = there
+          result, record = workflow.convert_text(path, there, o, proj)
+          record.continued = true
+        end
       end
-      local result
-      result, record = workflow.convert_text(path, text, o, proj)
-      if text ~= source then record.continued = true end
       if o.diff and result ~= source then io.write(diff.unified(source, result, "a/" .. path, "b/" .. path)) end
       if o.review and result ~= text then
         local chosen, why = ask(path, text, result, o)

@@ -1,6 +1,8 @@
 """Writes CPython's ast of each file in the form of stdlib/convert/python/dump.lua, to compare the two parsers.
 
-usage: ast_dump.py LUA_COMMAND ROOT...     needs Python 3.12 or later (positions inside f-strings)
+usage: ast_dump.py LUA_COMMAND ROOT...
+       ast_dump.py --record FILE.py        writes FILE.dump, the golden of the test
+needs Python 3.12 or later (positions inside f-strings)
 Runs `LUA_COMMAND tests/convert/dump_files.lua LIST OUT` once and reports the files that differ. Not part of `make test`.
 """
 import ast
@@ -101,6 +103,12 @@ def dump(text):
 
 def main():
     lua, roots = sys.argv[1], sys.argv[2:]
+    if lua == "--record":
+        with open(roots[0], encoding="utf-8") as f:
+            text = dump(f.read())
+        with open(roots[0].removesuffix(".py") + ".dump", "w", encoding="utf-8") as f:
+            f.write(text)
+        return
     files = []
     for root in roots:
         if os.path.isfile(root):

@@ -55,8 +55,11 @@ function Edits:render()
       else
         if ed.s > pos then out[#out + 1] = text:sub(pos, ed.s - 1) end
         if ed.e >= ed.s then
-          while k < j and list[k + 1].s <= ed.e do k = k + 1 end
-          -- edits that begin inside and end outside are crossings
+          while k < j and list[k + 1].s <= ed.e do
+            k = k + 1
+            -- what begins inside and ends outside crosses
+            if list[k].e > ed.e then dropped[#dropped + 1] = list[k] end
+          end
         end
         local with = ed.with
         if type(with) == "string" then
