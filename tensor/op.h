@@ -23,7 +23,8 @@ typedef struct ParamRow {
 } ParamRow;
 enum { OF_INPLACE = 1, OF_OUT = 2, OF_COMPOSITE = 4, OF_NODIFF = 8, OF_METHOD = 16, OF_FUNCTION = 32, OF_VIEW = 64,
        OF_CONJ = 128, OF_HIDDEN = 256, OF_META = 512, OF_PENDING = 1024, OF_RANDOM = 2048, OF_INPLACE_ONLY = 4096,
-       OF_POINTWISE = 8192, OF_ATTR = 16384, OF_LISTRET = 32768 };
+       OF_POINTWISE = 8192, OF_ATTR = 16384, OF_LISTRET = 32768,
+       OF_COMPACT = 65536 };                 /* absent results are left out, not nil */
 struct DerivRow;
 typedef struct OpRow {
   const char *name;                        /* C name: max_dim */

@@ -118,7 +118,7 @@ local function paths(o)
 end
 local flagnames = { inplace = "OF_INPLACE", out = "OF_OUT", comp = "OF_COMPOSITE", nodiff = "OF_NODIFF", view = "OF_VIEW",
   conj = "OF_CONJ", hidden = "OF_HIDDEN", meta_ok = "OF_META", pending = "OF_PENDING", random = "OF_RANDOM",
-  inplace_only = "OF_INPLACE_ONLY", attr = "OF_ATTR" }
+  inplace_only = "OF_INPLACE_ONLY", attr = "OF_ATTR", compact = "OF_COMPACT" }
 local function flags(o)
   local t = {}
   for k, v in pairs(flagnames) do if o[k] then t[#t + 1] = v end end

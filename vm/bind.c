@@ -458,6 +458,7 @@ static int finish(Call *k, Scope s) {
   lua_State *L = k->L;
   Ctx *c = k->c;
   Val r[8];
+  int pushed = 0;
   if (k->set->inplace && !(k->op->flags & OF_INPLACE_ONLY)) {
     k->out[0] = k->v[0].t;
     if (k->op->nparam && k->op->params[0].type == P_Tensor && k->v[0].t && k->v[0].t->flags & MT_WRAPPED)
@@ -473,7 +474,13 @@ static int finish(Call *k, Scope s) {
     for (int i = 0; i < k->op->nret; i++) push_tensor(k, r[i].t);
   } else {
     luaL_checkstack(L, k->op->nret + 2, NULL);
-    for (int i = 0; i < k->op->nret; i++) push_result(k, k->op->ret_types[i], &r[i]);
+    for (int i = 0; i < k->op->nret; i++) {
+      if (k->op->flags & OF_COMPACT && k->op->ret_types[i] == P_Tensor && !r[i].t) continue;
+      push_result(k, k->op->ret_types[i], &r[i]);
+      pushed++;
+    }
+    mt_close(c, s);
+    return pushed;
   }
   mt_leave(c, s);
   return k->op->nret;

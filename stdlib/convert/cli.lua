@@ -238,7 +238,7 @@ local function single_file(o)
   return true
 end
 
-local function convert(o, args)
+local function convert(o)
   if o.help then io.write(help()) return 0 end
   local ok, err = common(o)
   if not ok then return usage(err) end
@@ -255,7 +255,6 @@ local function convert(o, args)
   if o.dst_root and fs.realpath(o.dst_root) == fs.realpath(o.src_root) then return usage("source and destination are the same: use --in_place") end
   if o.dry_run and not o.dst_root then o.dst_root = o.src_root end
   o.progress = not o.quiet and fs.is_terminal() and not o.diff and not o.review
-  o.self_command = cli.self_command and cli.self_command(args)
   local started = fs.clock()
   local workflow = require "convert.workflow"
   local records = workflow.convert(o)
@@ -294,17 +293,27 @@ local function detect(o)
   return 0
 end
 
---- args: the words after `moth`: {"convert", ...} or {"detect", ...}. Returns the exit status.
+-- The command that starts this program again with the same arguments, for --jobs.
+local function self_command(command, words)
+  local exe = fs.sys and fs.sys.realpath("/proc/self/exe")
+  if not exe then return nil end
+  local out = { exe, command }
+  for _, w in ipairs(words) do out[#out + 1] = w end
+  return out
+end
+
+--- args: Lua's arg with the command in args[0] (moth) or args[1]. Returns the exit status.
 function cli.main(args)
   local words = { table.unpack(args) }
-  local command = table.remove(words, 1)
-  if command ~= "convert" and command ~= "detect" then
-    return usage("the command is convert or detect")
-  end
+  local command = args[0]
+  if command ~= "convert" and command ~= "detect" then command = table.remove(words, 1) end
+  if command ~= "convert" and command ~= "detect" then return usage("the command is convert or detect") end
   local o, err = parse(words, { { "--out", "value", "T" }, { "--python", "value", "P" }, { "--tests", "value", "T" } })
   if not o then return usage(err) end
+  collectgarbage("generational")
   if command == "detect" then return detect(o) end
-  return convert(o, args)
+  o.self_command = self_command("convert", words)
+  return convert(o)
 end
 
 return cli

@@ -457,6 +457,16 @@ function Context:unwrap_method(call)
     return self:delete(st)
   end
   if st.k == "Expr" and (x.k == "Name" or x.k == "Attribute") then return self:delete(st) end
+  -- a, b = a.to(d), b.to(d)
+  local asg = st.k == "Tuple" and st.up
+  if asg and asg.k == "Assign" and #asg.targets == 1 and asg.targets[1].k == "Tuple" and #asg.targets[1].elts == #st.elts then
+    call.unwrapped_to = self:text(x)
+    local same = true
+    for i, v in ipairs(st.elts) do
+      same = same and v.unwrapped_to ~= nil and v.unwrapped_to == self:text(asg.targets[1].elts[i])
+    end
+    if same then return self:delete(asg) end
+  end
   local e = self:outer_end(x)
   return self.edits:delete(e + 1, call.e)
 end
@@ -649,6 +659,22 @@ function Context:unwrap(st, body)
   st.unwrapped = true
   self:dedent(nl + 1, body[#body].e, #inner - #outer)
   return true
+end
+
+--- Puts `blanks` before each line from byte s to e, but not inside strings.
+function Context:shift(s, e, blanks)
+  local kinds, starts, ends = self.tokens.kinds, self.tokens.starts, self.tokens.ends
+  local i, string_to, pos = self:token_at(s), 0, s
+  while pos <= e do
+    while starts[i] and starts[i] < pos do
+      if kinds[i] == "STRING" or kinds[i] == "FEND" then string_to = math.max(string_to, ends[i]) end
+      i = i + 1
+    end
+    if pos > string_to and not self.src:find("^[ \t]*\r?\n", pos) then self.edits:insert(pos, blanks) end
+    local nl = self.src:find("\n", pos, true)
+    if not nl then break end
+    pos = nl + 1
+  end
 end
 
 --- Writes the dedents: a line inside two unwrapped blocks moves by both.

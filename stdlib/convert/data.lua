@@ -2,12 +2,12 @@
 -- Invariant: a table is read once, on first use, and never changed.
 local data = {}
 
--- Where this file's folder is, when the stdlib lies on disk; embedded files are asked of package.moth_file when it exists.
+local has_embed, embed = pcall(require, "moth.embed")
+
+-- Embedded in moth, or beside the modules on disk under plain lua5.4.
 local function read(name)
-  if package.moth_file then
-    local text = package.moth_file("convert/tables/" .. name)
-    if text then return text end
-  end
+  local text = has_embed and embed.read("convert/tables/" .. name)
+  if text then return text end
   for path in (package.path .. ";"):gmatch("([^;]*)%?%.lua;") do
     local f = io.open(path .. "convert/tables/" .. name, "rb")
     if f then
@@ -58,9 +58,13 @@ function data.names(version)
     local text = read("names_" .. version .. ".txt")
     if not text then return nil end
     local names = {}
+    local base = text:match("^[^\n]* base ([%d.]+)")
+    if base then
+      for name, sig in pairs(data.names(base)) do names[name] = sig end
+    end
     front_coded(text, function(line)
-      local name, sig = line:match("^([^(]+)(.*)$")
-      names[name] = sig
+      local sign, name, sig = line:match("^([-+]?)([^(]+)(.*)$")
+      if sign == "-" then names[name] = nil else names[name] = sig end
     end)
     -- not public by its underscore, yet the documented switch of recorded gradients
     names["mindspore._no_grad"] = names["mindspore._no_grad"] or "()"

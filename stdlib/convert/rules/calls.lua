@@ -82,11 +82,11 @@ rule {
     if f.opts.profile == "mindone" and LIMIT[node.attr] then
       return f:replace(node, { f:spell_from(f:relative("transformers.mindspore_adapter"), LIMIT[node.attr]), "(", arg, ")" })
     end
-    return f:replace(node, { f:spell_numpy(), "." .. kind, "(", f:spell("mindspore.dtype_to_nptype"), "(", arg, "))." .. node.attr })
+    return f:replace(node, { kind == "finfo" and "float(" or "int(", f:spell_numpy(), "." .. kind, "(", f:spell("mindspore.dtype_to_nptype"), "(", arg, "))." .. node.attr .. ")" })
   end,
   why = "there is no ms.finfo: NumPy's, of the same type, is asked",
   before = "m = torch.finfo(x.dtype).min",
-  after = "m = np.finfo(ms.dtype_to_nptype(x.dtype)).min",
+  after = "m = float(np.finfo(ms.dtype_to_nptype(x.dtype)).min)",
 }
 
 rule {

@@ -68,6 +68,7 @@ for _, m in ipairs(METHODS) do
       local v = call.func.value
       if v.k == "Call" and v.func.k == "Attribute" and v.func.attr == "signature" then return false, "a signature's parameters" end
       if m.zero and #call.args > 0 then return false, "has arguments" end
+      if call.func.optimizer_argument then return false, "an optimizer's argument" end
       return true
     end,
     edit = { rename_method(m[2]) },

@@ -2,6 +2,7 @@
 
 usage: make_tables.py map COVERAGE_TSV           -> api.txt     (torch name -> mindspore name)
        make_tables.py names VERSION OUT          -> names_VERSION.txt from the mindspore importable here (public names, signatures)
+       make_tables.py delta BASE_TABLE TABLE    -> TABLE rewritten as its difference from BASE_TABLE
        make_tables.py package NAME ROOT OUT      -> the names each module of a package binds at top level
 Format of the name tables: sorted lines; each line is a base-36 digit pair (bytes shared with the line before) and the rest.
 """
@@ -101,6 +102,25 @@ def make_names(version, out):
         f.write(f"mindspore {version}\n" + body)
 
 
+def front_decode(text):
+    out, last = [], ""
+    for row in text.split("\n")[1:]:
+        if row:
+            last = last[: DIGITS.index(row[0]) * 36 + DIGITS.index(row[1])] + row[2:]
+            out.append(last)
+    return out
+
+
+def make_delta(base, path):
+    """The first line names the base; "-name" lines are not in this version, "+name(...)" only in it or with this signature."""
+    old, new = open(base).read(), open(path).read()
+    a, b = set(front_decode(old)), set(front_decode(new))
+    names = lambda rows: {r.split("(")[0] for r in rows}
+    lines = ["-" + n for n in names(a) - names(b)] + ["+" + r for r in b - a]
+    with open(path, "w") as f:
+        f.write(new.split("\n")[0] + " base " + old.split("\n")[0].split()[1] + "\n" + front_code(sorted(lines)))
+
+
 def bound(tree, reexports):
     """Names a module binds at top level; imported ones only where the module is a package's front."""
     stars = []
@@ -168,6 +188,8 @@ if __name__ == "__main__":
     kind = sys.argv[1]
     if kind == "map":
         make_map(sys.argv[2])
+    elif kind == "delta":
+        make_delta(sys.argv[2], sys.argv[3])
     elif kind == "names":
         make_names(sys.argv[2], sys.argv[3])
     else:
