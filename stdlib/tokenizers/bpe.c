@@ -250,6 +250,7 @@ static bool load_letters(TkBpe *b, const TkVocab *v, TkErr *e) {
     c[3] = digit[i >> 4]; c[4] = digit[i & 15];
     if (!tk_vocab_find(v, c, 6, &b->fallback[i])) b->fallback[i] = NONE;
   }
+  b->raw.limit = v->ids;
   for (uint32_t id = 0; b->bytelevel && b->ignore_merges && id < v->ids; id++) {
     TkStr t;
     if (tk_vocab_str(v, id, &t) && raw_bytes(&b->piece, t) && !tk_vocab_add(&b->raw, b->piece.p, b->piece.n, id, e)) return false;

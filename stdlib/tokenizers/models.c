@@ -5,7 +5,8 @@
 #include "tokenizers/tk_int.h"
 #include <string.h>
 
-#define CACHE_SLOTS 32768u
+#define CACHE_FIRST 512u
+#define CACHE_MOST 32768u
 #define CACHE_KEY 30
 #define CACHE_TOKENS 7
 typedef struct { uint8_t klen, n; char key[CACHE_KEY]; uint32_t id[CACHE_TOKENS]; uint8_t a[CACHE_TOKENS], b[CACHE_TOKENS]; } Slot;
@@ -21,7 +22,7 @@ struct TkModel {
   size_t max_chars;
   double *score, unk_score;
   Best *best; size_t best_cap;
-  Slot *cache;
+  Slot *cache; size_t slots, filled;           /* grows while it fills; power of two */
 };
 
 void tk_model_free(TkModel *m) {
@@ -141,10 +142,24 @@ static bool by_model(TkModel *m, const char *s, size_t n, TkTokens *out, TkErr *
 }
 
 /* ---- the cache ---- */
+static void cache_room(TkModel *m) {                          /* without memory the cache stays as it is */
+  size_t want = m->slots ? m->slots * 4 : CACHE_FIRST;
+  if (m->filled < m->slots || want > CACHE_MOST) return;
+  Slot *more = mt_calloc(want * sizeof *more);
+  if (!more) return;
+  for (size_t i = 0; i < m->slots; i++)
+    if (m->cache[i].n) more[tk_hash(m->cache[i].key, m->cache[i].klen) & (want - 1)] = m->cache[i];
+  mt_free(m->cache);
+  m->cache = more;
+  m->slots = want;
+  m->filled = 0;
+}
+
 bool tk_model_tokenize(TkModel *m, const char *s, size_t n, TkTokens *out, TkErr *e) {
-  if (n > CACHE_KEY || m->kind == M_WORDLEVEL || (!m->cache && !(m->cache = mt_calloc(CACHE_SLOTS * sizeof *m->cache))))
-    return by_model(m, s, n, out, e);
-  Slot *c = &m->cache[tk_hash(s, n) & (CACHE_SLOTS - 1)];
+  if (n > CACHE_KEY || m->kind == M_WORDLEVEL) return by_model(m, s, n, out, e);
+  cache_room(m);
+  if (!m->cache) return by_model(m, s, n, out, e);
+  Slot *c = &m->cache[tk_hash(s, n) & (m->slots - 1)];
   size_t first = out->n;
   if (c->klen == n && c->n && memcmp(c->key, s, n) == 0) {
     if (!tk_grow(&out->p, &out->cap, first + c->n, sizeof *out->p)) return tk_oom(e);
@@ -154,6 +169,7 @@ bool tk_model_tokenize(TkModel *m, const char *s, size_t n, TkTokens *out, TkErr
   if (!by_model(m, s, n, out, e)) return false;
   size_t k = out->n - first;
   if (k == 0 || k > CACHE_TOKENS) return true;
+  m->filled++;
   c->klen = (uint8_t)n;
   c->n = (uint8_t)k;
   memcpy(c->key, s, n);
@@ -169,6 +185,7 @@ bool tk_model_tokenize(TkModel *m, const char *s, size_t n, TkTokens *out, TkErr
 bool tk_vocab_load(TkVocab *v, const TjDoc *d, const Tj *obj, TkErr *e) {
   if (!obj || obj->t != TJ_OBJ) return tk_fail(e, "model.vocab: expected an object");
   if (!tk_vocab_reserve(v, obj->len)) return tk_oom(e);
+  v->limit = (size_t)obj->len * 8;
   for (const Tj *c = tj_child(d, obj); c; c = tj_next(d, c)) {
     if (c->t != TJ_NUM || !(c->num >= 0 && c->num <= 0x2000000) || c->num != (double)(uint32_t)c->num)
       return tk_fail(e, "model.vocab: the id of '%.60s' is not a whole number", c->key);
@@ -209,6 +226,7 @@ static bool load_unigram(TkModel *m, const TjDoc *d, const Tj *j, TkErr *e) {
   if (!tk_vocab_reserve(&m->vocab, list->len) || !(m->score = mt_malloc((list->len + 1) * sizeof *m->score))) return tk_oom(e);
   double min = 0;
   uint32_t n = 0;
+  m->vocab.limit = list->len;
   for (const Tj *c = tj_child(d, list); c; c = tj_next(d, c), n++) if (!unigram_entry(m, d, c, n, &min, e)) return false;
   m->unk_score = min - 10;
   m->byte_fallback = (x = tj_get(d, j, "byte_fallback")) && x->t == TJ_TRUE;

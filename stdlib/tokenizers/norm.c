@@ -426,7 +426,7 @@ static bool load_charsmap(TkNorm *nm, const Tj *s, TkErr *e) {
   if (!ok) tk_fail(e, "normalizer: Precompiled.precompiled_charsmap: broken table");
   if (ok && size && !(nm->units = mt_malloc(size))) ok = tk_oom(e);
   if (ok && !tk_put(&nm->from, raw.p + 4 + size, raw.n - 4 - size)) ok = tk_oom(e);
-  if (ok) { memcpy(nm->units, raw.p + 4, size); nm->nunits = size / 4; }
+  if (ok && size) { memcpy(nm->units, raw.p + 4, size); nm->nunits = size / 4; }
   mt_free(raw.p);
   return ok;
 }

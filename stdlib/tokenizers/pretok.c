@@ -194,7 +194,7 @@ static bool starts_with(const TkText *t, size_t a, size_t b, const char *s, size
 
 static bool put_copy(TkText *t, const char *s, size_t n, TkSpan al) {
   if (!tk_text_reserve(t, t->n + n)) return false;
-  memcpy(t->s + t->n, s, n);
+  if (n) memcpy(t->s + t->n, s, n);
   for (size_t i = 0; i < n; i++) t->al[t->n + i] = al;
   t->n += n;
   return true;

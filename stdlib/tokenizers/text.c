@@ -35,7 +35,7 @@ bool tk_grow(void *pp, size_t *cap, size_t need, size_t size) {
 
 bool tk_put(TkBuf *b, const char *s, size_t n) {
   if (!tk_grow(&b->p, &b->cap, b->n + n + 1, 1)) return false;
-  memcpy(b->p + b->n, s, n);
+  if (n) memcpy(b->p + b->n, s, n);
   b->p[b->n += n] = 0;
   return true;
 }

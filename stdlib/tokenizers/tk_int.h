@@ -86,6 +86,7 @@ typedef struct {                                             /* string <-> id; s
   char *pool; size_t pool_n, pool_cap;
   uint32_t *off; uint32_t *len; size_t ids, ids_cap;         /* by id; len UINT32_MAX: no such id */
   uint32_t *slot; size_t slots, count;                       /* open addressing; id + 1 */
+  size_t limit;                                              /* ids from here on (and from 65536) are refused */
 } TkVocab;
 bool tk_vocab_reserve(TkVocab *v, size_t n);
 bool tk_vocab_add(TkVocab *v, const char *s, size_t n, uint32_t id, TkErr *e);

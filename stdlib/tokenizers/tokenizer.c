@@ -237,7 +237,7 @@ static bool one_added(TkTok *t, const TjDoc *d, const Tj *c, TkErr *e) {
 static bool added_tries(TkTok *t, TkErr *e) {
   TkAddedSet *set = &t->added;
   TkKey *raw = mt_malloc((set->n + 1) * sizeof *raw), *norm = mt_malloc((set->n + 1) * sizeof *norm);
-  TkVocab names = {0};
+  TkVocab names = {.limit = set->vocab.limit};
   size_t nr = 0, nn = 0;
   bool ok = raw && norm;
   for (size_t i = 0; ok && i < set->n; i++) {
@@ -284,6 +284,7 @@ static bool load_added(TkTok *t, const TjDoc *d, const Tj *list, TkErr *e) {
   if (!list) return true;
   if (list->t != TJ_ARR) return tk_fail(e, "added_tokens: expected an array");
   if (!(set->tok = mt_malloc((list->len + 1) * sizeof *set->tok))) return tk_oom(e);
+  set->vocab.limit = (tk_model_vocab(t->model)->ids + list->len) * 8;
   for (const Tj *c = tj_child(d, list); c; c = tj_next(d, c)) if (!one_added(t, d, c, e)) return false;
   return mark_specials(t, e) && added_tries(t, e);
 }

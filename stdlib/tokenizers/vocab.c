@@ -54,7 +54,7 @@ static size_t slot_of(const TkVocab *v, const char *s, size_t n) {
 
 /* A string given twice keeps its last id (both ids still name it); an id given twice keeps its last string. */
 bool tk_vocab_add(TkVocab *v, const char *s, size_t n, uint32_t id, TkErr *e) {
-  if (id > 0x2000000) return tk_fail(e, "token id %u is too large", id);
+  if (id >= 0x10000 && id >= v->limit) return tk_fail(e, "token id %u is too large for so few tokens", id);
   if (n > UINT32_MAX - 1 || v->pool_n + n > UINT32_MAX - 1) return tk_fail(e, "vocabulary too large");
   size_t cap = v->ids_cap;
   if (!tk_grow(&v->off, &cap, (size_t)id + 1, sizeof *v->off)) return tk_oom(e);

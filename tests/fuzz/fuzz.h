@@ -47,6 +47,7 @@ typedef struct target {
 } target;
 extern const target fuzz_safetensors, fuzz_json, fuzz_npy, fuzz_npz, fuzz_inflate, fuzz_pickle,
     fuzz_stream, fuzz_gguf, fuzz_wav, fuzz_png;
+extern const target fuzz_tokenizer;
 extern volatile unsigned fuzz_sink;              /* what accepted data are summed into */
 void read_all(const void *fmt_list);
 #endif

@@ -139,7 +139,8 @@ static void drive(const target *t, long n, uint64_t seed) {
 
 int main(int argc, char **argv) {
   const target *all[] = {&fuzz_safetensors, &fuzz_json,   &fuzz_npy,  &fuzz_npz, &fuzz_inflate,
-                         &fuzz_pickle,      &fuzz_stream, &fuzz_gguf, &fuzz_wav, &fuzz_png};
+                         &fuzz_pickle,      &fuzz_stream, &fuzz_gguf, &fuzz_wav, &fuzz_png,
+                         &fuzz_tokenizer};
   long n = argc > 1 ? atol(argv[1]) : 100000;
   uint64_t seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
   int ran = 0;
