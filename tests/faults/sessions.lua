@@ -44,6 +44,30 @@ function sessions.autograd()
   assert(w.grad)
 end
 
+function sessions.files()
+  local sys = require "sys"
+  local dir = assert(sys.tmpdir())
+  local x = torch.arange(12.0):reshape(3, 4)
+  local ok, err = pcall(function()
+    for _, ext in ipairs { "safetensors", "npz", "pt" } do
+      torch.save({ a = x, b = x:t() }, dir .. "/f." .. ext)
+      assert(torch.load(dir .. "/f." .. ext).b:size(0) == 4)
+    end
+    torch.save({ list = { 1, { "x" } }, sd = { w = x } }, dir .. "/v.pt")
+    assert(torch.load(dir .. "/v.pt").list[2][1] == "x")
+    torch.save(x, dir .. "/f.npy")
+    assert(torch.load(dir .. "/f.npy"):size(0) == 3)
+  end)
+  sys.remove(dir, { recursive = true })
+  if not ok then error(err, 0) end
+end
+
+function sessions.json()
+  local json = require "json"
+  local text = json.encode({ a = { 1, 2.5, json.null }, b = "é\n" })
+  assert(json.encode(json.decode(text)) == text)
+end
+
 function sessions.errors()
   for _, f in ipairs {
     function() return torch.ones(2, 3) + torch.ones(4, 5) end,

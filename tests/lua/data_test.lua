@@ -91,6 +91,41 @@ t.test("the order is PyTorch's", function()
   t.eq(table.concat(data.random_split(Squares(8), { 8 })[1].indices, " "), "5 4 2 6 7 3 1 0")
 end)
 
+t.test("workers prepare batches in order", function()
+  local sys = require "sys"
+  local dir = assert(sys.tmpdir())
+  sys.write(dir .. "/worker_squares.lua", [[
+    local D = torch.utils.data.Dataset:extend("D")
+    function D.get(_, i) if i == 13 then error("bad sample " .. i) end return torch.full({ 3 }, i), i * i end
+    function D.len() return 20 end
+    return D()
+  ]])
+  package.path = dir .. "/?.lua;" .. package.path
+  local ds = require "worker_squares"
+  local function loader(list)
+    return data.DataLoader(ds, { batch_size = 4, sampler = list, num_workers = 2, worker_dataset = "worker_squares" })
+  end
+  local rows = data.Sampler:extend("Rows")
+  function rows:init(n) self.n = n end
+  function rows:len() return self.n end
+  function rows:iter()
+    local i = -1
+    return function() i = i + 1; if i < self.n then return i end end
+  end
+  local at = 0
+  for x, sq in loader(rows(12)):iter() do
+    t.ok(x.shape == { 4, 3 })
+    for k = 0, 3 do t.eq(sq[k]:item(), (at + k) ^ 2 | 0); t.eq(x[k][0]:item(), at + k) end
+    at = at + 4
+  end
+  t.eq(at, 12)
+  t.error_matches(function() for _ in loader(rows(20)):iter() do end end, "bad sample 13")
+  local _, _, _, pool = loader(rows(12)):iter()
+  pool:close()
+  collectgarbage()
+  sys.remove(dir, { recursive = true })
+end)
+
 t.test("wrong options", function()
   t.error_matches(function() data.DataLoader(Squares(3), { batchsize = 2 }) end, "batchsize")
   t.error_matches(function() data.DataLoader(Squares(3), { batch_size = 0 }) end, "positive")

@@ -325,7 +325,7 @@ data.DataLoader = class("DataLoader")
 local known = {}
 for name in ([[batch_size shuffle sampler batch_sampler num_workers collate_fn pin_memory drop_last timeout
     worker_init_fn generator prefetch_factor persistent_workers multiprocessing_context pin_memory_device
-    in_order]]):gmatch("%S+") do
+    in_order worker_dataset]]):gmatch("%S+") do
   known[name] = true
 end
 
@@ -349,6 +349,7 @@ function data.DataLoader:init(dataset, ...)
   local o = options_of(...)
   self.dataset, self.generator, self.drop_last = dataset, o.generator, o.drop_last or false
   self.num_workers, self.collate_fn = o.num_workers or 0, o.collate_fn or nil
+  self.worker_dataset, self.prefetch_factor = o.worker_dataset, o.prefetch_factor or 2
   self.iterable = dataset.iter ~= nil and dataset.get == nil
   check(not (o.sampler and o.shuffle), "DataLoader: sampler option is mutually exclusive with shuffle")
   check(integer(self.num_workers) and self.num_workers >= 0, "DataLoader: num_workers should be an integer >= 0")
@@ -426,9 +427,23 @@ local function iterate_stream(loader)
   end
 end
 
+data.fetch = fetch
+
+--- In a worker: {id =, num_workers =, seed =, dataset =}; nil elsewhere.
+function data.get_worker_info() return data.worker_info end
+
 --- `for x, y in loader:iter() do`: one pass.  Each pass draws a seed from the generator, as PyTorch's does.
+-- Workers are processes with Lua states of their own, so they cannot be given a dataset that lives here: with
+-- {num_workers = 2, worker_dataset = "mymodule"} each requires that module, which returns the dataset (or a
+-- function that makes it; its field collate_fn collates).  Without worker_dataset batches are made in this
+-- process, whatever num_workers.
 function data.DataLoader:iter()
-  if torch.Generator then draw_seed(self.generator) end
+  local seed = torch.Generator and draw_seed(self.generator) or 0
+  if self.num_workers > 0 and self.worker_dataset and self.batch_sampler then
+    local worker = require "torch.utils.worker"
+    local pool = worker.pool(self.worker_dataset, self.num_workers, seed & 0xFFFFFFFF)
+    return worker.iterate(pool, self.batch_sampler:iter(), self.num_workers * self.prefetch_factor)
+  end
   if self.iterable then return iterate_stream(self) end
   local indices = (self.batch_sampler or self.sampler):iter()
   return function()
