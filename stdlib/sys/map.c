@@ -20,6 +20,18 @@ static sys_map *volatile live[SLOTS];
 static struct sigaction old_bus;
 static volatile int bus_installed;
 
+/* Whoever reads zeros for data must not go on as if nothing had happened: the running code is
+ * interrupted as by Ctrl-C, where somebody handles that. */
+static void report(void) {
+  static const char text[] =
+      "moth: a mapped file became shorter while in use; its lost pages read as zeros\n";
+  struct sigaction sa;
+  ssize_t n = write(2, text, sizeof text - 1);
+  (void)n;
+  if (!sigaction(SIGINT, NULL, &sa) && sa.sa_handler != SIG_DFL && sa.sa_handler != SIG_IGN)
+    raise(SIGINT);
+}
+
 static void on_bus(int sig, siginfo_t *info, void *ctx) {
   uintptr_t a = (uintptr_t)info->si_addr, page = (uintptr_t)sysconf(_SC_PAGESIZE);
   for (int i = 0; i < SLOTS; i++) {
@@ -29,6 +41,7 @@ static void on_bus(int sig, siginfo_t *info, void *ctx) {
     if (mmap(at, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
         MAP_FAILED)
       break;
+    if (!m->broken) report();
     m->broken = 1;
     return;
   }

@@ -47,7 +47,7 @@ bool sys_read_file(const char *path, char **data, size_t *n,
                    sys_err *e); /* NUL after data[n]; mt_free it */
 
 /* ---- mapped files ---- */
-/* A read-only private mapping.  Should the file shrink while mapped, the lost pages read as zeros,
+/* A private mapping.  Should the file shrink while mapped, the lost pages read as zeros,
  * `broken` is set, and the process lives on.  Count of holders: sys_map_retain, sys_map_close. */
 typedef struct sys_map {
   const uint8_t *data;           /* not NULL, also for an empty file */

@@ -124,6 +124,20 @@ t.test("refusals leave the old file", function()
   for _, name in ipairs(sys.list(dir)) do t.ok(not name:find("tmp%-"), name) end
 end)
 
+t.test("a mapped file that shrinks ends in an error, not in a crash", function()
+  torch.save({ w = torch.ones(100000) }, p "s.safetensors")
+  local code = string.format([[
+    local w = torch.load(%q).w
+    io.open(%q, "w"):close()
+    print(pcall(function() return w:sum():item() end))
+    print(pcall(function() return torch.ones(2):sum():item() end))
+  ]], p "s.safetensors", p "s.safetensors")
+  local r = sys.run({ sys.realpath("/proc/self/exe"), "-e", code }, { timeout = 60 })
+  t.eq(r.code, 0)
+  t.ok(r.stderr:find("became shorter", 1, true), r.stderr)
+  t.ok(r.stdout:find("^false.*interrupted") and r.stdout:find("true\t2.0", 1, true), r.stdout)
+end)
+
 t.test("the content tells when the extension does not", function()
   for _, ext in ipairs { "safetensors", "npy", "pt" } do
     torch.save(ext == "npy" and torch.ones(3) or { a = torch.ones(3) }, p("c." .. ext))
