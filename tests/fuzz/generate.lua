@@ -16,7 +16,7 @@ local STRINGS = { "mean", "sum", "none", "constant", "reflect", "replicate", "ci
   "floor",
   "trunc", "left", "right", "lower", "upper", "tanh", "amax", "amin", "prod", "nearest", "bilinear", "linear", "valid",
   "same", "reduced", "complete", "r", "ortho", "forward", "backward", "ij,jk->ik", "ii", "i->", "", "bogus" }
-local EXTREME = { math.maxinteger, math.mininteger, 1 << 40, -(1 << 40), 1 << 31, -1, 100, -100, 65 }
+local EXTREME = { math.maxinteger, math.mininteger, 1 << 40, -(1 << 40), 1 << 33, -1, 100, -100, 65 }
 
 local function shape_of(max_dims)
   local n, s = random(0, max_dims or 4), {}
@@ -203,6 +203,8 @@ local function layout_of(spec)
   return stride, offset, total
 end
 
+local has_grad = pcall(function() return torch.ones(1):requires_grad_() end)
+
 local function tensor(spec, how)
   local dtype = how.double and spec.dtype == "float32" and "float64" or spec.dtype
   local stride, offset, total = layout_of(spec)
@@ -212,7 +214,7 @@ local function tensor(spec, how)
   else base = torch.tensor(data, { dtype = torch[dtype] }) end
   local t = torch.as_strided(base, spec.shape, stride, offset)
   if how.contiguous then t = t:clone({ memory_format = torch.contiguous_format }) end
-  if how.grad and (spec.dtype == "float32" or spec.dtype == "float64") then t = t:detach():requires_grad_() end
+  if how.grad and has_grad and (spec.dtype == "float32" or spec.dtype == "float64") then t = t:detach():requires_grad_() end
   return t
 end
 
