@@ -214,7 +214,8 @@ local function tensor(spec, how)
   else base = torch.tensor(data, { dtype = torch[dtype] }) end
   local t = torch.as_strided(base, spec.shape, stride, offset)
   if how.contiguous then t = t:clone({ memory_format = torch.contiguous_format }) end
-  if how.grad and has_grad and (spec.dtype == "float32" or spec.dtype == "float64") then t = t:detach():requires_grad_() end
+  local real = spec.dtype == "float32" or spec.dtype == "float64"
+  if how.grad and has_grad and real then t = t:detach():requires_grad_() end
   return t
 end
 

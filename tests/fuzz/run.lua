@@ -26,8 +26,8 @@ while left > 0 and os.time() - started < opt.seconds do
   -- Huge requests must fail as on a small machine: a cap on the address space, or the sanitizer's own on one request.
   local p = io.popen(string.format("nm -D %s 2>/dev/null | grep -q __asan_init || ulimit -v 3000000; "
     .. "ASAN_OPTIONS=allocator_may_return_null=1:max_allocation_size_mb=600:hard_rss_limit_mb=6000:"
-    .. "detect_leaks=0 timeout -s KILL %d %s %s/ops.lua %d %d %s %s 2>&1", quote(opt.moth), budget, quote(opt.moth), dir, seed, batch,
-    state, opt.only and quote(opt.only) or ""))
+    .. "detect_leaks=0 timeout -s KILL %d %s %s/ops.lua %d %d %s %s 2>&1", quote(opt.moth), budget, quote(opt.moth),
+    dir, seed, batch, state, opt.only and quote(opt.only) or ""))
   local tail, finished = {}, false
   for line in p:lines() do
     local a, b, c, d = line:match("^@ (%d+) (%d+) (%d+) (%d+)")
@@ -42,11 +42,13 @@ while left > 0 and os.time() - started < opt.seconds do
     elseif #tail < 14 then tail[#tail + 1] = line end
   end
   local _, how, code = p:close()
+  local done = batch
   if not finished then
     local f = io.open(state)
     local last = f and f:read("l") or "?"
     if f then f:close() end
     local call = tonumber(last:match("call (%d+)")) or 0
+    done = math.max(call, 1)
     if code == 137 and os.time() - started >= opt.seconds then
       made = made + call                                    -- the time is up, not a crash
     else
@@ -55,7 +57,7 @@ while left > 0 and os.time() - started < opt.seconds do
       for _, line in ipairs(tail) do print("  " .. line:sub(1, 160)) end
     end
   end
-  left, seed = left - batch, seed + 1
+  left, seed = left - done, seed + 1
 end
 os.remove(state)
 
