@@ -213,7 +213,7 @@ MT_VM float mt_logqf_(float f) {
 }
 MT_VM float mt_logf(float x) {
   float y = x < 1.17549435e-38f ? x * 8388608.f : x, k = x < 1.17549435e-38f ? -23.f : 0.f;
-  int32_t b = mt_bitsf(y) - 0x3f2aaaab;
+  int32_t b = (int32_t)((uint32_t)mt_bitsf(y) - 0x3f2aaaabu);       /* may wrap for x < 0, whose result is nan anyway */
   float f = mt_fbits((b & 0x7fffff) + 0x3f2aaaab) - 1.f, e = (float)(b >> 23) + k;
   float v = MT_FMAF(e, MT_LN2HIF, f + MT_FMAF(e, MT_LN2LOF, mt_logqf_(f)));
   v = x == INFINITY ? x : v;
@@ -293,7 +293,7 @@ MT_VM double mt_log2_lo_(float x) {
   float y = x < 1.17549435e-38f ? x * 8388608.f : x, k = x < 1.17549435e-38f ? -23.f : 0.f;
   k = x == 0.f ? -INFINITY : k;
   k = x < INFINITY ? k : x;
-  int32_t b = mt_bitsf(y) - 0x3f2aaaab;
+  int32_t b = (int32_t)((uint32_t)mt_bitsf(y) - 0x3f2aaaabu);       /* may wrap for x < 0, whose result is nan anyway */
   float f = mt_fbits((b & 0x7fffff) + 0x3f2aaaab) - 1.f;
   float g = f * f, q = MT_E9_(f, g, 0.288539082f, -0.240445271f, 0.206090301f, -0.180565834f, 0.160638198f,
                               -0.139607996f, 0.125597343f, -0.159153789f, 0.151441634f);
@@ -339,7 +339,7 @@ MT_VM float mt_powf_small_(float x0, float c, int32_t odd, int32_t nonint) {
   float x = mt_absf(x0), y = x < 1.17549435e-38f ? x * 8388608.f : x, k = x < 1.17549435e-38f ? -23.f : 0.f;
   float w = x == 0.f ? -INFINITY : 0.f;
   w = x < INFINITY ? w : x;
-  int32_t b = mt_bitsf(y) - 0x3f2aaaab;
+  int32_t b = (int32_t)((uint32_t)mt_bitsf(y) - 0x3f2aaaabu);       /* may wrap for x < 0, whose result is nan anyway */
   float f = mt_fbits((b & 0x7fffff) + 0x3f2aaaab) - 1.f, e = (float)(b >> 23) + k;
   /* log(1 + f) = u + lo with u = f - f^2 / 2 rounded */
   float g = f * f, ge = MT_FMAF(f, f, -g), u = MT_FMAF(-0.5f, g, f), ue = MT_FMAF(-0.5f, g, f - u);
