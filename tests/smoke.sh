@@ -13,7 +13,7 @@ timeout 5 "$moth" -e "" || fail "moth -e '' fails"
 if timeout 5 "$moth" -e 'require "torch"' 2>/dev/null; then
   [ "$(timeout 5 "$moth" -e 'print(torch.ones(2):add(1)[0]:item())')" = 2.0 ] || fail "torch.ones(2):add(1)[0]:item()"
   if [ -s tests/golden/smoke.txt ]; then
-    timeout -s KILL 15 lua5.4 tests/parity/run.lua tests/golden --moth "$moth" --list tests/golden/smoke.txt --quiet --nograd \
+    timeout -s KILL 15 lua5.4 tests/parity/run.lua tests/golden --moth "$moth" --list tests/golden/smoke.txt --quiet \
       || fail "golden cases of tests/golden/smoke.txt"
   fi
 fi

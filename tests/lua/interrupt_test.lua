@@ -19,7 +19,7 @@ print(tostring(err))
 local function interrupted(size, work)
   local path = os.tmpname()
   sys.write(path, SCRIPT:format(size, work))
-  local p <close> = sys.spawn({ moth, path }, { stdout = "pipe", stderr = "stdout", stdin = "null", timeout = 60 })
+  local p <close> = sys.spawn({ moth, path }, { stdout = "pipe", stderr = "stdout", stdin = "null", timeout = 15 })
   local text = ""
   while not text:find("go\n", 1, true) do
     local part = p:read()
