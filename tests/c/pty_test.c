@@ -547,6 +547,47 @@ static void t_interrupt(void) {
   interrupt_of("(('x'):rep(3e7)):gsub('.', '%0%0')\r");
 }
 
+/* Interrupts at random moments of random work; $PTY_INTERRUPTS says how many (30).  Nothing is
+ * lost. */
+static void t_random_interrupts(void) {
+  static const char *const work[] = {
+    "while true do local t = {} for i = 1, 100 do t[i] = {i} end end\r",
+    "while true do string.find(string.rep('a', 5000), '.*b') end\r",
+    "while true do local t = {} for i = 1, 5000 do t[i] = -i end table.sort(t) end\r",
+    "while true do pcall(error, 'x') end\r",
+    "while true do coroutine.wrap(function() coroutine.yield(1) end)() end\r",
+    "while true do x = torch.randn(300, 300):add(1):mul(2) end\r",
+    "while true do x = torch.ones(200, 200):matmul(torch.ones(200, 200)) end\r",
+    "while true do print(('x'):rep(50)) end\r",
+    "while true do load('return ' .. ('1 + '):rep(1000) .. '1')() end\r",
+    "while true do local s = 'x' for i = 1, 1000 do s = s:gsub('x', 'xx', 1) end end\r"};
+  const char *wanted = getenv("PTY_INTERRUPTS");
+  int n = wanted ? atoi(wanted) : 30;
+  long worst = 0;
+  unsigned seed = 42;
+  keys("kept = {}; for i = 1, 100 do kept[i] = i end\r");
+  for (int i = 0; i < n && !case_failed; i++) {
+    seed = seed * 1664525u + 1013904223u;
+    keys(work[(seed >> 8) % (sizeof work / sizeof work[0])]);
+    long until = now_ms() + 30 + (long)((seed >> 16) % 60);
+    while (now_ms() < until) pump(2);
+    long from = now_ms();
+    keys("\003");
+    /* the prompt is drawn in colour after the word */
+    while (!(on_screen("interrupted") && strcmp(last_row(), "moth>") == 0) &&
+           now_ms() - from < 5000)
+      pump(5);
+    long took = now_ms() - from;
+    if (took > worst) worst = took;
+    if (took >= 5000) fail("no prompt after interrupt of", work[(seed >> 8) % 10]);
+    keys("\014");
+    pump(20);
+  }
+  keys("table.concat(kept, '') == table.concat(kept) and #kept * 100\r");
+  expect("10000");
+  if (wanted) printf("%d interrupts, the slowest answer took %ld ms\n", n, worst);
+}
+
 static void t_cancel(void) {
   keys("abandoned text");
   settle();
@@ -755,15 +796,34 @@ static void t_full_disk(void) {
 }
 
 static const struct { const char *name; void (*fn)(void);
-} cases[] = {{"echo", t_echo},           {"block", t_block},     {"incomplete", t_incomplete},
-             {"paste", t_paste},         {"locals", t_locals},   {"errors", t_errors},
-             {"search", t_search},       {"suggest", t_suggest}, {"complete", t_complete},
-             {"hint", t_hint},           {"help", t_help},       {"commands", t_commands},
-             {"interrupt", t_interrupt}, {"cancel", t_cancel},   {"unicode", t_unicode},
-             {"emacs", t_emacs},         {"resize", t_resize},   {"narrow", t_narrow},
-             {"tall", t_tall},           {"garbage", t_garbage}, {"long_line", t_long_line},
-             {"color", t_color},         {"dumb", t_dumb},       {"exit", t_exit},
-             {"hangup", t_hangup},       {"kill", t_kill},       {"full_disk", t_full_disk}};
+} cases[] = {{"echo", t_echo},
+             {"block", t_block},
+             {"incomplete", t_incomplete},
+             {"paste", t_paste},
+             {"locals", t_locals},
+             {"errors", t_errors},
+             {"search", t_search},
+             {"suggest", t_suggest},
+             {"complete", t_complete},
+             {"hint", t_hint},
+             {"help", t_help},
+             {"commands", t_commands},
+             {"interrupt", t_interrupt},
+             {"random_interrupts", t_random_interrupts},
+             {"cancel", t_cancel},
+             {"unicode", t_unicode},
+             {"emacs", t_emacs},
+             {"resize", t_resize},
+             {"narrow", t_narrow},
+             {"tall", t_tall},
+             {"garbage", t_garbage},
+             {"long_line", t_long_line},
+             {"color", t_color},
+             {"dumb", t_dumb},
+             {"exit", t_exit},
+             {"hangup", t_hangup},
+             {"kill", t_kill},
+             {"full_disk", t_full_disk}};
 
 /* ---- figures, not tests: pty_test --measure ---- */
 static double now_us(void) {
