@@ -106,6 +106,8 @@ void vm_open_embedded(lua_State *L) {
   lua_setfield(L, -2, "moth.embed");
   lua_pushcfunction(L, vm_open_term);
   lua_setfield(L, -2, "moth.term");
+  lua_pushcfunction(L, vm_open_profile);
+  lua_setfield(L, -2, "moth.profile");
   lua_pop(L, 1);
   if (lua_getglobal(L, LUA_LOADLIBNAME) == LUA_TTABLE &&
       lua_getfield(L, -1, "searchers") == LUA_TTABLE) {

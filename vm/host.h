@@ -46,6 +46,9 @@ extern const VmEmbedded vm_embedded[];     /* sorted by name: "repl/init.lua"; m
 extern const size_t vm_embedded_count;
 void vm_open_embedded(lua_State *L);
 
+/* ---- profile.c ---- */
+int vm_open_profile(lua_State *L);         /* loader of "moth.profile" */
+
 /* ---- sandbox.c ---- */
 void vm_enter_sandbox(lua_State *L);       /* after the libraries, before any of the user's code */
 

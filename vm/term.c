@@ -4,6 +4,7 @@
  * The editor calls back into Lua through hooks; each runs protected, and an error in one means
  * "nothing to say". */
 #include "host.h"
+#include "cpu.h"
 #include "term/term.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,6 +174,13 @@ static int l_styles(lua_State *L) {
   return 1;
 }
 
+/* cpu() -> the level of the kernels in use, threads */
+static int l_cpu(lua_State *L) {
+  lua_pushstring(L, mt_cpu_name(mt_cpu_level()));
+  lua_pushinteger(L, mt_num_threads());
+  return 2;
+}
+
 /* settle() before each line: forget interrupts, a broken stdout */
 static int l_settle(lua_State *L) {
   vm_int_settle(L);
@@ -189,7 +197,7 @@ static int l_interrupted(lua_State *L) {
 int vm_open_term(lua_State *L) {
   static const luaL_Reg fns[] = {
     {"setup", l_setup}, {"readline", l_readline}, {"history", l_history}, {"size", l_size}, {"isatty", l_isatty},
-    {"clock", l_clock}, {"width", l_width}, {"styles", l_styles}, {"settle", l_settle},
+    {"clock", l_clock}, {"cpu", l_cpu}, {"width", l_width}, {"styles", l_styles}, {"settle", l_settle},
     {"interrupted", l_interrupted}, {NULL, NULL}};
   luaL_newlib(L, fns);
   lua_getfield(L, LUA_REGISTRYINDEX, VM_CATCH_ALL);

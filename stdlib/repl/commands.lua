@@ -134,18 +134,31 @@ command("prof", "%prof STATEMENT", "time by op (or by Lua line); %prof -t FILE w
   local trace, rest = text:match("^%-t%s+(%S+)%s+(.*)$")
   local fn = compile(rest or text)
   if not fn then return end
-  local ok, profile = pcall(require, "profile")
-  if not ok then return sample_lua(fn) end
-  local table_text = profile.run(fn, { trace = trace })
-  print(table_text)
+  local profile = require "profile"
+  local core = require "moth.profile"
+  core.start(trace and 1000000 or 0)
+  local ok, report = session.protected(fn)
+  local rows, events, seconds = core.stop()
+  if not ok then error(report, 0) end
+  if #rows == 0 then return sample_lua(fn) end
+  print(profile.format(rows, seconds))
+  if not trace then return end
+  local f, err = io.open(trace, "w")
+  if not f then print(style.paint("error", "error: ") .. err) return end
+  f:write(profile.trace(events))
+  f:close()
+  print(trace .. " can be opened in chrome://tracing or ui.perfetto.dev")
 end)
 
 -- ---- memory and names ----
 command("mem", "%mem", "memory of Lua, of tensors, of the process", function()
   print(string.format("  Lua      %.1f MB", collectgarbage("count") / 1024))
   local torch = rawget(_G, "torch")
-  local live = type(torch) == "table" and rawget(torch, "_live_bytes")
-  if type(live) == "function" then print(string.format("  tensors  %.1f MB", live() / 2 ^ 20)) end
+  local live = type(torch) == "table" and rawget(torch, "_live")
+  if type(live) == "function" then
+    local bytes, count = live()
+    print(string.format("  tensors  %.1f MB in %d", bytes / 2 ^ 20, count))
+  end
   local f = io.open("/proc/self/status")
   if f then
     local text = f:read("a")
@@ -303,7 +316,7 @@ end)
 command("clear", "%clear", "clears the screen", function() io.stdout:write("\27[H\27[2J") end)
 
 command("tour", "%tour", "a first walk: ten lines to try", function()
-  print((require("moth.embed").read("repl/tour.txt") or ""):gsub("\n$", ""))
+  print(((require("moth.embed").read("repl/tour.txt") or ""):gsub("\n$", "")))
 end)
 
 return commands

@@ -44,6 +44,21 @@ end
 
 local show
 
+--- Names of functions on as many lines as they need.
+local function wrap(names)
+  local lines, line = {}, style.paint("hint", "functions:")
+  local width = 10
+  for _, name in ipairs(names) do
+    if width + #name + 1 > echo.width() - 4 then
+      lines[#lines + 1] = line
+      line, width = " ", 1
+    end
+    line, width = line .. " " .. name, width + #name + 1
+  end
+  lines[#lines + 1] = line
+  return table.concat(lines, "\n")
+end
+
 --- Text of a table's entries: list part first, then sorted keys; at most `max` of them.
 local function entries(t, depth, seen, max)
   local parts, n = {}, 0
@@ -64,12 +79,19 @@ local function entries(t, depth, seen, max)
     end
   end
   table.sort(keys, key_order)
+  local functions = {}                   -- a module's functions are a list of names
   for i = 1, #keys do
-    if n < max then
-      local k = keys[i]
+    local k = keys[i]
+    if type(rawget(t, k)) == "function" and type(k) == "string" then functions[#functions + 1] = style.safe(k)
+    elseif n < max then
       local name = is_identifier(k) and style.safe(k) or "[" .. show(k, depth + 1, seen) .. "]"
       add(name .. " = " .. show(rawget(t, k), depth + 1, seen))
     else n = n + 1 end
+  end
+  if #functions > 3 and depth > 0 then parts[#parts + 1] = style.paint("hint", #functions .. " functions")
+  elseif #functions > 3 then parts[#parts + 1] = wrap(functions)
+  else
+    for _, name in ipairs(functions) do add(name .. " = function") end
   end
   if n > max then parts[#parts + 1] = style.paint("hint", string.format("... %d more", n - max)) end
   return parts

@@ -30,9 +30,9 @@ local function define_globals()
 end
 
 local function banner()
-  local torch = rawget(_G, "torch")
-  local facts = ""
-  if type(torch) == "table" and type(rawget(torch, "_banner")) == "string" then facts = " · " .. torch._banner end
+  local level, threads = term.cpu()
+  local shown = { avx512 = " (AVX-512)", avx2 = " (AVX2)" }
+  local facts = string.format(" · float32 on %d thread%s%s", threads, threads == 1 and "" or "s", shown[level] or "")
   return "Moth " .. (rawget(_G, "_MOTH_VERSION") or "0.1") .. " · " .. _VERSION .. facts ..
     " · ?help  %tour  Ctrl-D quits"
 end
