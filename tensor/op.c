@@ -223,7 +223,10 @@ void mt_call_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout
   } else if (c->grad_mode && mt_autograd_call && ((s.flags & MT_REQ_GRAD) || out[0]->base)) {
     if (op->flags & OF_COMPOSITE) {                 /* recorded as the composite's own ops, then a copy */
       Val res[8];
-      mt_run_kernel(c, op, a, res);
+      Tensor *before = t_clone(c, out[0], -1);      /* what the ops save must survive the copy */
+      if (a != local) memcpy(local, a, sizeof(Val) * op->nparam);
+      EACH_BIT(op->tmask, i) if (local[i].t == out[0]) local[i].t = before;
+      mt_run_kernel(c, op, local, res);
       if (!c->err && (res[0].t->ndim != out[0]->ndim || memcmp(res[0].t->size, out[0]->size, sizeof(int64_t) * out[0]->ndim)))
         fit_out(c, out[0], res[0].t, true);
       if (!c->err && !mt_can_cast((DType)res[0].t->dtype, (DType)out[0]->dtype)) land(c, out[0], res[0].t, true);

@@ -198,7 +198,10 @@ for _, o in ipairs(ops) do
   tb[#tb + 1] = ("%st_%s(%s%s) {\n  Val a_[%d]%s;\n%s"):format(r, o.cname, args_decl(o), extra, nargs,
     #o.rets == 1 and ", rr_[1]" or "", table.concat(pack))
   if #o.params == 0 then tb[#tb + 1] = "  a_[0].i = 0;\n" end
-  if #o.rets == 1 then
+  if o.inplace_only and #o.rets == 1 then            -- a write: checked, counted and recorded as one
+    tb[#tb + 1] = ("  Tensor *out_[1] = {%s};\n  mt_call_out(c, &mt_ops[OP_%s], a_, rr_, out_, 1, true);\n  return rr_[0].t;\n}\n"):format(
+      o.params[1].cname, o.cname)
+  elseif #o.rets == 1 then
     tb[#tb + 1] = ("  mt_call(c, &mt_ops[OP_%s], a_, rr_);\n  return rr_[0].%s;\n}\n"):format(o.cname, schema.retfield(o.rets[1]))
   else
     tb[#tb + 1] = ("  mt_call(c, &mt_ops[OP_%s], a_, r_);\n}\n"):format(o.cname)
