@@ -273,7 +273,7 @@ Tensor *k_fill_Tensor(Ctx *c, Tensor *self, Tensor *value) {
   return n ? mt_copy_raw(c, n, value) : NULL;
 }
 Tensor *k_conj_physical(Ctx *c, Tensor *self) {
-  return mt_is_complex(self->dtype) ? mt_unary(c, U_conj_physical, MT_P_SAME, self, NULL, 0) : self;
+  return mt_is_complex(self->dtype) ? t__conj_physical(c, self) : self;
 }
 
 Tensor *k_resize_(Ctx *c, Tensor *self, IntList size, int fmt) {

@@ -244,7 +244,7 @@ Tensor *k_where(Ctx *c, Tensor *condition, Tensor *self, Tensor *other) {
   if (condition->dtype != MT_bool && condition->dtype != MT_uint8)
     return mt_fail(c, "where expected condition to be a boolean tensor, but got a tensor with dtype %s",
                    mt_type_word((DType)condition->dtype));
-  DType d = self->dtype == other->dtype ? (DType)self->dtype : common(c, self, other);
+  DType d = common(c, self, other);
   Tensor *t[4] = {NULL, condition, self, other};
   Iter it;
   if (!mt_iter_init(c, &it, 1, 4, t, (const DType[]){d, MT_bool, d, d})) return NULL;
