@@ -376,34 +376,30 @@ MT_VM float mt_powf(float x, float y) {
 
 /* ---- trigonometry ---------------------------------------------------------------------------------------------- */
 
-/* x - n pi, n taken from `t` (n may be a half): exact products by fma, or in double. */
-MT_VM float mt_pi_rem_(float x, float n) {
+/* x - n pi/2: exact products by fma, or in double. */
+MT_VM float mt_pio2_remf_(float x, float n) {
 #if MT_HAS_FMA
-  float r = MT_FMAF(n, -3.14159274f, x);
-  r = MT_FMAF(n, 8.74227766e-08f, r);
-  return MT_FMAF(n, 3.43024902e-15f, r);
+  float r = MT_FMAF(n, -1.57079637f, x);
+  r = MT_FMAF(n, 4.37113883e-08f, r);
+  return MT_FMAF(n, 1.71512451e-15f, r);
 #else
   double d = n;
-  return (float)(((double)x - d * 3.1415926516056061) - d * 1.98418715896993e-09);
+  return (float)(((double)x - d * 1.57079632673412561417) - d * 6.07710050650619224932e-11);
 #endif
 }
-/* sin(r) for |r| <= pi/2, negated when the last bit of `b` is set */
-MT_VM float mt_sin_halff_(float r, int32_t b) {
-  float z = r * r;
-  float p = MT_P5(MT_FMAF, z, -0.166666672f, 0.00833333097f, -0.000198408685f, 2.75253751e-06f, -2.3888715e-08f);
-  float v = MT_FMAF(r * z, p, r);
-  return mt_fbits(mt_bitsf(v) ^ (int32_t)((uint32_t)b << 31));
+/* sin(x + shift pi/2): both polynomials on [-pi/4, pi/4], then the quadrant picks one and its sign. */
+MT_VM float mt_sincosf_(float x, int32_t shift) {
+  float t = MT_FMAF(x, (float)(2 / MT_PI), MT_RNDF), r = mt_pio2_remf_(x, t - MT_RNDF), z = r * r;
+  float s = MT_FMAF(r * z, MT_P3(MT_FMAF, z, -0.166666552f, 0.0083321603f, -0.000195152141f), r);
+  float c = MT_FMAF(z * z, MT_P3(MT_FMAF, z, 0.0416666456f, -0.00138873677f, 2.44384082e-05f), MT_FMAF(-0.5f, z, 1.f));
+  int32_t q = mt_bitsf(t) + shift, odd = -(q & 1);
+  return mt_fbits(((mt_bitsf(c) & odd) | (mt_bitsf(s) & ~odd)) ^ (int32_t)((uint32_t)(q & 2) << 30));
 }
 MT_VM float mt_sinf_core_(float x) {
-  float t = MT_FMAF(x, (float)(1 / MT_PI), MT_RNDF), r = mt_pi_rem_(x, t - MT_RNDF);
-  r = mt_sin_halff_(r, mt_bitsf(t));
-  return x == 0.f ? x : r;
+  float v = mt_sincosf_(x, 0);
+  return x == 0.f ? x : v;
 }
-MT_VM float mt_cosf_core_(float x) {
-  /* cos(x) = -sin(x - (n + 1/2) pi) for even n: round x / pi - 1/2 */
-  float t = MT_FMAF(mt_absf(x), (float)(1 / MT_PI), -0.5f) + MT_RNDF, n = (t - MT_RNDF) + 0.5f;
-  return mt_sin_halff_(mt_pi_rem_(mt_absf(x), n), mt_bitsf(t) + 1);
-}
+MT_VM float mt_cosf_core_(float x) { return mt_sincosf_(x, 1); }
 MT_VM float mt_tanf_core_(float x) {
   double d = x, t = MT_FMA(d, 2 / MT_PI, MT_RNDD), n = t - MT_RNDD;
   double r = (d - n * 1.57079632673412561417) - n * 6.07710050650619224932e-11, z = r * r;
