@@ -81,10 +81,10 @@ function dsl.rename_argument(from, to)
   end
 end
 
---- Adds a keyword argument when neither it nor the position gives one.
-function dsl.add_argument(name, text, position)
+--- Adds a keyword argument when neither it, its torch name nor the position gives one.
+function dsl.add_argument(name, text, position, torch_name)
   return function(f, node)
-    if f:argument(node, position, name) or f:has_star(node) then return false, name .. " is given" end
+    if f:argument(node, position, name) or torch_name and f:keyword(node, torch_name) or f:has_star(node) then return false, name .. " is given" end
     f:add_argument(node, name .. "=" .. text)
     return true
   end

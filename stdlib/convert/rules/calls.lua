@@ -35,10 +35,7 @@ rule {
 rule {
   id = "call.leaky_relu",
   match = call "torch.nn.LeakyReLU",
-  edit = { rename "mindspore.nn.LeakyReLU", rename_argument("negative_slope", "alpha"), add_argument("alpha", "0.01", 1) },
-  where = function(f, call)
-    return true
-  end,
+  edit = { rename "mindspore.nn.LeakyReLU", rename_argument("negative_slope", "alpha"), add_argument("alpha", "0.01", 1, "negative_slope") },
   why = "nn.LeakyReLU's slope is called alpha and is 0.2 by default, torch's is 0.01",
   before = "a = nn.LeakyReLU()",
   after = "a = nn.LeakyReLU(alpha=0.01)",

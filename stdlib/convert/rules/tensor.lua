@@ -103,13 +103,14 @@ rule {
     return #call.args > 0 and #call.keywords == 0 and not foreign(f, call), "no sizes"
   end,
   edit = function(f, call)
-    f:replace(call.func, { f:spell("mindspore.mint.broadcast_to") })
-    local segs = f:segments(call.lp)
-    f.edits:insert(segs[1].s, { f:piece(call.func.value) })
-    return false
+    local one = #call.args == 1 and call.args[1].k ~= "Starred"
+    local sizes = { call.args[1].s, call.args[#call.args].e }
+    return f:replace(call, { f:spell("mindspore.mint.broadcast_to"), "(", f:piece(call.func.value), one and ", " or ", (", sizes,
+      one and ")" or "))" })
   end,
-  why = "the guides' form; needless in 2.10",
-  before = false, after = false,
+  why = "the guides' form; expand(a, b) itself works in 2.10",
+  before = "import torch\ny = x.expand(2, -1)",
+  after = "y = mint.broadcast_to(x, (2, -1))",
 }
 
 rule {
@@ -194,14 +195,127 @@ rule {
 }
 
 rule {
-  id = "tensor.unflatten_classic",
+  id = "tensor.unflatten",
   match = method "unflatten",
-  edit = function(f, call)
-    f:review({ id = "tensor.unflatten_classic" }, call, "Tensor.unflatten does not exist: write the full shape with reshape")
-    return false, "the full shape is not known"
+  where = function(f, call)
+    local v = call.func.value
+    local d, sizes = f:argument(call, 1, "dim"), f:argument(call, 2, "sizes")
+    if not d or not sizes then return false, "no dim and sizes" end
+    if v.k ~= "Name" and v.k ~= "Attribute" then return false, "the receiver would be computed twice" end
+    return f:text(d):find("^%-?%d+$") ~= nil and not foreign(f, call), "the dim is no literal"
   end,
-  why = "Tensor has no unflatten",
-  before = false, after = false,
+  edit = function(f, call)
+    local x, d, sizes = call.func.value, math.tointeger(tonumber(f:text(f:argument(call, 1, "dim")))), f:argument(call, 2, "sizes")
+    local shape = {}
+    local function add(...) for _, p in ipairs { ... } do shape[#shape + 1] = p end end
+    if d ~= 0 then add(f:piece(x), ".shape[:" .. d .. "] + ") end
+    if sizes.k == "Tuple" then add(f:piece(sizes)) else add("tuple(", f:piece(sizes), ")") end
+    if d ~= -1 then add(" + ", f:piece(x), ".shape[" .. (d + 1) .. ":]") end
+    if (f.opts.style or "default") == "classic" then
+      return f:replace(call, { f:spell("mindspore.ops.reshape"), "(", f:piece(x), ", ", table.unpack(table.move({ ")" }, 1, 1, #shape + 1, shape)) })
+    end
+    return f:replace(call, { f:piece(x), ".reshape(", table.unpack(table.move({ ")" }, 1, 1, #shape + 1, shape)) })
+  end,
+  why = "Tensor has no unflatten: the same by reshape",
+  before = "import torch\ny = x.unflatten(1, (2, -1))",
+  after = "y = x.reshape(x.shape[:1] + (2, -1) + x.shape[2:])",
+}
+
+-- The pieces of a call's arguments, with unbiased= as correction=.
+local function moment_arguments(f, call)
+  local out = {}
+  local function add(...) for _, p in ipairs { ... } do out[#out + 1] = p end end
+  for _, a in ipairs(call.args) do add(", ", f:piece(a)) end
+  for _, kw in ipairs(call.keywords) do
+    if kw.arg == "unbiased" then add(", correction=" .. (f:text(kw.value) == "False" and "0" or "1"))
+    elseif kw.arg == "axis" then add(", dim=", f:piece(kw.value))
+    else add(", ", f:piece(kw)) end
+  end
+  return out
+end
+
+local function plain_bool(f, call)
+  local kw = f:keyword(call, "unbiased")
+  if not kw then return true end
+  local text = f:text(kw.value)
+  return text == "True" or text == "False"
+end
+
+rule {
+  id = "tensor.moment",
+  match = method { "var", "std" },
+  profile = "generic",
+  where = function(f, call)
+    if foreign(f, call) then return false, "no tensor" end
+    if f:keyword(call, "ddof") or f:has_star(call) or #call.args > 1 then return false, "not torch's arguments" end
+    if call.args[1] and f:text(call.args[1]):find("^[TF][ra][ul]") then return false, "a bool by position" end
+    return plain_bool(f, call), "unbiased is no literal"
+  end,
+  edit = function(f, call)
+    local name = call.func.attr
+    local args = moment_arguments(f, call)
+    return f:replace(call, { f:spell("mindspore.mint." .. name), "(", f:piece(call.func.value), table.unpack(table.move({ ")" }, 1, 1, #args + 1, args)) })
+  end,
+  why = "Tensor.var and std divide by n by default and know no unbiased; torch's divide by n - 1, as mint's do",
+  before = "import torch\nv = x.var(dim=-1, unbiased=False)\ns = x.std(-1, keepdim=True)",
+  after = "v = mint.var(x, dim=-1, correction=0)\ns = mint.std(x, -1, keepdim=True)",
+}
+
+rule {
+  id = "call.moment",
+  match = call { "torch.var", "torch.std", "torch.var_mean", "torch.std_mean" },
+  where = function(f, call) return f:keyword(call, "unbiased") and plain_bool(f, call), "no unbiased= literal" end,
+  edit = function(f, call)
+    local kw = f:keyword(call, "unbiased")
+    return f.edits:replace(kw.s, kw.e, "correction=" .. (f:text(kw.value) == "False" and "0" or "1"))
+  end,
+  why = "mint's parameter is correction",
+  before = "v = torch.var(x, dim=-1, unbiased=False)",
+  after = "v = mint.var(x, dim=-1, correction=0)",
+}
+
+rule {
+  id = "tensor.norm",
+  match = method "norm",
+  profile = "generic",
+  where = function(f, call)
+    if foreign(f, call) then return false, "no tensor" end
+    local v = call.func.value
+    if v.k == "Name" and v.id == "self" then return false, "a method of the class" end
+    if #call.args == 0 and #call.keywords == 0 then return true end
+    return f:keyword(call, "p") or f:keyword(call, "dim") or f:keyword(call, "keepdim"), "not torch's keywords"
+  end,
+  edit = function(f, call)
+    local args = moment_arguments(f, call)
+    return f:replace(call, { f:spell("mindspore.mint.norm"), "(", f:piece(call.func.value), table.unpack(table.move({ ")" }, 1, 1, #args + 1, args)) })
+  end,
+  why = "Tensor.norm calls the order ord and takes no p",
+  before = "import torch\ny = x.norm(p=2, dim=-1, keepdim=True)",
+  after = "y = mint.norm(x, p=2, dim=-1, keepdim=True)",
+}
+
+rule {
+  id = "tensor.flip",
+  match = method "flip",
+  profile = "generic",
+  where = function(f, call)
+    if #call.args == 0 or #call.keywords > 0 or foreign(f, call) then return false, "no dims by position" end
+    return not helpers.is_sequence(call.args[1]) and call.args[1].k ~= "Starred" and call.args[1].k ~= "Name", "a sequence already"
+  end,
+  edit = function(f, call) return as_tuple(f, call, #call.args == 1) end,
+  why = "Tensor.flip takes the dims as one tuple",
+  before = "import torch\ny = x.flip(0)",
+  after = "y = x.flip((0,))",
+}
+
+rule {
+  id = "tensor.is_cuda",
+  match = attribute "is_cuda",
+  where = function(f, node) return not node.store and f.uses_torch, "no torch here" end,
+  edit = function(f, node) return f:fold(node, false) end,
+  why = "there is no CUDA under MindSpore's Tensor",
+  before = "import torch\nif x.is_cuda:\n    a()\nelse:\n    b()",
+  after = "b()",
 }
 
 return { as_tuple = as_tuple, foreign = foreign }
