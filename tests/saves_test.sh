@@ -7,6 +7,6 @@ mkdir -p "$B/tests"
 src="tests/fuzz/saves.c tensor/base.c"
 for d in sys json formats safetensors npy zip pickle; do src="$src $(echo stdlib/$d/*.c)"; done
 wrap="-Wl"
-for f in write fsync rename close mkostemp fchmod; do wrap="$wrap,--wrap=$f"; done
+for f in write fsync rename close mkostemp fchmod mt_malloc mt_calloc mt_realloc; do wrap="$wrap,--wrap=$f"; done
 $CC -std=gnu11 -O1 -g -Itensor -Istdlib "$wrap" -o "$B/tests/saves" $src -lm -ldl
 exec "$B/tests/saves" "$kills"

@@ -3,7 +3,8 @@
  * random moments.  After each: the target holds the old bytes or the new ones, and after an error
  * no temporary file is left.
  *
- * Built with -Wl,--wrap for write, fsync, rename, close, mkostemp and fchmod (saves.sh). */
+ * Built with -Wl,--wrap for write, fsync, rename, close, mkostemp, fchmod and the memory requests
+ * (saves_test.sh). */
 #define _GNU_SOURCE
 #include "formats/fmt.h"
 #include "npy/npy.h"
@@ -35,6 +36,11 @@ ssize_t __wrap_write(int fd, const void *p, size_t n);
 int __wrap_fsync(int fd), __wrap_close(int fd), __wrap_fchmod(int fd, mode_t m),
     __wrap_mkostemp(char *t, int f);
 int __wrap_rename(const char *a, const char *b);
+void *__real_mt_malloc(size_t), *__real_mt_calloc(size_t), *__real_mt_realloc(void *, size_t);
+void *__wrap_mt_malloc(size_t n), *__wrap_mt_calloc(size_t n), *__wrap_mt_realloc(void *p, size_t n);
+void *__wrap_mt_malloc(size_t n) { return strike() ? NULL : __real_mt_malloc(n); }
+void *__wrap_mt_calloc(size_t n) { return strike() ? NULL : __real_mt_calloc(n); }
+void *__wrap_mt_realloc(void *p, size_t n) { return strike() ? NULL : __real_mt_realloc(p, n); }
 ssize_t __wrap_write(int fd, const void *p, size_t n) {
   if (strike()) return -1;
   return __real_write(fd, p, short_writes && n > 1 ? n / 2 : n);
