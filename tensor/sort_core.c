@@ -267,51 +267,50 @@ CoreStatus mt_topk_rows(Elem e, const void *in, int64_t rows, int64_t n, int64_t
 
 /* ---- one element by rank ---- */
 
-/* The key of rank k by narrowing 11 bits at a time, then the place of its k-th holder. */
-static CoreStatus select_one(Elem e, const void *in, int64_t n, int64_t k, int64_t *at) {
-  const OrderKern *kn = kern();
-  uint64_t found = 0, known = 0;
-  int bits = wide(e) ? 64 : 32;
-  union { uint32_t w[1024]; uint64_t d[1024]; } key;
-  for (int top = bits; top > 0;) {
-    int w = top < 11 ? top : 11, shift = top - w;
-    int64_t hist[2048] = {0};
-    for (int64_t i = 0; i < n; i += 1024) {
-      int64_t m = n - i < 1024 ? n - i : 1024;
-      if (mt_interrupted) return CORE_INTERRUPTED;
-      kn->keys[e]((const char *)in + (size_t)i * el_size(e), m, false, &key);
-      for (int64_t j = 0; j < m; j++) {
-        uint64_t v = wide(e) ? key.d[j] : key.w[j];
-        if (!((v ^ found) & known)) hist[v >> shift & ((1u << w) - 1)]++;
-      }
-    }
-    uint64_t d = 0;
-    while (k >= hist[d]) k -= hist[d++];
-    found |= d << shift;
-    known |= (uint64_t)((1u << w) - 1) << shift;
-    top = shift;
+/* Quickselect as PyTorch does it (median of three, both scans strict), for among equal elements the one it ends on is
+ * part of the result. */
+#define QUICKSELECT(fname, P, KEY)                                                                      \
+  static bool fname(P *a, int64_t n, int64_t k) {                                                       \
+    int64_t l = 0, r = n - 1;                                                                           \
+    P t;                                                                                                \
+    while (r > l) {                                                                                     \
+      if (mt_interrupted) return false;                                                                 \
+      if (r == l + 1) {                                                                                 \
+        if (KEY(a[l]) > KEY(a[r])) SWAP(l, r);                                                          \
+        break;                                                                                          \
+      }                                                                                                 \
+      SWAP(l + (r - l) / 2, l + 1);                                                                     \
+      if (KEY(a[l + 1]) > KEY(a[r])) SWAP(l + 1, r);                                                    \
+      if (KEY(a[l]) > KEY(a[r])) SWAP(l, r);                                                            \
+      if (KEY(a[l + 1]) > KEY(a[l])) SWAP(l + 1, l);                                                    \
+      int64_t i = l + 1, j = r;                                                                         \
+      P pivot = a[l];                                                                                   \
+      for (;;) {                                                                                        \
+        do i++; while (KEY(pivot) > KEY(a[i]));                                                         \
+        do j--; while (KEY(a[j]) > KEY(pivot));                                                         \
+        if (j < i) break;                                                                               \
+        SWAP(i, j);                                                                                     \
+      }                                                                                                 \
+      SWAP(l, j);                                                                                       \
+      if (j <= k) l = i;                                                                                \
+      if (j >= k) r = j - 1;                                                                            \
+    }                                                                                                   \
+    return true;                                                                                        \
   }
-  for (int64_t i = 0; i < n; i += 1024) {
-    int64_t m = n - i < 1024 ? n - i : 1024;
-    kn->keys[e]((const char *)in + (size_t)i * el_size(e), m, false, &key);
-    for (int64_t j = 0; j < m; j++)
-      if ((wide(e) ? key.d[j] : key.w[j]) == found && k-- == 0) { *at = i + j; return CORE_OK; }
-  }
-  *at = 0;
-  return CORE_OK;
-}
+#define SWAP(x, y) (t = a[x], a[x] = a[y], a[y] = t)
+#define KEY32(p) ((p) >> 32)
+#define KEY64(p) ((p).key)
+QUICKSELECT(quickselect32, uint64_t, KEY32)
+QUICKSELECT(quickselect64, Pair64, KEY64)
 
 static CoreStatus kth_one(Job *j, Row *r, const void *in, void *values, int64_t *index) {
-  int64_t at = 0;
-  CoreStatus s = CORE_OK;
-  if (j->n < 2048) {
-    s = row_sort(r, in, false, false);
-    if (s == CORE_OK) at = row_idx(r, j->k);
-  } else s = select_one(j->e, in, j->n, j->k, &at);
-  if (s != CORE_OK) return s;
+  encode(&(Encode){r, in, false}, 0, r->n);
+  r->sorted = r->a;
+  if (!(r->big ? quickselect64(r->a, r->n, j->k) : quickselect32(r->a, r->n, j->k))) return CORE_INTERRUPTED;
+  int64_t at = row_idx(r, j->k);
   if (index) *index = at;
   if (values) gather(&(Gather){j->e, in, &at, values}, 0, 1);
-  return s;
+  return CORE_OK;
 }
 
 CoreStatus mt_kth_rows(Elem e, const void *in, int64_t rows, int64_t n, int64_t k, void *values, int64_t *index) {
@@ -356,10 +355,92 @@ CoreStatus mt_median_rows(Elem e, const void *in, int64_t rows, int64_t n, bool 
 
 /* ---- runs of equal elements ---- */
 
+/* The introsort of the C++ library PyTorch is built with: not stable, and mode's index is the place it leaves the last of
+ * the most frequent elements. */
+#define INTROSORT(sfx, P, KEY)                                                                          \
+  static void linear_insert_##sfx(P *a, int64_t i) {                                                    \
+    P v = a[i];                                                                                         \
+    for (; KEY(v) < KEY(a[i - 1]); i--) a[i] = a[i - 1];                                                \
+    a[i] = v;                                                                                           \
+  }                                                                                                     \
+  static void insertion_##sfx(P *a, int64_t lo, int64_t hi) {                                           \
+    for (int64_t i = lo + 1; i < hi; i++) {                                                             \
+      P v = a[i];                                                                                       \
+      if (KEY(v) < KEY(a[lo])) {                                                                        \
+        memmove(a + lo + 1, a + lo, sizeof(P) * (size_t)(i - lo));                                      \
+        a[lo] = v;                                                                                      \
+      } else linear_insert_##sfx(a, i);                                                                 \
+    }                                                                                                   \
+  }                                                                                                     \
+  static void sift_##sfx(P *a, int64_t hole, int64_t n, P v) {                                          \
+    int64_t top = hole, child = hole;                                                                   \
+    while (child < (n - 1) / 2) {                                                                       \
+      child = 2 * (child + 1);                                                                          \
+      if (KEY(a[child]) < KEY(a[child - 1])) child--;                                                   \
+      a[hole] = a[child];                                                                               \
+      hole = child;                                                                                     \
+    }                                                                                                   \
+    if (n % 2 == 0 && child == (n - 2) / 2) {                                                           \
+      child = 2 * (child + 1);                                                                          \
+      a[hole] = a[child - 1];                                                                           \
+      hole = child - 1;                                                                                 \
+    }                                                                                                   \
+    for (int64_t up = (hole - 1) / 2; hole > top && KEY(a[up]) < KEY(v); up = (hole - 1) / 2) {         \
+      a[hole] = a[up];                                                                                  \
+      hole = up;                                                                                        \
+    }                                                                                                   \
+    a[hole] = v;                                                                                        \
+  }                                                                                                     \
+  static void heapsort_##sfx(P *a, int64_t n) {                                                         \
+    for (int64_t i = (n - 2) / 2; n > 1 && i >= 0; i--) sift_##sfx(a, i, n, a[i]);                      \
+    for (int64_t last = n - 1; last > 0; last--) {                                                      \
+      P v = a[last];                                                                                    \
+      a[last] = a[0];                                                                                   \
+      sift_##sfx(a, 0, last, v);                                                                        \
+    }                                                                                                   \
+  }                                                                                                     \
+  static int64_t cut_##sfx(P *a, int64_t lo, int64_t hi) {                                              \
+    int64_t x = lo + 1, y = lo + (hi - lo) / 2, z = hi - 1, m, i = lo + 1, j = hi;                      \
+    P t;                                                                                                \
+    if (KEY(a[x]) < KEY(a[y])) m = KEY(a[y]) < KEY(a[z]) ? y : KEY(a[x]) < KEY(a[z]) ? z : x;           \
+    else m = KEY(a[x]) < KEY(a[z]) ? x : KEY(a[y]) < KEY(a[z]) ? z : y;                                 \
+    SWAP(lo, m);                                                                                        \
+    for (;;) {                                                                                          \
+      while (KEY(a[i]) < KEY(a[lo])) i++;                                                               \
+      j--;                                                                                              \
+      while (KEY(a[lo]) < KEY(a[j])) j--;                                                               \
+      if (!(i < j)) return i;                                                                           \
+      SWAP(i, j);                                                                                       \
+      i++;                                                                                              \
+    }                                                                                                   \
+  }                                                                                                     \
+  static void intro_loop_##sfx(P *a, int64_t lo, int64_t hi, int depth) {                               \
+    while (hi - lo > 16 && !mt_interrupted) {                                                           \
+      if (depth-- == 0) {                                                                               \
+        heapsort_##sfx(a + lo, hi - lo);                                                                \
+        return;                                                                                         \
+      }                                                                                                 \
+      int64_t cut = cut_##sfx(a, lo, hi);                                                               \
+      intro_loop_##sfx(a, cut, hi, depth);                                                              \
+      hi = cut;                                                                                         \
+    }                                                                                                   \
+  }                                                                                                     \
+  static void introsort_##sfx(P *a, int64_t n) {                                                        \
+    intro_loop_##sfx(a, 0, n, 2 * (63 - __builtin_clzll((uint64_t)n)));                                 \
+    if (mt_interrupted) return;                                                                         \
+    insertion_##sfx(a, 0, n < 16 ? n : 16);                                                             \
+    for (int64_t i = 16; i < n; i++) linear_insert_##sfx(a, i);                                         \
+  }
+INTROSORT(32, uint64_t, KEY32)
+INTROSORT(64, Pair64, KEY64)
+
 static CoreStatus mode_one(Job *j, Row *r, const void *in, void *values, int64_t *index) {
-  CoreStatus s = row_sort(r, in, false, j->parallel);
   int64_t best = 0, at = 0, start = 0;
-  if (s != CORE_OK) return s;
+  encode(&(Encode){r, in, false}, 0, r->n);
+  r->sorted = r->a;
+  if (r->big) introsort_64(r->a, r->n);
+  else introsort_32(r->a, r->n);
+  if (mt_interrupted) return CORE_INTERRUPTED;
   for (int64_t i = 0; i < j->n; i++) {
     bool nan = is_nan(j->e, in, row_idx(r, i));      /* nan equals nothing, itself included */
     if (i + 1 < j->n && !nan && row_key(r, i + 1) == row_key(r, i)) continue;
@@ -368,7 +449,7 @@ static CoreStatus mode_one(Job *j, Row *r, const void *in, void *values, int64_t
   }
   if (index) *index = at;
   if (values) gather(&(Gather){j->e, in, &at, values}, 0, 1);
-  return s;
+  return CORE_OK;
 }
 
 CoreStatus mt_mode_rows(Elem e, const void *in, int64_t rows, int64_t n, void *values, int64_t *index) {

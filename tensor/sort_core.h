@@ -17,11 +17,11 @@ CoreStatus mt_sort_rows(Elem e, const void *in, int64_t rows, int64_t n, bool de
 /* The first k of the order just described, sorted. */
 CoreStatus mt_topk_rows(Elem e, const void *in, int64_t rows, int64_t n, int64_t k, bool largest, void *values,
                         int64_t *index);
-/* The element of rank k (from 0, ascending); index of the k-th in stable order. */
+/* The element of rank k (from 0, ascending); among equal ones the index PyTorch's quickselect ends on. */
 CoreStatus mt_kth_rows(Elem e, const void *in, int64_t rows, int64_t n, int64_t k, void *values, int64_t *index);
 /* The lower median; a row with nan gives its first nan, unless skip_nan, which ranks the others only. */
 CoreStatus mt_median_rows(Elem e, const void *in, int64_t rows, int64_t n, bool skip_nan, void *values, int64_t *index);
-/* The most frequent value, the smallest of several; index of its last occurrence. */
+/* The most frequent value, the smallest of several; the index PyTorch's unstable sort leaves last. */
 CoreStatus mt_mode_rows(Elem e, const void *in, int64_t rows, int64_t n, void *values, int64_t *index);
 /* First place of the extremum, nan counting as both greatest and least; values may be NULL, n > 0. */
 CoreStatus mt_argext_rows(Elem e, const void *in, int64_t rows, int64_t n, bool max, void *values, int64_t *index);
