@@ -25,8 +25,8 @@ static double w_gaussian(const Shape *s, double i) {
 }
 static double w_kaiser(const Shape *s, double i) {
   double k = -s->a + i * (2 * s->a / s->span);
-  double num = mt_i0(sqrt(fmax(0, s->a * s->a - k * k))), den = mt_i0(s->a);
-  return s->single ? (double)((float)num / (float)den) : num / den;       /* overflows where PyTorch's does */
+  double x = sqrt(fmax(0, s->a * s->a - k * k)), limit = s->single ? 88.722839 : INFINITY;
+  return (x > limit ? INFINITY : mt_i0(x)) / (s->a > limit ? INFINITY : mt_i0(s->a));   /* overflows as single precision's exp */
 }
 
 /* sym: the window of m points; else one period of it, that of m + 1 points without the last. */
