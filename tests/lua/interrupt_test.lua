@@ -19,9 +19,9 @@ print(tostring(err))
 local function interrupted(size, work)
   local path = os.tmpname()
   sys.write(path, SCRIPT:format(size, work))
-  local p <close> = sys.spawn({ moth, path }, { stdout = "pipe", stderr = "stdout", stdin = "null", timeout = 15 })
+  local p <close> = sys.spawn({ moth, path }, { stdout = "pipe", stderr = "stdout", stdin = "null", timeout = 20 })
   local text = ""
-  while not text:find("go\n", 1, true) do
+  while text ~= "go" do                                     -- read() gives a line
     local part = p:read()
     if not part then break end
     text = text .. part
