@@ -114,6 +114,11 @@ static void mark_views(const OpRow *op, Val *r) {
 
 void mt_call(Ctx *c, const OpRow *op, Val *a, Val *r) {
   if (c->err) { no_result(op, r); return; }
+  if (op->flags & OF_INPLACE_ONLY) {                  /* copy_ and its like write their first argument however they are called */
+    Tensor *self[1] = {a[0].t};
+    mt_call_out(c, op, a, r, self, 1, true);
+    return;
+  }
   c->out = NULL;
   Seen s = scan(op, a);
   Val local[32];
