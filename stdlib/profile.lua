@@ -35,7 +35,8 @@ end
 function profile.trace(events)
   local parts = {}
   for i, e in ipairs(events) do
-    parts[i] = string.format('{"name":"%s","ph":"X","ts":%.3f,"dur":%.3f,"pid":1,"tid":1}', e[1], e[2] * 1e6, e[3] * 1e6)
+    parts[i] = string.format('{"name":"%s","ph":"X","ts":%.3f,"dur":%.3f,"pid":1,"tid":1}', e[1], e[2] * 1e6,
+      e[3] * 1e6)
   end
   return '{"traceEvents":[\n' .. table.concat(parts, ",\n") .. "\n]}\n"
 end

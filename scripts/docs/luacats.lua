@@ -144,6 +144,8 @@ function luacats.text(ops)
         definition(body, rows, path, false)
         defined[path] = true
       end
+    end
+    if not row.hidden then
       if row.method and row.params[1] and row.params[1].name == "self" and row.base:find("^[%a_][%w_]*$") and
           not seen["Tensor:" .. row.base] and load("local " .. row.base .. " = 1") then
         seen["Tensor:" .. row.base] = true
