@@ -8,6 +8,7 @@ if not dst then
 end
 local status = cli.main { "detect", "--src_root", src, "--list", dst .. "/files_to_convert.md" }
 if status ~= 0 then os.exit(status) end
-status = cli.main { "convert", "--src_root", src, "--dst_root", dst, "--report", dst .. "/conversion_report.md", table.unpack(arg, 3) }
+status = cli.main { "convert", "--src_root", src, "--dst_root", dst, "--report", dst .. "/conversion_report.md",
+  table.unpack(arg, 3) }
 print("next: moth scripts/plans/write_tests.lua " .. src .. " " .. dst)
 os.exit(status)

@@ -1,5 +1,6 @@
 -- Stage 2: a parity test per model.   moth scripts/plans/write_tests.lua SRC DST [TESTS]
--- The tests build the source and the converted model at a small size with the same weights; CASES in each may be edited.
+-- The tests build the source and the converted model at a small size with the same weights; CASES in each may be
+-- edited.
 local cli = require "convert.cli"
 local src, dst = arg[1], arg[2]
 if not dst then

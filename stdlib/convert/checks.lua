@@ -1,4 +1,5 @@
--- checks.lua: what must hold of a converted file, found by reading the result anew: it parses, every mindspore name it uses
+-- checks.lua: what must hold of a converted file, found by reading the result anew: it parses, every mindspore name
+-- it uses
 -- exists in the version, no name is undefined, nothing of torch is left that was not listed.
 local parser = require "convert.python.parser"
 local scope = require "convert.python.scope"
@@ -7,19 +8,31 @@ local data = require "convert.data"
 local checks = {}
 
 local BUILTINS = {}
-for name in ([[ArithmeticError AssertionError AttributeError BaseException BaseExceptionGroup BlockingIOError BrokenPipeError BufferError BytesWarning
-  ChildProcessError ConnectionAbortedError ConnectionError ConnectionRefusedError ConnectionResetError DeprecationWarning EOFError Ellipsis
-  EncodingWarning EnvironmentError Exception ExceptionGroup False FileExistsError FileNotFoundError FloatingPointError FutureWarning GeneratorExit
-  IOError ImportError ImportWarning IndentationError IndexError InterruptedError IsADirectoryError KeyError KeyboardInterrupt LookupError
-  MemoryError ModuleNotFoundError NameError None NotADirectoryError NotImplemented NotImplementedError OSError OverflowError
-  PendingDeprecationWarning PermissionError ProcessLookupError PythonFinalizationError RecursionError ReferenceError ResourceWarning RuntimeError RuntimeWarning
-  StopAsyncIteration StopIteration SyntaxError SyntaxWarning SystemError SystemExit TabError TimeoutError True TypeError UnboundLocalError
-  UnicodeDecodeError UnicodeEncodeError UnicodeError UnicodeTranslateError UnicodeWarning UserWarning ValueError Warning ZeroDivisionError
-  __build_class__ __debug__ __doc__ __import__ __loader__ __name__ __package__ __spec__ __file__ __class__ __path__ __annotations__ __builtins__
+for name in ([[ArithmeticError AssertionError AttributeError BaseException BaseExceptionGroup BlockingIOError
+  BrokenPipeError BufferError BytesWarning
+  ChildProcessError ConnectionAbortedError ConnectionError ConnectionRefusedError ConnectionResetError
+  DeprecationWarning EOFError Ellipsis
+  EncodingWarning EnvironmentError Exception ExceptionGroup False FileExistsError FileNotFoundError
+  FloatingPointError FutureWarning GeneratorExit
+  IOError ImportError ImportWarning IndentationError IndexError InterruptedError IsADirectoryError KeyError
+  KeyboardInterrupt LookupError
+  MemoryError ModuleNotFoundError NameError None NotADirectoryError NotImplemented NotImplementedError OSError
+  OverflowError
+  PendingDeprecationWarning PermissionError ProcessLookupError PythonFinalizationError RecursionError
+  ReferenceError ResourceWarning RuntimeError RuntimeWarning
+  StopAsyncIteration StopIteration SyntaxError SyntaxWarning SystemError SystemExit TabError TimeoutError True
+  TypeError UnboundLocalError
+  UnicodeDecodeError UnicodeEncodeError UnicodeError UnicodeTranslateError UnicodeWarning UserWarning ValueError
+  Warning ZeroDivisionError
+  __build_class__ __debug__ __doc__ __import__ __loader__ __name__ __package__ __spec__ __file__ __class__
+  __path__ __annotations__ __builtins__
   __all__ __dict__ __module__ __qualname__ _ abs aiter all anext any
-  ascii bin bool breakpoint bytearray bytes callable chr classmethod compile complex copyright credits delattr dict dir divmod enumerate eval exec
-  exit filter float format frozenset getattr globals hasattr hash help hex id input int isinstance issubclass iter len license list locals map
-  max memoryview min next object oct open ord pow print property quit range repr reversed round set setattr slice sorted staticmethod str sum
+  ascii bin bool breakpoint bytearray bytes callable chr classmethod compile complex copyright credits delattr
+  dict dir divmod enumerate eval exec
+  exit filter float format frozenset getattr globals hasattr hash help hex id input int isinstance issubclass
+  iter len license list locals map
+  max memoryview min next object oct open ord pow print property quit range repr reversed round set setattr
+  slice sorted staticmethod str sum
   super tuple type vars zip WindowsError reveal_type unicode long basestring xrange raw_input]]):gmatch("%S+") do
   BUILTINS[name] = true
 end

@@ -1,5 +1,6 @@
 -- cli.lua: `moth convert ...` and `moth detect ...`.
--- Invariant: main returns the exit status: 0 done (all converted), 1 torch left under --strict or a failed check, 2 wrong usage.
+-- Invariant: main returns the exit status: 0 done (all converted), 1 torch left under --strict or a failed check, 2
+-- wrong usage.
 local fs = require "convert.fs"
 
 local cli = {}
@@ -12,7 +13,8 @@ local FLAGS = {
   { "--dry_run", "flag", "", "convert and report, write nothing" },
   { "--diff", "flag", "", "print unified diffs" },
   { "--review", "flag", "", "show each diff and ask: yes, no, edit, quit; answers are remembered" },
-  { "--profile", "value", "P", "generic (default) or mindone (relative imports and conventions of the transformers ports)" },
+  { "--profile", "value", "P",
+    "generic (default) or mindone (relative imports and conventions of the transformers ports)" },
   { "--style", "value", "T", "default, or classic: the literal edits of the common guides" },
   { "--ms_version", "value", "V", "2.7 to 2.10 (default 2.10): names are checked against its public list" },
   { "--rules", "list", "DIR", "load the rules of DIR/*.lua (or one file); an equal id overrides" },
@@ -93,7 +95,8 @@ local function common(o)
   if o.profile ~= "generic" and o.profile ~= "mindone" then return nil, "--profile is generic or mindone" end
   if o.style ~= "default" and o.style ~= "classic" then return nil, "--style is default or classic" end
   if not require("convert.data").names(o.ms_version) then
-    return nil, "no table of names for MindSpore " .. o.ms_version .. " (there are " .. table.concat(require("convert.data").versions(), ", ") .. ")"
+    return nil, "no table of names for MindSpore " .. o.ms_version .. " (there are "
+      .. table.concat(require("convert.data").versions(), ", ") .. ")"
   end
   local files = {}
   for _, r in ipairs(o.rules or {}) do
@@ -139,7 +142,8 @@ local function explain(o)
   local engine = require "convert.engine"
   local seen, order = {}, {}
   local f
-  local opts = { profile = o.profile, style = o.style, ms_version = o.ms_version, rules = o.rules, enable = o.enable, path = path }
+  local opts = { profile = o.profile, style = o.style, ms_version = o.ms_version, rules = o.rules, enable = o.enable,
+    path = path }
   opts.package = require("convert.project").new(fs.parent(path), {}):package(path:match("[^/]*$"))
   opts.trace = function(rule, node, ok, why)
     if node.k == "Module" then return end
@@ -160,13 +164,15 @@ local function explain(o)
       if not order[key] then
         order[key] = true
         local what = f:text(s.node):match("^[^\n]*"):sub(1, 60)
-        print(("  %-28s %s: %s   [%s]"):format(s.rule.id, s.ok and "applies" or "does not apply", s.why == "applies" and s.rule.why or s.why, what))
+        print(("  %-28s %s: %s   [%s]"):format(s.rule.id, s.ok and "applies" or "does not apply", s.why == "applies"
+          and s.rule.why or s.why, what))
         shown = shown + 1
       end
     end
   end
   for _, l in ipairs(f.left) do
-    if l.line == line then print(("  %-28s torch is left: %s has no known equal"):format("-", l.name)) shown = shown + 1 end
+    if l.line == line then print(("  %-28s torch is left: %s has no known equal"):format("-", l.name)) shown =
+      shown + 1 end
   end
   if shown == 0 then print("  no rule looks at this line") end
   return 0
@@ -177,7 +183,8 @@ local function rules_command(o)
   local id = o.words[2]
   for _, r in ipairs(engine.rules(o.rules)) do
     if id and r.id == id then
-      print(("%s (%s, %s%s)\n  %s"):format(r.id, r.family, r.state, r.profile and ", profile " .. r.profile or "", r.why))
+      print(("%s (%s, %s%s)\n  %s"):format(r.id, r.family, r.state, r.profile and ", profile " .. r.profile or "",
+        r.why))
       if r.before then print("before:\n  " .. r.before:gsub("\n", "\n  ")) end
       if r.after then print("after:\n  " .. r.after:gsub("\n", "\n  ")) end
       return 0
@@ -213,7 +220,8 @@ end
 local function summary(o, records, seconds)
   local t = require("convert.report").totals(records)
   if not o.quiet then
-    print(("%d converted · %d copied · %d not converted · %d edits · %.1f s"):format(t.converted, t.copied + t.unchanged, t.failed, t.edits, seconds))
+    print(("%d converted · %d copied · %d not converted · %d edits · %.1f s"):format(t.converted,
+      t.copied + t.unchanged, t.failed, t.edits, seconds))
     local shown = 0
     for _, r in ipairs(records) do
       if r.error then print("  " .. r.path .. ": " .. r.error) end
@@ -223,7 +231,8 @@ local function summary(o, records, seconds)
       end
     end
     if shown > 10 then print(("  and %d more"):format(shown - 10)) end
-    if t.reviews > 0 or shown > 0 then print(("  %d places need a person: %s"):format(t.reviews + shown, o.report or o.dst_root and o.dst_root .. "/report.md" or "")) end
+    if t.reviews > 0 or shown > 0 then print(("  %d places need a person: %s"):format(t.reviews + shown, o.report
+      or o.dst_root and o.dst_root .. "/report.md" or "")) end
   end
   return t
 end
@@ -252,7 +261,8 @@ local function convert(o)
   if not single_file(o) then return usage("no such file or folder: " .. o.src_root) end
   if not o.in_place and not o.dst_root and not o.dry_run then return usage("--dst_root or --in_place is needed") end
   if o.in_place and o.dst_root then return usage("--in_place and --dst_root exclude each other") end
-  if o.dst_root and fs.realpath(o.dst_root) == fs.realpath(o.src_root) then return usage("source and destination are the same: use --in_place") end
+  if o.dst_root and fs.realpath(o.dst_root) == fs.realpath(o.src_root) then return
+    usage("source and destination are the same: use --in_place") end
   if o.dry_run and not o.dst_root then o.dst_root = o.src_root end
   o.progress = not o.quiet and fs.is_terminal() and not o.diff and not o.review
   local started = fs.clock()
@@ -287,7 +297,8 @@ local function detect(o)
       count[v.category] = (count[v.category] or 0) + 1
     end
     print(("%d files: %d definite, %d indirect%s · %d modeling, %d data, %d training, %d inference, %d other · %s"):format(#verdicts, count.definite or 0,
-      count.indirect or 0, count.unparsed and (", %d unparsed"):format(count.unparsed) or "", count.modeling or 0, count.data or 0, count.training or 0,
+      count.indirect or 0, count.unparsed and (", %d unparsed"):format(count.unparsed) or "", count.modeling or 0,
+        count.data or 0, count.training or 0,
       count.inference or 0, count.other or 0, list))
   end
   return 0

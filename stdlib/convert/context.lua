@@ -1,6 +1,8 @@
 -- context.lua: one file under conversion: its tree, its names and the edits that rules make on it.
--- Invariant: a rule never touches text but through these methods, so every change is a byte range with a rule's id, dead
--- names are known (a deleted or replaced name no longer needs its import), and what is needed is imported once at the end.
+-- Invariant: a rule never touches text but through these methods, so every change is a byte range with a rule's id,
+-- dead
+-- names are known (a deleted or replaced name no longer needs its import), and what is needed is imported once at
+-- the end.
 local parser = require "convert.python.parser"
 local scope = require "convert.python.scope"
 local edit = require "convert.python.edit"
@@ -18,8 +20,10 @@ function context.new(text, opts)
   if not tree then return nil, err end
   local facts = scope.analyse(tree)
   return setmetatable({
-    src = text, tree = tree, facts = facts, opts = opts or {}, edits = edit.new(text), applied = {}, reviews = {}, needs_list = {},
-    needs_seen = {}, deleted = {}, left = {}, trace = opts and opts.trace, tokens = tree.tokens, path = opts and opts.path or "?",
+    src = text, tree = tree, facts = facts, opts = opts or {}, edits = edit.new(text), applied = {}, reviews = {},
+      needs_list = {},
+    needs_seen = {}, deleted = {}, left = {}, trace = opts and opts.trace, tokens = tree.tokens, path = opts
+      and opts.path or "?",
   }, Context)
 end
 
@@ -176,7 +180,8 @@ local function write_added(self, call)
   if last then self.edits:insert(last.e + 1, ", " .. text) else self.edits:insert(call.lp + 1, text) end
 end
 
--- Argument removals are gathered while rules run and written once, so that two rules may each take one of the same call.
+-- Argument removals are gathered while rules run and written once, so that two rules may each take one of the same
+-- call.
 function Context:write_trims()
   for _, call in ipairs(self.trimmed or {}) do
     if not call.dead then
@@ -257,7 +262,8 @@ local function root_of(node)
 end
 context.root_of = root_of
 
---- Asks for an import: need("mindspore", "mint") is `from mindspore import mint`, need("mindspore", nil, "ms") `import mindspore as ms`.
+--- Asks for an import: need("mindspore", "mint") is `from mindspore import mint`, need("mindspore", nil, "ms")
+-- `import mindspore as ms`.
 function Context:need(module, name, asname)
   local key = module .. ":" .. (name or "") .. ":" .. (asname or "")
   if not self.needs_seen[key] then
@@ -380,7 +386,8 @@ function Context:rename(node, target)
     if converted and b.path ~= "torch" and not b.two_paths then
       if converted == target then
         text = root.id
-      elseif target:sub(1, #converted + 1) == converted .. "." and not (root.id ~= b.path:match("[%w_]+$") and root.id:find("torch")) then
+      elseif target:sub(1, #converted + 1) == converted .. "." and not (root.id ~= b.path:match("[%w_]+$")
+        and root.id:find("torch")) then
         text = root.id .. target:sub(#converted + 1)
       end
       if text and root.id:find("torch") then text = nil end
@@ -416,7 +423,8 @@ end
 --- A piece for a replacement: the node's own text with the edits made inside it, parenthesised when it has to be.
 function Context:piece(node) return { node.s, node.e } end
 
-local SIMPLE_RECEIVER = { Name = true, Attribute = true, Call = true, Subscript = true, Constant = true, Tuple = true, List = true,
+local SIMPLE_RECEIVER = { Name = true, Attribute = true, Call = true, Subscript = true, Constant = true,
+  Tuple = true, List = true,
   Dict = true, JoinedStr = true }
 --- The pieces of an expression as the receiver of an attribute.
 function Context:receiver(node)
@@ -453,13 +461,15 @@ function Context:unwrap_method(call)
   local st = call.up
   for _, a in ipairs(call.args) do self:kill(a) end
   for _, kw in ipairs(call.keywords) do self:kill(kw) end
-  if st.k == "Assign" and #st.targets == 1 and self:text(st.targets[1]) == self:text(x) and (x.k == "Name" or x.k == "Attribute") then
+  if st.k == "Assign" and #st.targets == 1 and self:text(st.targets[1]) == self:text(x)
+    and (x.k == "Name" or x.k == "Attribute") then
     return self:delete(st)
   end
   if st.k == "Expr" and (x.k == "Name" or x.k == "Attribute") then return self:delete(st) end
   -- a, b = a.to(d), b.to(d)
   local asg = st.k == "Tuple" and st.up
-  if asg and asg.k == "Assign" and #asg.targets == 1 and asg.targets[1].k == "Tuple" and #asg.targets[1].elts == #st.elts then
+  if asg and asg.k == "Assign" and #asg.targets == 1 and asg.targets[1].k == "Tuple"
+    and #asg.targets[1].elts == #st.elts then
     call.unwrapped_to = self:text(x)
     local same = true
     for i, v in ipairs(st.elts) do
@@ -517,7 +527,8 @@ function Context:fold(node, value)
       local n = 0
       for _ in pairs(up.folded) do n = n + 1 end
       if n < #up.values then
-        if at == #up.values then return self.edits:delete(self:outer_end(up.values[at - 1]) + 1, self:outer_end(node)) end
+        if at == #up.values then return self.edits:delete(self:outer_end(up.values[at - 1]) + 1,
+          self:outer_end(node)) end
         return self.edits:delete(self:outer_start(node), self:outer_start(up.values[at + 1]) - 1)
       end
     end
@@ -578,7 +589,8 @@ function Context:delete(st)
 end
 
 function Context:review(rule, node, message)
-  self.reviews[#self.reviews + 1] = { rule = rule, line = self:line(node.s), message = message, text = self:text(node):match("^[^\n]*"):sub(1, 120) }
+  self.reviews[#self.reviews + 1] = { rule = rule, line = self:line(node.s), message = message,
+    text = self:text(node):match("^[^\n]*"):sub(1, 120) }
 end
 
 --- Byte at which the line of pos starts.
@@ -593,7 +605,8 @@ function Context:line_start(pos)
   return i
 end
 
-function Context:indent(st) return self.src:sub(self:line_start(st.outer_s or st.s), (st.outer_s or st.s) - 1):match("^[ \t]*") end
+function Context:indent(st) return self.src:sub(self:line_start(st.outer_s or st.s),
+  (st.outer_s or st.s) - 1):match("^[ \t]*") end
 
 -- The range a deleted statement takes with it: its whole lines when it stands alone on them.
 local function statement_range(self, st, list)
@@ -601,7 +614,8 @@ local function statement_range(self, st, list)
   local src = self.src
   local ls = self:line_start(s)
   local tail, after = src:match("^([ \t]*#?[^\n]*)\n?()", e + 1)
-  if src:sub(ls, s - 1):find("^[ \t]*$") and (tail:find("^[ \t\r]*$") or tail:find("^[ \t]*#")) then return ls, after - 1, true end
+  if src:sub(ls, s - 1):find("^[ \t]*$") and (tail:find("^[ \t\r]*$") or tail:find("^[ \t]*#")) then return ls,
+    after - 1, true end
   -- several on a line: up to the next one
   local semi = src:match("^[ \t]*;[ \t]*()", e + 1)
   if semi then return s, semi - 1 end

@@ -6,8 +6,8 @@ local has_embed, embed = pcall(require, "moth.embed")
 
 -- Embedded in moth, or beside the modules on disk under plain lua5.4.
 local function read(name)
-  local text = has_embed and embed.read("convert/tables/" .. name)
-  if text then return text end
+  local inside = has_embed and embed.read("convert/tables/" .. name)
+  if inside then return inside end
   for path in (package.path .. ";"):gmatch("([^;]*)%?%.lua;") do
     local f = io.open(path .. "convert/tables/" .. name, "rb")
     if f then

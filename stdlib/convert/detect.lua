@@ -1,5 +1,6 @@
 -- detect.lua: which files of a tree have to do with torch, how surely, and what kind of file each is.
--- Invariant: a verdict rests on imports (at top, in functions, under try or if), on imports by string, or on calls that only
+-- Invariant: a verdict rests on imports (at top, in functions, under try or if), on imports by string, or on calls
+-- that only
 -- make sense with torch; a mention in a comment is none.
 local parser = require "convert.python.parser"
 local scope = require "convert.python.scope"
@@ -10,10 +11,14 @@ local detect = {}
 
 local DEFINITE, INDIRECT = {}, {}
 for name in ("torch torchvision torchaudio torchtext functorch"):gmatch("%S+") do DEFINITE[name] = true end
-for name in ([[transformers diffusers timm pytorch_lightning lightning accelerate torchmetrics vllm sglang peft deepspeed xformers flash_attn triton
-  apex bitsandbytes einops torch_geometric kornia fairseq fairscale sentence_transformers open_clip ignite catalyst trl optimum causal_conv1d
-  mamba_ssm torch_scatter torch_sparse pytorch3d detectron2 mmcv mmengine captum gpytorch pyro botorch skorch fastai huggingface_hub safetensors.torch
-  torchao torchrec torchsde torchdiffeq x_transformers vector_quantize_pytorch lpips segmentation_models_pytorch efficientnet_pytorch
+for name in ([[transformers diffusers timm pytorch_lightning lightning accelerate torchmetrics vllm sglang peft
+  deepspeed xformers flash_attn triton
+  apex bitsandbytes einops torch_geometric kornia fairseq fairscale sentence_transformers open_clip ignite
+  catalyst trl optimum causal_conv1d
+  mamba_ssm torch_scatter torch_sparse pytorch3d detectron2 mmcv mmengine captum gpytorch pyro botorch skorch
+  fastai huggingface_hub safetensors.torch
+  torchao torchrec torchsde torchdiffeq x_transformers vector_quantize_pytorch lpips segmentation_models_pytorch
+  efficientnet_pytorch
   torch_xla torch_npu ray.train.torch]]):gmatch("%S+") do
   INDIRECT[name] = true
 end
@@ -43,7 +48,8 @@ local function reach(st)
   return "import"
 end
 
-local QUICK = { "torch", "transformers", "diffusers", "timm", "lightning", "accelerate", "vllm", "sglang", "peft", "deepspeed", "xformers",
+local QUICK = { "torch", "transformers", "diffusers", "timm", "lightning", "accelerate", "vllm", "sglang", "peft",
+  "deepspeed", "xformers",
   "flash_attn", "triton", "apex", "bitsandbytes", "einops", "kornia", "fairseq", "return_tensors" }
 
 --- Whether a text can have to do with torch at all (a plain search, no parse).
@@ -64,9 +70,11 @@ local function by_string(text, facts, add)
     local node = use
     while node.up and node.up.k == "Attribute" and node.up.value == node do node = node.up end
     local call = node.up
-    if call and call.k == "Call" and call.func == node and call.args[1] and call.args[1].k == "Constant" and call.args[1].t == "str" then
+    if call and call.k == "Call" and call.func == node and call.args[1] and call.args[1].k == "Constant"
+      and call.args[1].t == "str" then
       local m = scope.meaning(node) or (node.k == "Name" and node.id) or ""
-      if m == "__import__" or m:find("import_module$") or m:find("find_spec$") or m:find("LazyLoader$") or m:find("importorskip$") then
+      if m == "__import__" or m:find("import_module$") or m:find("find_spec$") or m:find("LazyLoader$")
+        or m:find("importorskip$") then
         local path = string_value(text, call.args[1])
         if path then add(path, "string", call) end
       end
@@ -95,11 +103,12 @@ end
 function detect.text(text, parsed)
   if not parsed and not detect.quick(text) then return nil end
   local tree, facts
-  if parsed then tree, facts = parsed.tree, parsed.facts
+  if parsed then facts = parsed.facts
   else
     local err
     tree, err = parser.parse(text)
-    if not tree then return { grade = "unparsed", category = "other", packages = {}, refs = 0, imports = {}, error = err } end
+    if not tree then return { grade = "unparsed", category = "other", packages = {}, refs = 0, imports = {},
+      error = err } end
     facts = scope.analyse(tree)
   end
   local out = { grade = nil, packages = {}, refs = 0, imports = {} }
@@ -129,9 +138,12 @@ function detect.text(text, parsed)
       local node = use
       while node.up and node.up.k == "Attribute" and node.up.value == node do node = node.up end
       local m = scope.meaning(node) or ""
-      if m:find("^torch%.optim") or m:find("Trainer$") or m:find("GradScaler") then counts.training = counts.training + 1 end
-      if m:find("DataLoader$") or m:find("^torch%.utils%.data") or m:find("^torchvision%.transforms") or m:find("^datasets%.") then counts.data = counts.data + 1 end
-      if m:find("pipeline$") or m:find("from_pretrained$") or m == "torch.no_grad" or m == "torch.inference_mode" then counts.inference = counts.inference + 1 end
+      if m:find("^torch%.optim") or m:find("Trainer$") or m:find("GradScaler") then counts.training =
+        counts.training + 1 end
+      if m:find("DataLoader$") or m:find("^torch%.utils%.data") or m:find("^torchvision%.transforms")
+        or m:find("^datasets%.") then counts.data = counts.data + 1 end
+      if m:find("pipeline$") or m:find("from_pretrained$") or m == "torch.no_grad"
+        or m == "torch.inference_mode" then counts.inference = counts.inference + 1 end
     end
   end
   if text:find("%.backward%(") or text:find("optimizer%.step%(") then counts.training = counts.training + 1 end

@@ -1,4 +1,5 @@
--- diff.lua: differences of two texts by lines (Myers' shortest script with common ends cut off), as hunks, unified text and rows.
+-- diff.lua: differences of two texts by lines (Myers' shortest script with common ends cut off), as hunks, unified
+-- text and rows.
 local diff = {}
 
 local function lines_of(text)

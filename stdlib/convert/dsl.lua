@@ -8,10 +8,14 @@
 --     before = "self.act = nn.SiLU(inplace=True)", after = "self.act = mint.nn.SiLU()",
 --   }
 --
--- match: what the rule looks at. call/reference/decorator/derived take the full dotted path of what is meant; method and
--- attribute take the name after the dot of a value; node takes kinds of the tree; file runs once, after all other rules.
--- edit: a list of the words below, or a function (f, node, rule) that returns true when it changed something, else false and
--- the reason. where: a function (f, node) that must hold. state: automatic (default), optional, review. profile, style: only there.
+-- match: what the rule looks at. call/reference/decorator/derived take the full dotted path of what is meant; method
+-- and
+-- attribute take the name after the dot of a value; node takes kinds of the tree; file runs once, after all other
+-- rules.
+-- edit: a list of the words below, or a function (f, node, rule) that returns true when it changed something, else
+-- false and
+-- the reason. where: a function (f, node) that must hold. state: automatic (default), optional, review. profile,
+-- style: only there.
 local dsl = setmetatable({}, { __index = _G })
 
 local registry = {}
@@ -43,8 +47,10 @@ local function matcher(kind)
   end
 end
 
-dsl.call, dsl.reference, dsl.method, dsl.attribute = matcher "call", matcher "reference", matcher "method", matcher "attribute"
-dsl.decorator, dsl.derived, dsl.node, dsl.imported = matcher "decorator", matcher "derived", matcher "node", matcher "imported"
+dsl.call, dsl.reference, dsl.method, dsl.attribute = matcher "call", matcher "reference", matcher "method",
+  matcher "attribute"
+dsl.decorator, dsl.derived, dsl.node, dsl.imported = matcher "decorator", matcher "derived", matcher "node",
+  matcher "imported"
 dsl.file = { kind = "file", keys = {} }
 
 -- Words of an edit.
@@ -84,7 +90,8 @@ end
 --- Adds a keyword argument when neither it, its torch name nor the position gives one.
 function dsl.add_argument(name, text, position, torch_name)
   return function(f, node)
-    if f:argument(node, position, name) or torch_name and f:keyword(node, torch_name) or f:has_star(node) then return false, name .. " is given" end
+    if f:argument(node, position, name) or torch_name and f:keyword(node, torch_name)
+      or f:has_star(node) then return false, name .. " is given" end
     f:add_argument(node, name .. "=" .. text)
     return true
   end

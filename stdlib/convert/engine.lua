@@ -1,5 +1,6 @@
 -- engine.lua: rules on a file.
--- Invariant: rules run in one walk from the outside in; a deleted or replaced subtree is not visited; each rule is asked at
+-- Invariant: rules run in one walk from the outside in; a deleted or replaced subtree is not visited; each rule is
+-- asked at
 -- the nodes its match names and nowhere else, and says true (applied) or false and why not.
 local context = require "convert.context"
 local dsl = require "convert.dsl"
@@ -12,7 +13,8 @@ local fold = require "convert.fold"
 
 local engine = {}
 
-local FAMILIES = { "imports", "classes", "device", "calls", "tensor", "init", "autograd", "train", "transformers", "api" }
+local FAMILIES = { "imports", "classes", "device", "calls", "tensor", "init", "autograd", "train", "transformers",
+  "api" }
 
 --- All rules: the built-in families in order, then those of the folders in opts.rules (same id overrides).
 function engine.rules(extra)
@@ -67,7 +69,8 @@ end
 
 -- The rules by what they look at.
 local function index(rules, opts)
-  local ix = { call = {}, reference = {}, method = {}, attribute = {}, decorator = {}, derived = {}, node = {}, imported = {}, file = {} }
+  local ix = { call = {}, reference = {}, method = {}, attribute = {}, decorator = {}, derived = {}, node = {},
+    imported = {}, file = {} }
   for _, r in ipairs(rules) do
     if active(r, opts) then
       local kind = r.match.kind
@@ -187,11 +190,10 @@ local function walk(f, ix)
   for _, st in ipairs(f.tree.body) do visit(st) end
 end
 
-local index_cache = setmetatable({}, { __mode = "k" })
-
 local MODULES = {
   ["torch"] = "mindspore", ["torch.nn"] = "mindspore.nn", ["torch.nn.functional"] = "mindspore.mint.nn.functional",
-  ["torch.optim"] = "mindspore.mint.optim", ["torch.linalg"] = "mindspore.mint.linalg", ["torch.special"] = "mindspore.mint.special",
+  ["torch.optim"] = "mindspore.mint.optim", ["torch.linalg"] = "mindspore.mint.linalg",
+    ["torch.special"] = "mindspore.mint.special",
   ["torch.distributed"] = "mindspore.mint.distributed", ["torch.Tensor"] = "mindspore.Tensor",
 }
 

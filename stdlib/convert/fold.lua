@@ -1,5 +1,7 @@
--- fold.lua: conditions that a rule found to be constant: the chain of if, elif and else they stand in loses its dead branches.
--- Invariant: a chain is rewritten once, as a whole; a dead branch whose imports are still used outside stays, under `if False`.
+-- fold.lua: conditions that a rule found to be constant: the chain of if, elif and else they stand in loses its dead
+-- branches.
+-- Invariant: a chain is rewritten once, as a whole; a dead branch whose imports are still used outside stays, under
+-- `if False`.
 local imports = require "convert.imports"
 
 local fold = {}
@@ -12,7 +14,8 @@ local function branches_of(f, top)
     local inner = x.orelse[1]
     if inner and inner.elif then x = inner
     else
-      if #x.orelse > 0 then out[#out + 1] = { s = f:line_start(x.else_s), at = x.else_s, body = x.orelse, is_else = true } end
+      if #x.orelse > 0 then out[#out + 1] = { s = f:line_start(x.else_s), at = x.else_s, body = x.orelse,
+        is_else = true } end
       break
     end
   end

@@ -1,4 +1,5 @@
--- fs.lua: the little the converter needs of the file system: through `sys` in moth, through the shell under plain lua5.4.
+-- fs.lua: the little the converter needs of the file system: through `sys` in moth, through the shell under plain
+-- lua5.4.
 -- Invariant: write() leaves either the old file or the whole new one.
 local fs = {}
 
@@ -69,7 +70,8 @@ function fs.realpath(path)
   return shell_lines("realpath " .. quote(path) .. " 2>/dev/null")[1]
 end
 
-local SKIP = { [".git"] = true, ["__pycache__"] = true, [".hg"] = true, [".svn"] = true, ["node_modules"] = true, [".venv"] = true }
+local SKIP = { [".git"] = true, ["__pycache__"] = true, [".hg"] = true, [".svn"] = true, ["node_modules"] = true,
+  [".venv"] = true }
 
 --- Paths of all files below a folder, relative to it, sorted.
 function fs.tree(root)
@@ -90,7 +92,8 @@ function fs.tree(root)
     end
     walk(root, "")
   else
-    for _, path in ipairs(shell_lines("cd " .. quote(root) .. " && find . -type f -not -path '*/.git/*' -not -path '*/__pycache__/*'")) do
+    for _, path in ipairs(shell_lines("cd " .. quote(root)
+      .. " && find . -type f -not -path '*/.git/*' -not -path '*/__pycache__/*'")) do
       out[#out + 1] = path:gsub("^%./", "")
     end
   end
@@ -111,10 +114,12 @@ function fs.fingerprint(text)
   return #text .. "-" .. h
 end
 
---- Shell-style pattern against a relative path: * within a name, ** across, ? one character; no slash: matches the name.
+--- Shell-style pattern against a relative path: * within a name, ** across, ? one character; no slash: matches the
+-- name.
 function fs.matches(path, pattern)
   local subject = pattern:find("/", 1, true) and path or path:match("[^/]*$")
-  local p = pattern:gsub("[%^%$%(%)%%%.%[%]%+%-]", "%%%0"):gsub("%*%*", "\1"):gsub("%*", "[^/]*"):gsub("\1", ".*"):gsub("%?", "[^/]")
+  local p = pattern:gsub("[%^%$%(%)%%%.%[%]%+%-]", "%%%0"):gsub("%*%*", "\1"):gsub("%*", "[^/]*"):gsub("\1",
+    ".*"):gsub("%?", "[^/]")
   return subject:find("^" .. p .. "$") ~= nil or (path .. "/"):find("^" .. p .. "/") ~= nil
 end
 

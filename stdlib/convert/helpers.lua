@@ -35,9 +35,11 @@ function helpers.is_module(f, class)
     local target = base.k == "Subscript" and base.value or base
     local m = scope.meaning(target)
     if m then
-      if m:find("^torch%.nn%.") and not m:find("^torch%.nn%.functional") and not m:find("^torch%.nn%.utils") then class.is_module = true
+      if m:find("^torch%.nn%.") and not m:find("^torch%.nn%.functional") and not m:find("^torch%.nn%.utils") then
+        class.is_module = true
       elseif MODULE_BASES[m] then class.is_module = true
-      elseif m:find("^mindspore") then class.is_module = m:find("%.Cell$") ~= nil or m:find("^mindspore%.mint%.nn%.") ~= nil
+      elseif m:find("^mindspore") then class.is_module = m:find("%.Cell$") ~= nil
+        or m:find("^mindspore%.mint%.nn%.") ~= nil
       elseif m:find("^torch") then unknown = unknown
       else
         local last = m:match("[^.]+$")
@@ -50,7 +52,8 @@ function helpers.is_module(f, class)
           unknown = true
         end
       end
-    elseif target.k == "Name" and target.binding and target.binding.def and target.binding.def.k == "ClassDef" and target.binding.def ~= class then
+    elseif target.k == "Name" and target.binding and target.binding.def and target.binding.def.k == "ClassDef"
+      and target.binding.def ~= class then
       if helpers.is_module(f, target.binding.def) then class.is_module = true end
     end
   end
@@ -100,9 +103,11 @@ function helpers.is_device(f, node, depth)
     return m == "torch.device" or m == "torch.cuda.current_device"
   elseif k == "Constant" and node.t == "str" then
     local s = f:text(node):sub(2, -2)
-    return s == "cuda" or s == "cpu" or s == "mps" or s == "npu" or s == "xpu" or s == "meta" or s:find("^cuda:%d+$") ~= nil
+    return s == "cuda" or s == "cpu" or s == "mps" or s == "npu" or s == "xpu" or s == "meta"
+      or s:find("^cuda:%d+$") ~= nil
   elseif k == "JoinedStr" then return f:text(node):find("^f[\"']cuda:") ~= nil
-  elseif k == "IfExp" then return helpers.is_device(f, node.body, depth + 1) and helpers.is_device(f, node.orelse, depth + 1)
+  elseif k == "IfExp" then return helpers.is_device(f, node.body, depth + 1) and helpers.is_device(f, node.orelse,
+    depth + 1)
   elseif k == "BoolOp" then
     for _, v in ipairs(node.values) do
       if not helpers.is_device(f, v, depth + 1) then return false end
@@ -125,9 +130,9 @@ function helpers.holds_devices(f, b, depth)
     local st = def.up
     if def.k == "Name" and st and st.k == "Assign" and st.targets[1] == def then
       any = true
-      if not helpers.is_device(f, st.value, depth) and not (st.value.k == "Constant" and st.value.t == "None") then all = false end
-    elseif def.k == "arg" then
-      -- a parameter: its name or annotation must say so
+      if not helpers.is_device(f, st.value, depth) and not (st.value.k == "Constant" and st.value.t == "None") then
+        all = false
+      end
     elseif def.k == "Name" and st and st.k == "Tuple" then
       -- dtype, device = x.dtype, x.device
       local asg = st.up
@@ -139,7 +144,7 @@ function helpers.holds_devices(f, b, depth)
           end
         end
       else all = false end
-    else all = false end
+    elseif def.k ~= "arg" then all = false end   -- of a parameter the name must say what it is
   end
   local answer
   if not all then answer = false elseif any then answer = true else answer = nil end
@@ -154,9 +159,11 @@ end
 
 local function is_shape_expr(node)
   if node.k == "Attribute" then return node.attr == "shape" end
-  if node.k == "Call" and node.func.k == "Attribute" then return node.func.attr == "size" and #node.args == 0 or node.func.attr == "Size" end
+  if node.k == "Call" and node.func.k == "Attribute" then return node.func.attr == "size" and #node.args == 0
+    or node.func.attr == "Size" end
   if node.k == "Subscript" then return node.slice.k == "Slice" and is_shape_expr(node.value) end
-  if node.k == "BinOp" and node.op == "+" then return is_shape_expr(node.left) or is_shape_expr(node.right) or helpers.is_sequence(node.left)
+  if node.k == "BinOp" and node.op == "+" then return is_shape_expr(node.left) or is_shape_expr(node.right)
+    or helpers.is_sequence(node.left)
     or helpers.is_sequence(node.right) end
   return false
 end
@@ -164,13 +171,15 @@ end
 --- Whether an expression is surely one integer (a dim), so that f(n) may become f((n,)).
 function helpers.is_dim(node)
   if node.k == "Constant" then return node.t == "num" end
-  if node.k == "BinOp" then return not is_shape_expr(node) and (helpers.is_dim(node.left) or helpers.is_dim(node.right)) end
+  if node.k == "BinOp" then return not is_shape_expr(node)
+    and (helpers.is_dim(node.left) or helpers.is_dim(node.right)) end
   if node.k == "UnaryOp" then return node.op == "-" end
   if node.k == "Subscript" then
     return node.slice.k ~= "Slice" and is_shape_expr(node.value)
   end
   if node.k == "Call" then
-    if node.func.k == "Name" and (node.func.id == "int" or node.func.id == "len" or node.func.id == "max" or node.func.id == "min") then return true end
+    if node.func.k == "Name" and (node.func.id == "int" or node.func.id == "len" or node.func.id == "max"
+      or node.func.id == "min") then return true end
     return node.func.k == "Attribute" and node.func.attr == "size" and #node.args == 1
   end
   return false

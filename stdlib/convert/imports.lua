@@ -1,5 +1,6 @@
 -- imports.lua: the import statements after the rules have run.
--- Invariant: an import of torch stays exactly when something alive still means torch through it (it is then listed as left);
+-- Invariant: an import of torch stays exactly when something alive still means torch through it (it is then listed
+-- as left);
 -- what the new code needs is imported once, where the first torch import stood; a name nobody uses any more is dropped.
 local data = require "convert.data"
 
@@ -16,7 +17,8 @@ local function from_line(module, names, indent)
   table.sort(names)
   local line = "from " .. module .. " import " .. table.concat(names, ", ")
   if #indent + #line <= 119 then return line end
-  return "from " .. module .. " import (\n" .. indent .. "    " .. table.concat(names, ",\n" .. indent .. "    ") .. ",\n" .. indent .. ")"
+  return "from " .. module .. " import (\n" .. indent .. "    " .. table.concat(names, ",\n" .. indent .. "    ")
+    .. ",\n" .. indent .. ")"
 end
 
 local function as_text(name, asname)

@@ -3,7 +3,8 @@ local engine = require "convert.engine"
 
 local convert = {}
 
---- Converts a Python text; opts: profile, style, ms_version, rules (files), package. Returns the text and the file's facts,
+--- Converts a Python text; opts: profile, style, ms_version, rules (files), package. Returns the text and the file's
+-- facts,
 --- or nil and {line, col, message} when the source does not parse.
 function convert.text(source, opts) return engine.convert(source, opts) end
 

@@ -1,4 +1,5 @@
--- layout.lua: the one formatting a conversion owes: parentheses that held a long expression over several lines go when the
+-- layout.lua: the one formatting a conversion owes: parentheses that held a long expression over several lines go
+-- when the
 -- edited expression fits on one line (119 columns), as the formatter of the sources would have it.
 -- Invariant: only statements an edit touched are looked at; comments and strings over several lines keep theirs.
 local layout = {}

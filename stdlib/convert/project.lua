@@ -1,5 +1,6 @@
 -- project.lua: what one file of a tree may ask about the others: which classes are torch modules.
--- Invariant: another file is read and analysed once, on the first question about it; nothing of it is kept but its classes' bases.
+-- Invariant: another file is read and analysed once, on the first question about it; nothing of it is kept but its
+-- classes' bases.
 local parser = require "convert.python.parser"
 local scope = require "convert.python.scope"
 local fs = require "convert.fs"

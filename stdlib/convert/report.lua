@@ -26,13 +26,15 @@ local function line_list(lines)
   return table.concat(out, ", ")
 end
 
---- files_to_convert.md. entries: detection verdicts {path, grade, category, refs}; records by path (nil before conversion).
+--- files_to_convert.md. entries: detection verdicts {path, grade, category, refs}; records by path (nil before
+-- conversion).
 function report.checklist(entries, records)
   local out = { "# Files", "" }
   for _, e in ipairs(entries) do
     local r = records and records[e.path]
     local done = r and (r.status == "converted" or r.status == "unchanged") and #r.left == 0
-    out[#out + 1] = ("- [%s] %s — %s — %s — %d torch references"):format(done and "x" or " ", e.path, e.category or "other", e.grade or "?", e.refs or 0)
+    out[#out + 1] = ("- [%s] %s — %s — %s — %d torch references"):format(done and "x" or " ", e.path, e.category
+      or "other", e.grade or "?", e.refs or 0)
   end
   out[#out + 1] = ""
   out[#out + 1] = "# Edits"
@@ -44,7 +46,8 @@ function report.checklist(entries, records)
       for _, id in ipairs(sorted_keys(r.rules)) do
         out[#out + 1] = ("- %s ×%d (lines %s)"):format(id, #r.rules[id], line_list(r.rules[id]))
       end
-      for _, v in ipairs(r.reviews) do out[#out + 1] = ("- review, line %d: %s (%s)"):format(v.line, v.message, v.rule) end
+      for _, v in ipairs(r.reviews) do out[#out + 1] = ("- review, line %d: %s (%s)"):format(v.line, v.message,
+        v.rule) end
       for _, l in ipairs(r.left) do out[#out + 1] = ("- torch left, line %d: `%s`"):format(l.line, l.name) end
     end
   end
@@ -53,7 +56,8 @@ end
 
 --- Totals of a run.
 function report.totals(records)
-  local t = { files = #records, converted = 0, unchanged = 0, copied = 0, failed = 0, declined = 0, left = 0, left_files = 0, reviews = 0, undefined = 0,
+  local t = { files = #records, converted = 0, unchanged = 0, copied = 0, failed = 0, declined = 0, left = 0,
+    left_files = 0, reviews = 0, undefined = 0,
     bad_names = 0, edits = 0, unlisted = 0, rules = {} }
   for _, r in ipairs(records) do
     t[r.status] = (t[r.status] or 0) + 1
@@ -83,15 +87,18 @@ end
 function report.markdown(records, o)
   local t = report.totals(records)
   local out = { "# Conversion report", "",
-    ("profile %s, style %s, MindSpore %s"):format(o.profile or "generic", o.style or "default", o.ms_version or "2.10"), "",
+    ("profile %s, style %s, MindSpore %s"):format(o.profile or "generic", o.style or "default", o.ms_version
+      or "2.10"), "",
     "| files | converted | unchanged | copied | not converted | declined | edits | torch left | undefined names | unknown mindspore names | to review |",
     "|---|---|---|---|---|---|---|---|---|---|---|",
-    ("| %d | %d | %d | %d | %d | %d | %d | %d in %d files | %d | %d | %d |"):format(t.files, t.converted, t.unchanged, t.copied, t.failed, t.declined, t.edits,
+    ("| %d | %d | %d | %d | %d | %d | %d | %d in %d files | %d | %d | %d |"):format(t.files, t.converted,
+      t.unchanged, t.copied, t.failed, t.declined, t.edits,
       t.left, t.left_files, t.undefined, t.bad_names, t.reviews) }
   local rows = {}
   for _, r in ipairs(records) do
     if r.status == "converted" then
-      rows[#rows + 1] = ("- %s%s%s"):format(r.path, r.continued and " (continued)" or "", #r.left > 0 and (" — %d torch references left"):format(#r.left) or "")
+      rows[#rows + 1] = ("- %s%s%s"):format(r.path, r.continued and " (continued)" or "", #r.left > 0
+        and (" — %d torch references left"):format(#r.left) or "")
     end
   end
   section(out, "Converted", rows)
@@ -117,11 +124,14 @@ function report.markdown(records, o)
   listing("Torch left", "left", function(x) return "`" .. x.name .. "`" end)
   rows = {}
   for _, r in ipairs(records) do
-    for _, x in ipairs(r.bad_names) do rows[#rows + 1] = ("- %s:%d `%s` is not in this MindSpore"):format(r.path, x.line, x.name) end
-    for _, x in ipairs(r.undefined) do rows[#rows + 1] = ("- %s:%d `%s` is undefined"):format(r.path, x.line, x.name) end
+    for _, x in ipairs(r.bad_names) do rows[#rows + 1] = ("- %s:%d `%s` is not in this MindSpore"):format(r.path,
+      x.line, x.name) end
+    for _, x in ipairs(r.undefined) do rows[#rows + 1] = ("- %s:%d `%s` is undefined"):format(r.path, x.line,
+      x.name) end
   end
   section(out, "Unresolved names", rows)
-  listing("Manual review", "reviews", function(x) return x.message .. " (" .. x.rule .. ")" .. (x.text and x.text ~= "" and ": `" .. x.text .. "`" or "") end)
+  listing("Manual review", "reviews", function(x) return x.message .. " (" .. x.rule .. ")"
+    .. (x.text and x.text ~= "" and ": `" .. x.text .. "`" or "") end)
   return table.concat(out, "\n") .. "\n"
 end
 
@@ -136,7 +146,8 @@ local function side_by_side(old, new)
   local script = diff.script(old, new)
   local out = { "<table class=d><colgroup><col class=n><col><col class=n><col></colgroup>" }
   local function row(a, ta, ca, b, tb, cb)
-    out[#out + 1] = ("<tr><td class=n>%s<td class='%s'>%s<td class=n>%s<td class='%s'>%s"):format(a or "", ca, escape(ta or ""), b or "", cb, escape(tb or ""))
+    out[#out + 1] = ("<tr><td class=n>%s<td class='%s'>%s<td class=n>%s<td class='%s'>%s"):format(a or "", ca,
+      escape(ta or ""), b or "", cb, escape(tb or ""))
   end
   for _, h in ipairs(diff.hunks(script, 3)) do
     out[#out + 1] = "<tr class=g><td><td>…<td><td>…"
@@ -165,15 +176,19 @@ end
 --- The HTML report; texts of the files are read from the two roots.
 function report.html(records, o)
   local t = report.totals(records)
-  local out = { "<!doctype html><meta charset=utf-8><title>Conversion report</title><style>" .. STYLE .. "</style><h1>Conversion report</h1>",
+  local out = { "<!doctype html><meta charset=utf-8><title>Conversion report</title><style>" .. STYLE
+    .. "</style><h1>Conversion report</h1>",
     ("<p>%d files, %d converted, %d not converted, %d edits, %d torch references left, %d places to review.</p>"):format(t.files, t.converted, t.failed, t.edits, t.left, t.reviews) }
   for _, r in ipairs(records) do
     if r.status == "converted" then
       local old = fs.read(o.src_root .. "/" .. r.path .. (o.in_place and ".old" or "")) or ""
       local new = fs.read(o.dst_root .. "/" .. r.path) or ""
-      out[#out + 1] = ("<details><summary>%s%s</summary>"):format(escape(r.path), #r.left > 0 and (" <span class=l>%d left</span>"):format(#r.left) or "")
-      for _, v in ipairs(r.reviews) do out[#out + 1] = ("<p class=l>line %d: %s (%s)</p>"):format(v.line, escape(v.message), escape(v.rule)) end
-      for _, l in ipairs(r.left) do out[#out + 1] = ("<p class=l>line %d: torch left: <code>%s</code></p>"):format(l.line, escape(l.name)) end
+      out[#out + 1] = ("<details><summary>%s%s</summary>"):format(escape(r.path), #r.left > 0
+        and (" <span class=l>%d left</span>"):format(#r.left) or "")
+      for _, v in ipairs(r.reviews) do out[#out + 1] = ("<p class=l>line %d: %s (%s)</p>"):format(v.line,
+        escape(v.message), escape(v.rule)) end
+      for _, l in ipairs(r.left) do out[#out + 1] =
+        ("<p class=l>line %d: torch left: <code>%s</code></p>"):format(l.line, escape(l.name)) end
       out[#out + 1] = side_by_side(old, new) .. "</details>"
     elseif r.status == "failed" then
       out[#out + 1] = ("<p class=l>%s: %s</p>"):format(escape(r.path), escape(r.error or "?"))

@@ -1,5 +1,6 @@
 -- testgen.lua: `moth convert tests`: per model file a pytest file that compares the converted model with its source.
--- Invariant: only models are tested that no other class of their file builds; the tests run with parity.py and ms_cpu.py, which
+-- Invariant: only models are tested that no other class of their file builds; the tests run with parity.py and
+-- ms_cpu.py, which
 -- are written beside them.
 local fs = require "convert.fs"
 local parser = require "convert.python.parser"
@@ -37,7 +38,8 @@ local function has_forward(class)
   return false
 end
 
---- Names of the model classes of a text: modules with a forward that no other class of the file builds or inherits from.
+--- Names of the model classes of a text: modules with a forward that no other class of the file builds or inherits
+-- from.
 function testgen.models(text, opts)
   local tree = parser.parse(text)
   if not tree then return {} end

@@ -1,4 +1,5 @@
--- validate.lua: `moth convert validate`: does a converted tree hold? Parse, names, undefined, torch left, rules that would still
+-- validate.lua: `moth convert validate`: does a converted tree hold? Parse, names, undefined, torch left, rules that
+-- would still
 -- apply, and, given a Python with the packages, imports and the parity tests. Writes the validation report.
 local fs = require "convert.fs"
 local checks = require "convert.checks"
@@ -68,10 +69,12 @@ function validate.tree(o)
       local found = checks.run(text, base, o.ms_version)
       if not found.parses then add(path, "ast", found.error.line, found.error.message)
       else
-        for _, x in ipairs(found.bad_names) do add(path, "names", x.line, x.name .. " is not in MindSpore " .. (o.ms_version or "2.10")) end
+        for _, x in ipairs(found.bad_names) do add(path, "names", x.line, x.name .. " is not in MindSpore "
+          .. (o.ms_version or "2.10")) end
         for _, x in ipairs(found.undefined) do add(path, "undefined", x.line, x.name .. " is undefined") end
         for _, x in ipairs(found.torch) do add(path, "torch", x.line, x.name) end
-        local again, f = engine.convert(text, { profile = o.profile, style = o.style, ms_version = o.ms_version, rules = o.rules, project = proj,
+        local again, f = engine.convert(text, { profile = o.profile, style = o.style, ms_version = o.ms_version,
+          rules = o.rules, project = proj,
           package = proj:package(path) })
         if again and again ~= text then
           local ids = {}
@@ -89,8 +92,10 @@ end
 function validate.main(o, usage)
   if not o.dst_root then return usage("validate needs --dst_root (and --src_root to know what was converted)") end
   local rows, counts, converted = validate.tree(o)
-  local out = { "# Validation report", "", ("%d converted files"):format(counts.files), "", "| check | findings |", "|---|---|",
-    "| parses | " .. counts.ast .. " |", "| mindspore names exist | " .. counts.names .. " |", "| no undefined names | " .. counts.undefined .. " |",
+  local out = { "# Validation report", "", ("%d converted files"):format(counts.files), "", "| check | findings |",
+    "|---|---|",
+    "| parses | " .. counts.ast .. " |", "| mindspore names exist | " .. counts.names .. " |",
+      "| no undefined names | " .. counts.undefined .. " |",
     "| torch left | " .. counts.torch .. " |", "| no rule applies any more | " .. counts.rules .. " |" }
   local failed = counts.ast + counts.names + counts.undefined > 0
   local imports_text, parity_text
@@ -131,7 +136,8 @@ function validate.main(o, usage)
   fs.write(report, table.concat(out, "\n") .. "\n")
   if not o.quiet then
     print(("%d files · %d do not parse · %d unknown names · %d undefined · %d torch left · %s%s"):format(counts.files, counts.ast, counts.names,
-      counts.undefined, counts.torch, parity_text and ("parity: " .. parity_text:match("[^\n]*") .. " · ") or "", report))
+      counts.undefined, counts.torch, parity_text and ("parity: " .. parity_text:match("[^\n]*") .. " · ") or "",
+        report))
   end
   if failed or (o.strict and counts.torch > 0) then return 1 end
   return 0

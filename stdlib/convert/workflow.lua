@@ -1,5 +1,6 @@
 -- workflow.lua: a tree from source to destination: detect, convert, check, write, tick, report.
--- Invariant: a file is written whole and then recorded in the journal, so an interrupted run loses at most the file at hand; a
+-- Invariant: a file is written whole and then recorded in the journal, so an interrupted run loses at most the file
+-- at hand; a
 -- second run does what the journal lacks and comes to the same result. A result that does not parse is never written.
 local fs = require "convert.fs"
 local engine = require "convert.engine"
@@ -7,7 +8,6 @@ local detect = require "convert.detect"
 local checks = require "convert.checks"
 local project = require "convert.project"
 local diff = require "convert.diff"
-local imports = require "convert.imports"
 
 local workflow = {}
 
@@ -78,7 +78,8 @@ function Journal:add(r)
 end
 
 local function options_key(o)
-  return ("moth-convert 1 profile=%s style=%s version=%s rules=%s enable=%s"):format(o.profile or "generic", o.style or "default",
+  return ("moth-convert 1 profile=%s style=%s version=%s rules=%s enable=%s"):format(o.profile or "generic", o.style
+    or "default",
     o.ms_version or "2.10", table.concat(o.rules or {}, ","), o.enable_text or "")
 end
 
@@ -86,7 +87,8 @@ end
 local function selected(files, o)
   local out = {}
   for _, path in ipairs(files) do
-    local take = not path:find("^%.moth_convert") and path ~= "files_to_convert.md" and path ~= "report.md" and not path:find("%.moth%-tmp$")
+    local take = not path:find("^%.moth_convert") and path ~= "files_to_convert.md" and path ~= "report.md"
+      and not path:find("%.moth%-tmp$")
     if o.only and #o.only > 0 then
       local hit = false
       for _, p in ipairs(o.only) do hit = hit or fs.matches(path, p) end
@@ -102,17 +104,17 @@ workflow.selected = selected
 local function lines_of_rules(f)
   local out = {}
   for id, at in pairs(f.applied) do
-    local lines, seen = {}, {}
+    local lines = {}
     for _, pos in ipairs(at) do lines[#lines + 1] = f:line(pos) end
     table.sort(lines)
     out[id] = lines
-    seen = nil
   end
   return out
 end
 
 -- requirements files: torch's packages give way to mindspore.
-local REQUIREMENT = { torch = "mindspore>=2.10", torchvision = "", torchaudio = "", torchtext = "", triton = "", xformers = "", ["flash-attn"] = "",
+local REQUIREMENT = { torch = "mindspore>=2.10", torchvision = "", torchaudio = "", torchtext = "", triton = "",
+  xformers = "", ["flash-attn"] = "",
   flash_attn = "", bitsandbytes = "", apex = "", deepspeed = "" }
 local function convert_requirements(text, r)
   local seen = text:find("^mindspore") or text:find("\nmindspore")
@@ -123,9 +125,11 @@ local function convert_requirements(text, r)
     if not with then return nil end
     n = n + 1
     r.rules["config.requirements"] = r.rules["config.requirements"] or {}
-    table.insert(r.rules["config.requirements"], select(2, text:sub(1, text:find(line, 1, true) or 1):gsub("\n", "")) + 1)
+    table.insert(r.rules["config.requirements"],
+      select(2, text:sub(1, text:find(line, 1, true) or 1):gsub("\n", "")) + 1)
     if with == "" or seen then
-      r.reviews[#r.reviews + 1] = { rule = "config.requirements", line = 0, message = name .. " was dropped from the requirements", text = line }
+      r.reviews[#r.reviews + 1] = { rule = "config.requirements", line = 0, message = name
+        .. " was dropped from the requirements", text = line }
       return ""
     end
     seen = true
@@ -136,7 +140,8 @@ end
 
 local CONFIG_HINT = { "torch_dtype", "\"device\"", "cuda", "device:" }
 
--- A file that is no Python: copied; requirements are rewritten, other configuration is looked at for what a person must decide.
+-- A file that is no Python: copied; requirements are rewritten, other configuration is looked at for what a person
+-- must decide.
 local function other_file(path, text, r)
   local name = path:match("[^/]*$")
   r.status = "copied"
@@ -145,14 +150,16 @@ local function other_file(path, text, r)
     if out ~= text then r.status = "converted" end
     return out
   end
-  if name:find("%.ya?ml$") or name:find("%.json$") or name:find("%.toml$") or name:find("%.cfg$") or name:find("%.ini$") then
+  if name:find("%.ya?ml$") or name:find("%.json$") or name:find("%.toml$") or name:find("%.cfg$")
+    or name:find("%.ini$") then
     if #text < 200000 then
       local n = 0
       for line in text:gmatch("[^\n]*") do
         n = n + 1
         for _, hint in ipairs(CONFIG_HINT) do
           if line:find(hint, 1, true) and #r.reviews < 20 then
-            r.reviews[#r.reviews + 1] = { rule = "config.value", line = n, message = "a setting for torch or CUDA: check its meaning under MindSpore",
+            r.reviews[#r.reviews + 1] = { rule = "config.value", line = n,
+              message = "a setting for torch or CUDA: check its meaning under MindSpore",
               text = line:sub(1, 120) }
             break
           end
@@ -189,7 +196,8 @@ function workflow.convert_text(path, text, o, proj)
     return text, r
   end
   r.rules, r.reviews = lines_of_rules(f), f.reviews
-  for i, rev in ipairs(r.reviews) do r.reviews[i] = { rule = rev.rule.id, line = rev.line, message = rev.message, text = rev.text } end
+  for i, rev in ipairs(r.reviews) do r.reviews[i] = { rule = rev.rule.id, line = rev.line, message = rev.message,
+    text = rev.text } end
   table.sort(f.left, function(a, b) return a.pos < b.pos end)
   for _, l in ipairs(f.left) do r.left[#r.left + 1] = { line = l.line, name = l.name } end
   local verdict = detect.text(text, f)
@@ -198,7 +206,8 @@ function workflow.convert_text(path, text, o, proj)
   if not o.no_checks then
     local found = checks.run(result, f, o.ms_version)
     if not found.parses then
-      r.status, r.error = "failed", ("the result does not parse: line %d: %s"):format(found.error.line, found.error.message)
+      r.status, r.error = "failed", ("the result does not parse: line %d: %s"):format(found.error.line,
+        found.error.message)
       r.left, r.rules = {}, {}
       return text, r
     end
@@ -242,7 +251,8 @@ local function progress(o, i, n, started)
   if not o.progress then return end
   local width = 20
   local full = n > 0 and i * width // n or width
-  io.stderr:write(("\rconverting %d files %s%s %d/%d  %.1f s"):format(n, ("█"):rep(full), ("░"):rep(width - full), i, n, fs.clock() - started))
+  io.stderr:write(("\rconverting %d files %s%s %d/%d  %.1f s"):format(n, ("█"):rep(full), ("░"):rep(width - full), i,
+    n, fs.clock() - started))
   if i == n then io.stderr:write("\n") end
 end
 
@@ -269,7 +279,8 @@ local function journal_path(o) return o.dst_root .. "/.moth_convert" end
 function workflow.convert(o)
   local started = fs.clock()
   o.dst_root = o.in_place and o.src_root or o.dst_root
-  o.engine = { profile = o.profile, style = o.style, ms_version = o.ms_version, rules = o.rules, enable = o.enable, disable = o.disable }
+  o.engine = { profile = o.profile, style = o.style, ms_version = o.ms_version, rules = o.rules, enable = o.enable,
+    disable = o.disable }
   local all = fs.tree(o.src_root)
   local files = selected(all, o)
   local proj = project.new(o.src_root, all)
@@ -298,7 +309,8 @@ function workflow.convert(o)
       local text = source
       local result
       result, record = workflow.convert_text(path, source, o, proj)
-      -- what a person or another tool began in the destination is continued; what an interrupted run of ours left is the result
+      -- what a person or another tool began in the destination is continued; what an interrupted run of ours left is
+      -- the result
       if not o.in_place and writing and fs.exists(target) then
         local there = fs.read(target)
         if there and there ~= source and there ~= result and there:find("mindspore", 1, true) then

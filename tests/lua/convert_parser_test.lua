@@ -1,4 +1,5 @@
--- convert_parser_test: the Python front end: CPython's tree (recorded), no byte lost, errors placed, odd files survived.
+-- convert_parser_test: the Python front end: CPython's tree (recorded), no byte lost, errors placed, odd files
+-- survived.
 package.path = "stdlib/?.lua;stdlib/?/init.lua;tests/lua/?.lua;" .. package.path
 local t = require "check"
 local parser, lexer = require "convert.python.parser", require "convert.python.lexer"
@@ -48,8 +49,10 @@ end
 t.test("nothing lies outside tokens", function() lossless(read("tests/convert/grammar.py")) end)
 
 t.test("line ends, tabs, form feeds, marks", function()
-  for _, text in ipairs { "a = 1\r\nif a:\r\n    b = '''x\r\ny'''\r\n", "a = 1\rif a:\r  b\r", "if a:\n\tb\n\tc\n", "\f\na = 1\n\fb = 2\n",
-    "\239\187\191a = 1\n", "a = 1", "", "\n\n# only a comment", "if a: pass # x", "a = \\\r\n 1\r\n", "x = (1,\r\n  2)\r\n" } do
+  for _, text in ipairs { "a = 1\r\nif a:\r\n    b = '''x\r\ny'''\r\n", "a = 1\rif a:\r  b\r", "if a:\n\tb\n\tc\n",
+    "\f\na = 1\n\fb = 2\n",
+    "\239\187\191a = 1\n", "a = 1", "", "\n\n# only a comment", "if a: pass # x", "a = \\\r\n 1\r\n",
+      "x = (1,\r\n  2)\r\n" } do
     local tree = parses(text)
     lossless(text)
     t.ok(tree.k == "Module")
@@ -67,8 +70,10 @@ t.test("encodings", function()
 end)
 
 t.test("errors have line and column", function()
-  for text, at in pairs { ["a = (1,\n"] = "1:5", ["a = 'x\nb"] = "1:5", ["def f(:\n pass\n"] = "1:6", ["if a:\nb\n"] = "2:1", ["a = 1\n  b = 2\n"] = "2:1",
-    ["if a:\n    b\n  c\n"] = "3:3", ["x = 1 +\n"] = "1:8", ["a = )\n"] = "1:5", ["f'{a'"] = "1:5", ["x = $\n"] = "1:5", ["class A\n"] = "1:8",
+  for text, at in pairs { ["a = (1,\n"] = "1:5", ["a = 'x\nb"] = "1:5", ["def f(:\n pass\n"] = "1:6",
+    ["if a:\nb\n"] = "2:1", ["a = 1\n  b = 2\n"] = "2:1",
+    ["if a:\n    b\n  c\n"] = "3:3", ["x = 1 +\n"] = "1:8", ["a = )\n"] = "1:5", ["f'{a'"] = "1:5",
+      ["x = $\n"] = "1:5", ["class A\n"] = "1:8",
     ["if a:\n\tb\n        c\n"] = "3:9" } do
     local tree, err = parser.parse(text)
     t.ok(not tree, "parsed: " .. text)
@@ -110,7 +115,8 @@ y = [torch for torch in range(3)]
     seen[#seen + 1] = text:sub(node.s, node.e) .. "=" .. tostring(scope.meaning(node))
   end
   local all = table.concat(seen, " ")
-  for _, want in ipairs { "torch.float32=torch.float32", "nn.Linear=nil", "torch.zeros=numpy.zeros", "layers.Module=torch.nn.Module", "tensor=torch.tensor",
+  for _, want in ipairs { "torch.float32=torch.float32", "nn.Linear=nil", "torch.zeros=numpy.zeros",
+    "layers.Module=torch.nn.Module", "tensor=torch.tensor",
     "torch=nil" } do
     t.ok((" " .. all .. " "):find(" " .. want .. " ", 1, true), want .. " in " .. all)
   end

@@ -19,7 +19,8 @@ for _, rule in ipairs(engine.rules()) do
   if rule.before then
     seen = seen + 1
     t.test(rule.id, function()
-      local opts = { profile = rule.profile or "generic", style = rule.style, package = "transformers.models.x", enable = { [rule.id] = true } }
+      local opts = { profile = rule.profile or "generic", style = rule.style, package = "transformers.models.x",
+        enable = { [rule.id] = true } }
       local source = (rule.before:find("import torch\n", 1, true) and "" or HEADER) .. rule.before .. "\n"
       local result, f = engine.convert(source, opts)
       if not result then error(f.message) end

@@ -1,4 +1,5 @@
--- convert_traps_test: what MindSpore 2.10 silently does otherwise under the same name, or refuses: each has a rule, each is tried here.
+-- convert_traps_test: what MindSpore 2.10 silently does otherwise under the same name, or refuses: each has a rule,
+-- each is tried here.
 package.path = "stdlib/?.lua;stdlib/?/init.lua;tests/lua/?.lua;" .. package.path
 local t = require "check"
 local engine = require "convert.engine"
@@ -26,7 +27,8 @@ trap("zeros of unpacked sizes", "torch.ones(*s, 3)", "mint.ones((*s, 3))")
 trap("zeros of one size stays", "torch.zeros(n)", "mint.zeros(n)")
 trap("new_zeros takes one size", "x.new_zeros(2, n)", "x.new_zeros((2, n))")
 trap("full keeps its type", "torch.full((2,), 1.5)", "mint.full((2,), 1.5)")
-trap("full without dtype never becomes ops.full", "torch.full((2,), 1.5)", "mint.full((2,), 1.5)", { profile = "mindone" })
+trap("full without dtype never becomes ops.full", "torch.full((2,), 1.5)", "mint.full((2,), 1.5)",
+  { profile = "mindone" })
 trap("flatten starts at dim 0", "torch.flatten(x)", "mint.flatten(x)")
 trap("leaky slope", "nn.LeakyReLU()", "nn.LeakyReLU(alpha=0.01)")
 trap("leaky slope given and inplace", "nn.LeakyReLU(negative_slope=0.1, inplace=True)", "nn.LeakyReLU(alpha=0.1)")
@@ -36,15 +38,18 @@ trap("pooling's stride is the kernel", "nn.MaxPool1d(3)", "nn.MaxPool1d(3, strid
 trap("two-dimensional pooling goes to mint", "nn.AvgPool2d(2)", "mint.nn.AvgPool2d(2)")
 trap("var divides by n - 1", "x.var(-1)", "mint.var(x, -1)")
 trap("std without bias", "x.std(dim=1, unbiased=False)", "mint.std(x, dim=1, correction=0)")
-trap("a module's mode", "m.eval()\nm.train()\nm.train(flag)", "m.set_train(False)\nm.set_train(True)\nm.set_train(flag)")
+trap("a module's mode", "m.eval()\nm.train()\nm.train(flag)",
+  "m.set_train(False)\nm.set_train(True)\nm.set_train(flag)")
 trap("softmax's axis", "x.softmax(dim=-1)", "x.softmax(axis=-1)")
-trap("ReLU knows no inplace", "nn.ReLU(True)\nnn.ReLU6(inplace=True)\nF.relu(x, inplace=True)", "mint.nn.ReLU()\nmint.nn.ReLU6()\nF.relu(x)")
+trap("ReLU knows no inplace", "nn.ReLU(True)\nnn.ReLU6(inplace=True)\nF.relu(x, inplace=True)",
+  "mint.nn.ReLU()\nmint.nn.ReLU6()\nF.relu(x)")
 trap("detach cuts the gradient", "x.detach()", "ops.stop_gradient(x)")
 trap("detach, as the guides have it", "x.detach()", "x.clone()", { style = "classic" })
 trap("new_tensor", "x.new_tensor([1.0])", "ms.tensor([1.0], dtype=x.dtype)")
 trap("norm's order", "x.norm(dim=-1)", "mint.norm(x, dim=-1)")
 trap("unflatten", "x.unflatten(-1, (2, 3))", "x.reshape(x.shape[:-1] + (2, 3))")
-trap("unflatten, as the guides have it", "x.unflatten(-1, (2, 3))", "ops.reshape(x, x.shape[:-1] + (2, 3))", { style = "classic" })
+trap("unflatten, as the guides have it", "x.unflatten(-1, (2, 3))", "ops.reshape(x, x.shape[:-1] + (2, 3))",
+  { style = "classic" })
 trap("expand works as it is", "x.expand(2, -1)", "x.expand(2, -1)")
 trap("expand, as the guides have it", "x.expand(2, -1)", "mint.broadcast_to(x, (2, -1))", { style = "classic" })
 trap("checkpointing recomputes", "y = torch.utils.checkpoint.checkpoint(f, x)", "y = ms.recompute(f, x)")

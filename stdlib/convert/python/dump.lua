@@ -1,4 +1,5 @@
--- dump.lua: a tree as text, one node a line, in a form that CPython's ast can be written in too (tests/convert/ast_dump.py):
+-- dump.lua: a tree as text, one node a line, in a form that CPython's ast can be written in too
+-- (tests/convert/ast_dump.py):
 -- depth, kind, byte range (0-based, end excluded) and the strings that tell nodes of a kind apart.
 local fields = require "convert.python.fields"
 
@@ -9,7 +10,8 @@ local function label(node)
   local parts = {}
   for _, name in ipairs(LABELS) do
     local v = node[name]
-    if v and type(v) ~= "table" and not (name == "asname" and v == "") then parts[#parts + 1] = name .. "=" .. tostring(v) end
+    if v and type(v) ~= "table" and not (name == "asname" and v == "") then parts[#parts + 1] = name .. "="
+      .. tostring(v) end
   end
   if node.ops then parts[#parts + 1] = "ops=" .. table.concat(node.ops, ",") end
   if node.k == "Global" or node.k == "Nonlocal" then parts[#parts + 1] = "names=" .. table.concat(node.names, ",") end

@@ -73,7 +73,8 @@ function Edits:render()
               while a <= k and list[a].s < piece[1] do a = a + 1 end
               local inner = {}
               for x = a, k do
-                if list[x].s >= piece[1] and list[x].e <= piece[2] and list[x].s <= piece[2] then inner[#inner + 1] = list[x] end
+                if list[x].s >= piece[1] and list[x].e <= piece[2] and list[x].s <= piece[2] then inner[#inner + 1] =
+                  list[x] end
               end
               if #inner == 0 then out[#out + 1] = text:sub(piece[1], piece[2])
               else

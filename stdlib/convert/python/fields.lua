@@ -3,16 +3,21 @@
 local fields = {}
 
 for kind, names in pairs {
-  Module = "body", FunctionDef = "args body decorators returns type_params", ClassDef = "bases keywords body decorators type_params",
+  Module = "body", FunctionDef = "args body decorators returns type_params",
+    ClassDef = "bases keywords body decorators type_params",
   Return = "value", Delete = "targets", Assign = "targets value", TypeAlias = "name type_params value",
   AugAssign = "target value", AnnAssign = "target annotation value", For = "target iter body orelse",
-  While = "test body orelse", If = "test body orelse", With = "items body", Match = "subject cases", Raise = "exc cause",
+  While = "test body orelse", If = "test body orelse", With = "items body", Match = "subject cases",
+    Raise = "exc cause",
   Try = "body handlers orelse finalbody", Assert = "test msg", Import = "names", ImportFrom = "names", Expr = "value",
   Global = "", Nonlocal = "", Pass = "", Break = "", Continue = "",
   BoolOp = "values", NamedExpr = "target value", BinOp = "left right", UnaryOp = "operand", Lambda = "args body",
-  IfExp = "test body orelse", Dict = "keys values", Set = "elts", ListComp = "elt generators", SetComp = "elt generators",
-  DictComp = "key value generators", GeneratorExp = "elt generators", Await = "value", Yield = "value", YieldFrom = "value",
-  Compare = "left comparators", Call = "func args keywords", FormattedValue = "value spec", JoinedStr = "values", Constant = "",
+  IfExp = "test body orelse", Dict = "keys values", Set = "elts", ListComp = "elt generators",
+    SetComp = "elt generators",
+  DictComp = "key value generators", GeneratorExp = "elt generators", Await = "value", Yield = "value",
+    YieldFrom = "value",
+  Compare = "left comparators", Call = "func args keywords", FormattedValue = "value spec", JoinedStr = "values",
+    Constant = "",
   Attribute = "value", Subscript = "value slice", Starred = "value", Name = "", List = "elts", Tuple = "elts",
   Slice = "lower upper step", comprehension = "target iter ifs", ExceptHandler = "type body", arguments = "list",
   arg = "annotation default", keyword = "value", alias = "", withitem = "expr vars", match_case = "pattern guard body",
@@ -24,6 +29,7 @@ for kind, names in pairs {
   for name in names:gmatch("%S+") do list[#list + 1] = name end
   fields[kind] = list
 end
-fields.AsyncFunctionDef, fields.AsyncFor, fields.AsyncWith, fields.TryStar = fields.FunctionDef, fields.For, fields.With, fields.Try
+fields.AsyncFunctionDef, fields.AsyncFor, fields.AsyncWith, fields.TryStar = fields.FunctionDef, fields.For,
+  fields.With, fields.Try
 
 return fields

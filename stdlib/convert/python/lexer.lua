@@ -1,6 +1,7 @@
 -- lexer.lua: Python source (3.8 to 3.14) to tokens.
 -- Invariant: tokens are byte ranges of the text in rising order; what lies between two tokens is blanks, comments,
--- line ends and continuations only. Nothing is copied out of the text but names, so printing a file is printing its bytes.
+-- line ends and continuations only. Nothing is copied out of the text but names, so printing a file is printing its
+-- bytes.
 --
 -- lex(text) returns kinds, starts, ends, values: kinds[i] is the operator or keyword itself, or one of
 -- NAME NUMBER STRING NEWLINE INDENT DEDENT EOF, and for f-strings FSTART F{ F! F: F} FEND.
@@ -38,7 +39,8 @@ end
 class[32], class[9], class[12], class[10], class[35] = BLANK, BLANK, BLANK, NL, HASH
 class[46], class[92], class[33] = DOT, BACK, BANG
 
-local MULTIBYTE = { shift_jis = 1, sjis = 1, cp932 = 1, big5 = 1, gbk = 1, gb2312 = 1, gb18030 = 1, cp936 = 1, euc_jp = 1, euc_kr = 1,
+local MULTIBYTE = { shift_jis = 1, sjis = 1, cp932 = 1, big5 = 1, gbk = 1, gb2312 = 1, gb18030 = 1, cp936 = 1,
+  euc_jp = 1, euc_kr = 1,
   cp949 = 1, big5hkscs = 1, shiftjis = 1 }
 
 local lexer = {}
@@ -123,7 +125,8 @@ function lexer.lex(original)
     end
   end
 
-  -- The literal part and the fields of an f-string (or of a format specification), up to its end; returns that position.
+  -- The literal part and the fields of an f-string (or of a format specification), up to its end; returns that
+  -- position.
   local function lex_fstring(pos, q, triple, raw, start, spec)
     local stop = spec and (triple and '[{}\\"\']' or '[{}\\"\'\n]') or (q == 34 and '[{}"\\\n]' or "[{}'\\\n]")
     while true do
@@ -217,8 +220,6 @@ function lexer.lex(original)
           pos = find(src, "\n", at, true)
           if not pos then pos = #src + 1 else pos = pos + 1 end
           goto continue
-        elseif c == 92 and find(src, "^\\\n", at) then
-          -- a continuation at the start of a line: the indentation is that of the first line
         end
         line_start = false
         if not c then pos = at goto continue end
@@ -324,7 +325,6 @@ function lexer.lex(original)
             n = n + 1
             kinds[n], starts[n], ends[n] = "NEWLINE", pos, pos
             line_start = true
-          elseif q and not triple and false then fail(fstart, "unterminated f-string literal")
           end
           pos = pos + 1
         elseif cls == QUOTE then pos = lex_string(pos, "")

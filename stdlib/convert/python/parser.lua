@@ -1,6 +1,8 @@
 -- parser.lua: tokens to a syntax tree shaped like CPython's ast.
--- Invariant: every node has k (its kind, CPython's name), s and e (first and last byte in the text, parentheses around an
--- expression excluded, as CPython counts) and up (false here; the walk of scope.lua sets it). Nothing of the text is lost:
+-- Invariant: every node has k (its kind, CPython's name), s and e (first and last byte in the text, parentheses
+-- around an
+-- expression excluded, as CPython counts) and up (false here; the walk of scope.lua sets it). Nothing of the text is
+-- lost:
 -- a tree is a set of ranges over it. Statements are in statement.lua, expressions here.
 local lexer = require "convert.python.lexer"
 
@@ -20,13 +22,15 @@ end
 
 local BINARY = { ["|"] = 1, ["^"] = 2, ["&"] = 3, ["<<"] = 4, [">>"] = 4, ["+"] = 5, ["-"] = 5, ["*"] = 6, ["/"] = 6,
   ["//"] = 6, ["%"] = 6, ["@"] = 6 }
-local COMPARE = { ["<"] = 1, [">"] = 1, ["=="] = 1, [">="] = 1, ["<="] = 1, ["!="] = 1, ["in"] = 1, ["is"] = 1, ["not"] = 1 }
+local COMPARE = { ["<"] = 1, [">"] = 1, ["=="] = 1, [">="] = 1, ["<="] = 1, ["!="] = 1, ["in"] = 1, ["is"] = 1,
+  ["not"] = 1 }
 -- Tokens that end a comma-separated list of expressions.
-local LIST_END = { [")"] = 1, ["]"] = 1, ["}"] = 1, ["NEWLINE"] = 1, ["="] = 1, [":"] = 1, [";"] = 1, ["in"] = 1, ["F}"] = 1, ["F:"] = 1,
+local LIST_END = { [")"] = 1, ["]"] = 1, ["}"] = 1, ["NEWLINE"] = 1, ["="] = 1, [":"] = 1, [";"] = 1, ["in"] = 1,
+  ["F}"] = 1, ["F:"] = 1,
   ["F!"] = 1, ["EOF"] = 1, ["for"] = 1, ["async"] = 1 }
 for op in ("+= -= *= /= //= %= @= &= |= ^= >>= <<= **="):gmatch("%S+") do LIST_END[op] = 1 end
 
-local expr, named, disjunction, binary, unary, star_list, atom, yield_expr, lambda_params, comp_clauses
+local expr, named, disjunction, binary, unary, star_list, atom, yield_expr, comp_clauses
 
 local function parse_fstring()
   local node = { k = "JoinedStr", s = ts[p], e = 0, values = {}, up = false }
@@ -344,7 +348,8 @@ local function primary()
       p = p + 1
       local args, keywords = arguments()
       if args[1] and args[1].lone then args[1].s, args[1].e = lp, te[p - 1] end
-      node = { k = "Call", s = start, e = te[p - 1], func = node, args = args, keywords = keywords, lp = lp, up = false }
+      node = { k = "Call", s = start, e = te[p - 1], func = node, args = args, keywords = keywords, lp = lp,
+        up = false }
     elseif kind == "[" then node = subscript(node, start)
     else break end
   end
@@ -550,7 +555,8 @@ function parser.parameters(close, annotated)
       group = "kwonly"
       p = p + 1
     else
-      local arg = { k = "arg", s = 0, e = 0, arg = false, annotation = false, default = false, group = group, up = false }
+      local arg = { k = "arg", s = 0, e = 0, arg = false, annotation = false, default = false, group = group,
+        up = false }
       if kind == "*" then
         arg.group, group = "vararg", "kwonly"
         p = p + 1
@@ -582,8 +588,10 @@ end
 
 -- What statement.lua needs: each takes the index of the current token and returns a node and the next index.
 parser.at = {}
-for name, fn in pairs { expr = expr, named = named, star_list = star_list, yield_expr = yield_expr, disjunction = disjunction,
-  binary = function() return binary(1) end, arithmetic = function() return binary(5) end, strings = strings, target_list = parser.target_list } do
+for name, fn in pairs { expr = expr, named = named, star_list = star_list, yield_expr = yield_expr,
+  disjunction = disjunction,
+  binary = function() return binary(1) end, arithmetic = function() return binary(5) end, strings = strings,
+    target_list = parser.target_list } do
   parser.at[name] = function(i)
     p = i
     local node = fn()

@@ -2,7 +2,7 @@
 -- when what follows is not a match block.
 local pattern = {}
 
-local E, mark_store, tk, ts, te, tv, p
+local E, tk, ts, te, tv, p
 
 local function fail(message, at) error({ pos = ts[at or p] or 1, message = message or "invalid syntax" }, 0) end
 local function expect(kind)
@@ -156,7 +156,8 @@ end
 -- Whether the line that starts with the name `match` is the head of a match block.
 local function is_match_head(i)
   local depth, j = 0, i + 1
-  if tk[j] == "NEWLINE" or tk[j] == "=" or tk[j] == "." or tk[j] == "," or tk[j] == ")" or tk[j] == ":" then return false end
+  if tk[j] == "NEWLINE" or tk[j] == "=" or tk[j] == "." or tk[j] == "," or tk[j] == ")"
+    or tk[j] == ":" then return false end
   while true do
     local k = tk[j]
     if k == "(" or k == "[" or k == "{" or k == "F{" then depth = depth + 1
@@ -168,10 +169,10 @@ local function is_match_head(i)
 end
 
 --- A match statement at token i, or nil; block(i) parses ": suite" and returns statements, colon and the next index.
-function pattern.match_statement(at, store, kinds, starts, ends, values, i, block)
+function pattern.match_statement(at, kinds, starts, ends, values, i, block)
   tk, ts, te, tv = kinds, starts, ends, values
   if not is_match_head(i) then return nil end
-  E, mark_store = at, store
+  E = at
   local node = { k = "Match", s = ts[i], e = 0, subject = false, cases = {}, up = false }
   p = i + 1
   node.subject, p = E.star_list(p)

@@ -1,6 +1,7 @@
 -- scope.lua: what each name of a file means.
 -- Invariant after analyse(tree): every node's up is its parent; every Name has a binding or is a builtin or undefined;
--- meaning(node) is the full dotted path of what an import brought in ("torch.nn.Linear" for `nn.Linear`), decided by scope,
+-- meaning(node) is the full dotted path of what an import brought in ("torch.nn.Linear" for `nn.Linear`), decided by
+-- scope,
 -- never by the spelling of the name.
 local fields = require "convert.python.fields"
 

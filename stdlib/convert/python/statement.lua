@@ -107,10 +107,11 @@ SIMPLE["from"] = function(s)
     level = level + #tk[p]
     p = p + 1
   end
-  local module, module_at = false, false
-  if tk[p] == "NAME" then module, module_at = dotted_name() end
+  local module = false
+  if tk[p] == "NAME" then module = dotted_name() end
   if not module and level == 0 then fail() end
-  local node = { k = "ImportFrom", s = s, e = 0, module = module, level = level, names = {}, mod_e = te[p - 1], up = false }
+  local node = { k = "ImportFrom", s = s, e = 0, module = module, level = level, names = {}, mod_e = te[p - 1],
+    up = false }
   expect("import")
   local names = node.names
   if tk[p] == "*" then
@@ -276,7 +277,8 @@ end
 local function last_end(body) return body.last or body[#body].e end
 
 COMPOUND["if"] = function(s)
-  local node = { k = "If", s = s, e = 0, test = false, body = false, orelse = {}, colon = 0, elif = tk[p] == "elif", up = false }
+  local node = { k = "If", s = s, e = 0, test = false, body = false, orelse = {}, colon = 0, elif = tk[p] == "elif",
+    up = false }
   p = p + 1
   node.test = named()
   node.body, node.colon = block()
@@ -313,7 +315,8 @@ COMPOUND["while"] = function(s)
 end
 
 COMPOUND["for"] = function(s, async)
-  local node = { k = async and "AsyncFor" or "For", s = s, e = 0, target = false, iter = false, body = false, orelse = {}, up = false }
+  local node = { k = async and "AsyncFor" or "For", s = s, e = 0, target = false, iter = false, body = false,
+    orelse = {}, up = false }
   p = p + 1
   node.target, p = E.target_list(p)
   expect("in")
@@ -385,7 +388,8 @@ COMPOUND["with"] = function(s, async)
 end
 
 COMPOUND["try"] = function(s)
-  local node = { k = "Try", s = s, e = 0, body = false, handlers = {}, orelse = {}, finalbody = {}, colon = 0, up = false }
+  local node = { k = "Try", s = s, e = 0, body = false, handlers = {}, orelse = {}, finalbody = {}, colon = 0,
+    up = false }
   p = p + 1
   node.body, node.colon = block()
   while tk[p] == "except" do
@@ -421,8 +425,10 @@ COMPOUND["try"] = function(s)
 end
 
 COMPOUND["def"] = function(s, async, decorators)
-  local node = { k = async and "AsyncFunctionDef" or "FunctionDef", s = s, e = 0, name = false, ns = 0, ne = 0, lp = 0, rp = 0,
-    args = false, body = false, decorators = decorators or {}, returns = false, type_params = false, colon = 0, up = false }
+  local node = { k = async and "AsyncFunctionDef" or "FunctionDef", s = s, e = 0, name = false, ns = 0, ne = 0,
+    lp = 0, rp = 0,
+    args = false, body = false, decorators = decorators or {}, returns = false, type_params = false, colon = 0,
+      up = false }
   p = p + 1
   if tk[p] ~= "NAME" then fail() end
   node.name, node.ns, node.ne = tv[p], ts[p], te[p]
@@ -443,7 +449,8 @@ COMPOUND["def"] = function(s, async, decorators)
 end
 
 COMPOUND["class"] = function(s, _, decorators)
-  local node = { k = "ClassDef", s = s, e = 0, name = false, ns = 0, ne = 0, lp = false, rp = false, bases = {}, keywords = {},
+  local node = { k = "ClassDef", s = s, e = 0, name = false, ns = 0, ne = 0, lp = false, rp = false, bases = {},
+    keywords = {},
     body = false, decorators = decorators or {}, type_params = false, colon = 0, up = false }
   p = p + 1
   if tk[p] ~= "NAME" then fail() end
@@ -503,7 +510,7 @@ function statement.one(body)
     body[#body + 1] = fn(ts[p])
     body.last = nil
   elseif kind == "NAME" and tv[p] == "match" then
-    local node, after = pattern_module.match_statement(E, mark_store, tk, ts, te, tv, p, function(i)
+    local node, after = pattern_module.match_statement(E, tk, ts, te, tv, p, function(i)
       p = i
       local b, colon = block()
       return b, colon, p

@@ -1,4 +1,5 @@
--- rules/api.lua: names that only change their name: the map of tables/api.txt, corrected here where the measured first choice is
+-- rules/api.lua: names that only change their name: the map of tables/api.txt, corrected here where the measured
+-- first choice is
 -- not the equal of torch's, and the types.
 local _ENV = require "convert.dsl"
 local data = require "convert.data"
@@ -6,19 +7,25 @@ local data = require "convert.data"
 -- What the table has not, or has wrong.
 local MAP = {
   ["torch.nn.Module"] = "nn.Cell", ["torch.nn.ModuleList"] = "nn.CellList", ["torch.nn.ModuleDict"] = "nn.CellDict",
-  ["torch.nn.Sequential"] = "nn.SequentialCell", ["torch.nn.Parameter"] = "Parameter", ["torch.nn.parameter.Parameter"] = "Parameter",
-  ["torch.Tensor"] = "Tensor", ["torch.tensor"] = "tensor", ["torch.as_tensor"] = "tensor", ["torch.from_numpy"] = "from_numpy",
-  ["torch.concatenate"] = "mint.concat", ["torch.clip"] = "mint.clamp", ["torch.dtype"] = "Type", ["torch.absolute"] = "mint.abs",
-  ["torch.multiply"] = "mint.mul", ["torch.subtract"] = "mint.sub", ["torch.divide"] = "mint.div", ["torch.detach"] = "ops.stop_gradient",
+  ["torch.nn.Sequential"] = "nn.SequentialCell", ["torch.nn.Parameter"] = "Parameter",
+    ["torch.nn.parameter.Parameter"] = "Parameter",
+  ["torch.Tensor"] = "Tensor", ["torch.tensor"] = "tensor", ["torch.as_tensor"] = "tensor",
+    ["torch.from_numpy"] = "from_numpy",
+  ["torch.concatenate"] = "mint.concat", ["torch.clip"] = "mint.clamp", ["torch.dtype"] = "Type",
+    ["torch.absolute"] = "mint.abs",
+  ["torch.multiply"] = "mint.mul", ["torch.subtract"] = "mint.sub", ["torch.divide"] = "mint.div",
+    ["torch.detach"] = "ops.stop_gradient",
   ["torch.bool"] = "bool_", ["torch.manual_seed"] = "manual_seed", ["torch.is_tensor"] = "is_tensor",
   ["torch.is_floating_point"] = "ops.is_floating_point", ["torch.linalg.norm"] = "mint.linalg.vector_norm",
   ["torch.relu"] = "mint.nn.functional.relu", ["torch.log_softmax"] = "mint.nn.functional.log_softmax",
   ["torch.dropout"] = "mint.nn.functional.dropout", ["torch.conv1d"] = "mint.nn.functional.conv1d",
   ["torch.conv3d"] = "mint.nn.functional.conv3d", ["torch.embedding"] = "mint.nn.functional.embedding",
   ["torch.layer_norm"] = "mint.nn.functional.layer_norm", ["torch.group_norm"] = "mint.nn.functional.group_norm",
-  ["torch.autocast"] = false, ["torch.load"] = false, ["torch.save"] = false, ["torch.Size"] = false, ["torch.device"] = false,
+  ["torch.autocast"] = false, ["torch.load"] = false, ["torch.save"] = false, ["torch.Size"] = false,
+    ["torch.device"] = false,
   ["torch.nn.LeakyReLU"] = false, ["torch.nn.functional.softmax"] = "mint.nn.functional.softmax",
-  ["torch.nn.functional.tanh"] = "mint.nn.functional.tanh", ["torch.nn.functional.sigmoid"] = "mint.nn.functional.sigmoid",
+  ["torch.nn.functional.tanh"] = "mint.nn.functional.tanh",
+    ["torch.nn.functional.sigmoid"] = "mint.nn.functional.sigmoid",
   ["torch.nn.functional.relu"] = "mint.nn.functional.relu", ["torch.numel"] = "ops.numel", ["torch.seed"] = "seed",
 }
 for _, name in ipairs { "Float", "Long", "Int", "Bool", "Double", "Half", "Short", "Byte", "BFloat16", "Char" } do
@@ -29,7 +36,8 @@ for k, v in pairs(MAP) do
   if v then MAP[k] = "mindspore." .. v end
 end
 
-local MODULES = { ["torch"] = 1, ["torch.nn"] = 1, ["torch.nn.functional"] = 1, ["torch.optim"] = 1, ["torch.linalg"] = 1, ["torch.special"] = 1,
+local MODULES = { ["torch"] = 1, ["torch.nn"] = 1, ["torch.nn.functional"] = 1, ["torch.optim"] = 1,
+  ["torch.linalg"] = 1, ["torch.special"] = 1,
   ["torch.distributed"] = 1, ["torch.nn.init"] = 1, ["torch.utils"] = 1 }
 
 --- The mindspore name of a torch path, when the version in use has it.

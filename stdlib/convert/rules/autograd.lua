@@ -91,7 +91,8 @@ rule {
 rule {
   id = "autograd.jit_decorator",
   match = decorator { "torch.jit.script", "torch.jit.unused", "torch.jit.ignore", "torch.jit.export", "torch.compile",
-    "torch.compiler.disable", "torch.jit.script_method", "torch._dynamo.disable", "torch.fx.wrap", "torch.jit.script_if_tracing",
+    "torch.compiler.disable", "torch.jit.script_method", "torch._dynamo.disable", "torch.fx.wrap",
+      "torch.jit.script_if_tracing",
     "torch.no_grad_", "torch.compiler.allow_in_graph", "torch._dynamo.allow_in_graph" },
   edit = function(f, d) return f:delete_decorator(d) end,
   why = "TorchScript and dynamo markers mean nothing in MindSpore",
@@ -101,8 +102,10 @@ rule {
 
 rule {
   id = "autograd.jit_state",
-  match = call { "torch.jit.is_tracing", "torch.jit.is_scripting", "torch.compiler.is_compiling", "torch._dynamo.is_compiling",
-    "torch.onnx.is_in_onnx_export", "torch.compiler.is_exporting", "torch.is_autocast_enabled", "torch.cuda.is_available" },
+  match = call { "torch.jit.is_tracing", "torch.jit.is_scripting", "torch.compiler.is_compiling",
+    "torch._dynamo.is_compiling",
+    "torch.onnx.is_in_onnx_export", "torch.compiler.is_exporting", "torch.is_autocast_enabled",
+      "torch.cuda.is_available" },
   edit = function(f, call)
     return f:fold(call, false)
   end,

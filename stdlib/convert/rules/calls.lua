@@ -1,4 +1,5 @@
--- rules/calls.lua: calls whose arguments or defaults differ, though the name exists. The traps of MindSpore 2.10 are here.
+-- rules/calls.lua: calls whose arguments or defaults differ, though the name exists. The traps of MindSpore 2.10 are
+-- here.
 local _ENV = require "convert.dsl"
 local helpers = require "convert.helpers"
 
@@ -9,7 +10,8 @@ end
 for name in ([[relu relu6 silu elu selu celu leaky_relu hardswish hardsigmoid hardtanh mish threshold]]):gmatch("%w+") do
   ACTIVATIONS[#ACTIVATIONS + 1] = "torch.nn.functional." .. name
 end
-local NO_OTHER_ARGUMENT = { ["torch.nn.ReLU"] = 1, ["torch.nn.ReLU6"] = 1, ["torch.nn.SiLU"] = 1, ["torch.nn.Hardswish"] = 1,
+local NO_OTHER_ARGUMENT = { ["torch.nn.ReLU"] = 1, ["torch.nn.ReLU6"] = 1, ["torch.nn.SiLU"] = 1,
+  ["torch.nn.Hardswish"] = 1,
   ["torch.nn.Hardsigmoid"] = 1, ["torch.nn.Mish"] = 1 }
 
 rule {
@@ -35,7 +37,8 @@ rule {
 rule {
   id = "call.leaky_relu",
   match = call "torch.nn.LeakyReLU",
-  edit = { rename "mindspore.nn.LeakyReLU", rename_argument("negative_slope", "alpha"), add_argument("alpha", "0.01", 1, "negative_slope") },
+  edit = { rename "mindspore.nn.LeakyReLU", rename_argument("negative_slope", "alpha"),
+    add_argument("alpha", "0.01", 1, "negative_slope") },
   why = "nn.LeakyReLU's slope is called alpha and is 0.2 by default, torch's is 0.01",
   before = "a = nn.LeakyReLU()",
   after = "a = nn.LeakyReLU(alpha=0.01)",
@@ -77,9 +80,11 @@ rule {
     c.func.renamed = true
     local arg = f:piece(c.args[1])
     if f.opts.profile == "mindone" and LIMIT[node.attr] then
-      return f:replace(node, { f:spell_from(f:relative("transformers.mindspore_adapter"), LIMIT[node.attr]), "(", arg, ")" })
+      return f:replace(node, { f:spell_from(f:relative("transformers.mindspore_adapter"), LIMIT[node.attr]), "(",
+        arg, ")" })
     end
-    return f:replace(node, { kind == "finfo" and "float(" or "int(", f:spell_numpy(), "." .. kind, "(", f:spell("mindspore.dtype_to_nptype"), "(", arg, "))." .. node.attr .. ")" })
+    return f:replace(node, { kind == "finfo" and "float(" or "int(", f:spell_numpy(), "." .. kind, "(",
+      f:spell("mindspore.dtype_to_nptype"), "(", arg, "))." .. node.attr .. ")" })
   end,
   why = "there is no ms.finfo: NumPy's, of the same type, is asked",
   before = "m = torch.finfo(x.dtype).min",
@@ -179,12 +184,15 @@ rule {
 
 rule {
   id = "call.legacy_constructor",
-  match = call { "torch.LongTensor", "torch.IntTensor", "torch.BoolTensor", "torch.FloatTensor", "torch.DoubleTensor", "torch.HalfTensor",
+  match = call { "torch.LongTensor", "torch.IntTensor", "torch.BoolTensor", "torch.FloatTensor",
+    "torch.DoubleTensor", "torch.HalfTensor",
     "torch.ByteTensor" },
   profile = "generic",
-  where = function(_, call) return #call.args == 1 and #call.keywords == 0 and not helpers.is_dim(call.args[1]), "a size, not data" end,
+  where = function(_, call) return #call.args == 1 and #call.keywords == 0 and not helpers.is_dim(call.args[1]),
+    "a size, not data" end,
   edit = function(f, call)
-    local dtypes = { LongTensor = "int64", IntTensor = "int32", BoolTensor = "bool_", FloatTensor = "float32", DoubleTensor = "float64",
+    local dtypes = { LongTensor = "int64", IntTensor = "int32", BoolTensor = "bool_", FloatTensor = "float32",
+      DoubleTensor = "float64",
       HalfTensor = "float16", ByteTensor = "uint8" }
     local kind = f:meaning(call.func):match("%w+$")
     f:rename(call.func, "mindspore.tensor")

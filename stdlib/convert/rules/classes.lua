@@ -1,4 +1,5 @@
--- rules/classes.lua: modules become cells: forward -> construct where the class is one, and the methods of Module that Cell names otherwise.
+-- rules/classes.lua: modules become cells: forward -> construct where the class is one, and the methods of Module
+-- that Cell names otherwise.
 local _ENV = require "convert.dsl"
 local helpers = require "convert.helpers"
 
@@ -56,8 +57,10 @@ rule {
 }
 
 local METHODS = {
-  { "add_module", "insert_child_to_cell" }, { "get_submodule", "get_sub_cell" }, { "named_parameters", "parameters_and_names" },
-  { "named_children", "name_cells", optional = true }, { "children", "cells", zero = true }, { "parameters", "get_parameters" },
+  { "add_module", "insert_child_to_cell" }, { "get_submodule", "get_sub_cell" },
+    { "named_parameters", "parameters_and_names" },
+  { "named_children", "name_cells", optional = true }, { "children", "cells", zero = true },
+    { "parameters", "get_parameters" },
   { "named_modules", "cells_and_names" },
 }
 for _, m in ipairs(METHODS) do
@@ -66,7 +69,8 @@ for _, m in ipairs(METHODS) do
     match = method(m[1]),
     where = function(f, call)
       local v = call.func.value
-      if v.k == "Call" and v.func.k == "Attribute" and v.func.attr == "signature" then return false, "a signature's parameters" end
+      if v.k == "Call" and v.func.k == "Attribute" and v.func.attr == "signature" then return false,
+        "a signature's parameters" end
       if m.zero and #call.args > 0 then return false, "has arguments" end
       if call.func.optimizer_argument then return false, "an optimizer's argument" end
       return true

@@ -1,7 +1,7 @@
--- rules/device.lua: MindSpore places tensors by its context: device arguments, moves and locals go, with what only served them.
+-- rules/device.lua: MindSpore places tensors by its context: device arguments, moves and locals go, with what only
+-- served them.
 local _ENV = require "convert.dsl"
 local helpers = require "convert.helpers"
-local scope = require "convert.python.scope"
 
 rule {
   id = "device.keyword",
@@ -44,7 +44,8 @@ rule {
       if i == 1 and helpers.is_device(f, a) then gone[#gone + 1] = a else kept = kept + 1 end
     end
     for _, kw in ipairs(call.keywords) do
-      if kw.arg == "device" or kw.arg == "non_blocking" or kw.arg == "copy" then gone[#gone + 1] = kw else kept = kept + 1 end
+      if kw.arg == "device" or kw.arg == "non_blocking" or kw.arg == "copy" then gone[#gone + 1] = kw else kept =
+        kept + 1 end
     end
     if kept > 0 then
       f:drop_arguments(call, gone)
@@ -73,8 +74,10 @@ rule {
 
 rule {
   id = "device.cuda_statement",
-  match = call { "torch.cuda.empty_cache", "torch.cuda.set_device", "torch.cuda.synchronize", "torch.set_default_device",
-    "torch.cuda.reset_peak_memory_stats", "torch.backends.cudnn.benchmark", "torch.cuda.manual_seed_all", "torch.cuda.manual_seed" },
+  match = call { "torch.cuda.empty_cache", "torch.cuda.set_device", "torch.cuda.synchronize",
+    "torch.set_default_device",
+    "torch.cuda.reset_peak_memory_stats", "torch.backends.cudnn.benchmark", "torch.cuda.manual_seed_all",
+      "torch.cuda.manual_seed" },
   where = function(_, call) return call.up.k == "Expr", "its value is used" end,
   edit = delete_statement(),
   why = "CUDA housekeeping has no equal",
@@ -122,7 +125,8 @@ rule {
   where = function(f, node)
     if not asks_device(f, node) or #node.ops ~= 1 then return false, "no question about a device" end
     local up = node.up
-    return up.k == "If" or up.k == "IfExp" or up.k == "UnaryOp" and up.op == "not" and up.up.k == "If", "not a condition of its own"
+    return up.k == "If" or up.k == "IfExp" or up.k == "UnaryOp" and up.op == "not" and up.up.k == "If",
+      "not a condition of its own"
   end,
   edit = function(f, node)
     local op = node.ops[1]
@@ -180,7 +184,8 @@ local function mark_feeders(b)
       end
       if up and up.k == "If" and #up.orelse == 1 and #up.body == 1 then
         local a, c = up.body[1], up.orelse[1]
-        if (a.feeds == b or a.k == "Assign" and a.targets[1].binding == b) and (c.feeds == b or c.k == "Assign" and c.targets[1].binding == b) then up.feeds = b end
+        if (a.feeds == b or a.k == "Assign" and a.targets[1].binding == b) and (c.feeds == b or c.k == "Assign"
+          and c.targets[1].binding == b) then up.feeds = b end
       end
     end
   end
@@ -197,7 +202,8 @@ local function delete_feeders(f, b)
     elseif def.k == "Name" and def.up and def.up.k == "Tuple" and not def.up.dead then
       -- dtype, device = x.dtype, x.device  ->  dtype = x.dtype
       local tuple, asg = def.up, def.up.up
-      if asg and asg.k == "Assign" and asg.value.k == "Tuple" and #asg.targets == 1 and #tuple.elts == #asg.value.elts and #tuple.elts >= 2 then
+      if asg and asg.k == "Assign" and asg.value.k == "Tuple" and #asg.targets == 1
+        and #tuple.elts == #asg.value.elts and #tuple.elts >= 2 then
         for i, t in ipairs(tuple.elts) do
           if t == def then
             f:drop_element(tuple, i)
@@ -278,7 +284,8 @@ local function drop_device_parameter(f, fn, arg)
       if kw then f:drop_arguments(call, { kw })
       else
         local pos = call.args[at - bound]
-        if pos and arg.group ~= "kwonly" and not f:has_star(call) and helpers.is_device(f, pos) then f:drop_arguments(call, { pos }) end
+        if pos and arg.group ~= "kwonly" and not f:has_star(call)
+          and helpers.is_device(f, pos) then f:drop_arguments(call, { pos }) end
       end
     end
   end
@@ -318,7 +325,8 @@ rule {
               delete_feeders(f, b)
               item.done, again, any = true, true, true
             end
-          elseif not arg and (b.name == "device" or b.name == "device_type") and #b.uses == 0 and devices == true and #b.defs > 0 then
+          elseif not arg and (b.name == "device" or b.name == "device_type") and #b.uses == 0 and devices == true
+            and #b.defs > 0 then
             delete_feeders(f, b)
             item.done, again, any = true, true, true
           end

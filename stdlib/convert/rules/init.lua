@@ -1,9 +1,12 @@
--- rules/init.lua: initialisers. A parameter is filled with set_data(initializer(...)); the ports' helpers where the profile has them.
+-- rules/init.lua: initialisers. A parameter is filled with set_data(initializer(...)); the ports' helpers where the
+-- profile has them.
 local _ENV = require "convert.dsl"
 
-local HELPERS = { normal_ = 1, trunc_normal_ = 1, constant_ = 1, ones_ = 1, zeros_ = 1, xavier_uniform_ = 1, xavier_normal_ = 1, kaiming_normal_ = 1,
+local HELPERS = { normal_ = 1, trunc_normal_ = 1, constant_ = 1, ones_ = 1, zeros_ = 1, xavier_uniform_ = 1,
+  xavier_normal_ = 1, kaiming_normal_ = 1,
   uniform_ = 1, kaiming_uniform_ = 1 }
-local PORT = { normal_ = 1, trunc_normal_ = 1, constant_ = 1, ones_ = 1, zeros_ = 1, xavier_uniform_ = 1, xavier_normal_ = 1, kaiming_normal_ = 1 }
+local PORT = { normal_ = 1, trunc_normal_ = 1, constant_ = 1, ones_ = 1, zeros_ = 1, xavier_uniform_ = 1,
+  xavier_normal_ = 1, kaiming_normal_ = 1 }
 
 local names = {}
 for n in pairs(HELPERS) do
@@ -36,13 +39,15 @@ local function initializer_pieces(f, name, call)
     return a and f:piece(a) or default
   end
   local I = "mindspore.common.initializer."
-  if name == "normal_" then return { f:spell(I .. "Normal"), "(", arg(3, "std", "1.0"), ", ", arg(2, "mean", "0.0"), ")" }
+  if name == "normal_" then return { f:spell(I .. "Normal"), "(", arg(3, "std", "1.0"), ", ", arg(2, "mean", "0.0"),
+    ")" }
   elseif name == "uniform_" then
     local a, b = f:argument(call, 2, "a"), f:argument(call, 3, "b")
     if a and b and f:text(a) == "-" .. f:text(b) then return { f:spell(I .. "Uniform"), "(", f:piece(b), ")" } end
     return nil, "Uniform is symmetric in MindSpore"
   elseif name == "trunc_normal_" then
-    return { f:spell(I .. "TruncatedNormal"), "(", arg(3, "std", "1.0"), ", ", arg(2, "mean", "0.0"), ", ", arg(4, "a", "-2.0"), ", ",
+    return { f:spell(I .. "TruncatedNormal"), "(", arg(3, "std", "1.0"), ", ", arg(2, "mean", "0.0"), ", ",
+      arg(4, "a", "-2.0"), ", ",
       arg(5, "b", "2.0"), ")" }
   elseif name == "constant_" then return { f:spell(I .. "Constant"), "(", arg(2, "val", "0.0"), ")" }
   elseif name == "zeros_" then return { '"zeros"' }
@@ -51,7 +56,8 @@ local function initializer_pieces(f, name, call)
   elseif name == "xavier_normal_" then return { f:spell(I .. "XavierNormal"), "(", arg(2, "gain", "1"), ")" }
   elseif name == "kaiming_normal_" or name == "kaiming_uniform_" then
     local class = name == "kaiming_normal_" and "HeNormal" or "HeUniform"
-    return { f:spell(I .. class), "(", arg(2, "a", "0"), ", ", arg(3, "mode", '"fan_in"'), ", ", arg(4, "nonlinearity", '"leaky_relu"'), ")" }
+    return { f:spell(I .. class), "(", arg(2, "a", "0"), ", ", arg(3, "mode", '"fan_in"'), ", ",
+      arg(4, "nonlinearity", '"leaky_relu"'), ")" }
   end
 end
 
@@ -59,7 +65,8 @@ rule {
   id = "init.set_data",
   match = call(names),
   where = function(f, call)
-    if f.opts.profile == "mindone" and PORT[f:meaning(call.func):match("[%w_]+$")] then return false, "the ports' helper serves" end
+    if f.opts.profile == "mindone" and PORT[f:meaning(call.func):match("[%w_]+$")] then return false,
+      "the ports' helper serves" end
     return call.args[1] and call.args[1].k ~= "Starred" and call.up.k == "Expr", "not a statement on a parameter"
   end,
   edit = function(f, call)
@@ -100,7 +107,8 @@ rule {
     end
     if name == "zero_" then pieces = { '"zeros"' }
     elseif name == "fill_" then pieces = { f:spell(I .. "Constant"), "(", arg(1, "value", "0.0"), ")" }
-    elseif name == "normal_" then pieces = { f:spell(I .. "Normal"), "(", arg(2, "std", "1.0"), ", ", arg(1, "mean", "0.0"), ")" }
+    elseif name == "normal_" then pieces = { f:spell(I .. "Normal"), "(", arg(2, "std", "1.0"), ", ",
+      arg(1, "mean", "0.0"), ")" }
     else
       local a, b = f:argument(call, 1, "from"), f:argument(call, 2, "to")
       if not (a and b and f:text(a) == "-" .. f:text(b)) then return false, "Uniform is symmetric in MindSpore" end

@@ -105,7 +105,8 @@ rule {
   edit = function(f, call)
     local one = #call.args == 1 and call.args[1].k ~= "Starred"
     local sizes = { call.args[1].s, call.args[#call.args].e }
-    return f:replace(call, { f:spell("mindspore.mint.broadcast_to"), "(", f:piece(call.func.value), one and ", " or ", (", sizes,
+    return f:replace(call, { f:spell("mindspore.mint.broadcast_to"), "(", f:piece(call.func.value), one and ", "
+      or ", (", sizes,
       one and ")" or "))" })
   end,
   why = "the guides' form; expand(a, b) itself works in 2.10",
@@ -166,7 +167,8 @@ rule {
 -- In-place methods MindSpore lacks, as statements.
 rule {
   id = "tensor.inplace_statement",
-  match = method { "unsqueeze_", "squeeze_", "triu_", "tril_", "clamp_min_", "transpose_", "t_", "relu_", "sqrt_", "rsqrt_", "neg_", "abs_" },
+  match = method { "unsqueeze_", "squeeze_", "triu_", "tril_", "clamp_min_", "transpose_", "t_", "relu_", "sqrt_",
+    "rsqrt_", "neg_", "abs_" },
   where = function(_, call)
     local v = call.func.value
     return call.up.k == "Expr" and (v.k == "Name" or v.k == "Attribute"), "not a statement on a name"
@@ -183,7 +185,8 @@ rule {
 rule {
   id = "tensor.clamp_bound",
   match = method { "clamp_min", "clamp_max" },
-  where = function(f, call) return #call.args == 1 and #call.keywords == 0 and not foreign(f, call), "no bound by position" end,
+  where = function(f, call) return #call.args == 1 and #call.keywords == 0 and not foreign(f, call),
+    "no bound by position" end,
   edit = function(f, call)
     local bound = call.func.attr:sub(7)
     f:rename_attribute(call.func, "clamp")
@@ -205,14 +208,16 @@ rule {
     return f:text(d):find("^%-?%d+$") ~= nil and not foreign(f, call), "the dim is no literal"
   end,
   edit = function(f, call)
-    local x, d, sizes = call.func.value, math.tointeger(tonumber(f:text(f:argument(call, 1, "dim")))), f:argument(call, 2, "sizes")
+    local x, d, sizes = call.func.value, math.tointeger(tonumber(f:text(f:argument(call, 1, "dim")))),
+      f:argument(call, 2, "sizes")
     local shape = {}
     local function add(...) for _, p in ipairs { ... } do shape[#shape + 1] = p end end
     if d ~= 0 then add(f:piece(x), ".shape[:" .. d .. "] + ") end
     if sizes.k == "Tuple" then add(f:piece(sizes)) else add("tuple(", f:piece(sizes), ")") end
     if d ~= -1 then add(" + ", f:piece(x), ".shape[" .. (d + 1) .. ":]") end
     if (f.opts.style or "default") == "classic" then
-      return f:replace(call, { f:spell("mindspore.ops.reshape"), "(", f:piece(x), ", ", table.unpack(table.move({ ")" }, 1, 1, #shape + 1, shape)) })
+      return f:replace(call, { f:spell("mindspore.ops.reshape"), "(", f:piece(x), ", ",
+        table.unpack(table.move({ ")" }, 1, 1, #shape + 1, shape)) })
     end
     return f:replace(call, { f:piece(x), ".reshape(", table.unpack(table.move({ ")" }, 1, 1, #shape + 1, shape)) })
   end,
@@ -254,7 +259,8 @@ rule {
   edit = function(f, call)
     local name = call.func.attr
     local args = moment_arguments(f, call)
-    return f:replace(call, { f:spell("mindspore.mint." .. name), "(", f:piece(call.func.value), table.unpack(table.move({ ")" }, 1, 1, #args + 1, args)) })
+    return f:replace(call, { f:spell("mindspore.mint." .. name), "(", f:piece(call.func.value),
+      table.unpack(table.move({ ")" }, 1, 1, #args + 1, args)) })
   end,
   why = "Tensor.var and std divide by n by default and know no unbiased; torch's divide by n - 1, as mint's do",
   before = "import torch\nv = x.var(dim=-1, unbiased=False)\ns = x.std(-1, keepdim=True)",
@@ -287,7 +293,8 @@ rule {
   end,
   edit = function(f, call)
     local args = moment_arguments(f, call)
-    return f:replace(call, { f:spell("mindspore.mint.norm"), "(", f:piece(call.func.value), table.unpack(table.move({ ")" }, 1, 1, #args + 1, args)) })
+    return f:replace(call, { f:spell("mindspore.mint.norm"), "(", f:piece(call.func.value),
+      table.unpack(table.move({ ")" }, 1, 1, #args + 1, args)) })
   end,
   why = "Tensor.norm calls the order ord and takes no p",
   before = "import torch\ny = x.norm(p=2, dim=-1, keepdim=True)",
@@ -300,7 +307,8 @@ rule {
   profile = "generic",
   where = function(f, call)
     if #call.args == 0 or #call.keywords > 0 or foreign(f, call) then return false, "no dims by position" end
-    return not helpers.is_sequence(call.args[1]) and call.args[1].k ~= "Starred" and call.args[1].k ~= "Name", "a sequence already"
+    return not helpers.is_sequence(call.args[1]) and call.args[1].k ~= "Starred" and call.args[1].k ~= "Name",
+      "a sequence already"
   end,
   edit = function(f, call) return as_tuple(f, call, #call.args == 1) end,
   why = "Tensor.flip takes the dims as one tuple",

@@ -1,4 +1,5 @@
--- rules/train.lua: checkpoints, data pipelines, optimizers and training loops. What changes the program's shape is marked for review.
+-- rules/train.lua: checkpoints, data pipelines, optimizers and training loops. What changes the program's shape is
+-- marked for review.
 local _ENV = require "convert.dsl"
 local context = require "convert.context"
 
@@ -45,7 +46,8 @@ rule {
 local SAFETENSORS = { load_file = "load_file", save_file = "save_file", load = "load", save = "save" }
 rule {
   id = "save.safetensors",
-  match = reference { "safetensors.torch.load_file", "safetensors.torch.save_file", "safetensors.torch.load", "safetensors.torch.save" },
+  match = reference { "safetensors.torch.load_file", "safetensors.torch.save_file", "safetensors.torch.load",
+    "safetensors.torch.save" },
   edit = function(f, node, r)
     if node.k ~= "Name" then return false, "reached through its module" end
     local name = SAFETENSORS[f:meaning(node):match("[%w_]+$")]
@@ -79,7 +81,8 @@ rule {
 
 rule {
   id = "data.dataset_base",
-  match = derived { "torch.utils.data.Dataset", "torch.utils.data.IterableDataset", "torch.utils.data.dataset.Dataset" },
+  match = derived { "torch.utils.data.Dataset", "torch.utils.data.IterableDataset",
+    "torch.utils.data.dataset.Dataset" },
   edit = function(f, class)
     local kept = 0
     for _, base in ipairs(class.bases) do
@@ -133,8 +136,10 @@ rule {
     end
     with[#with + 1] = ")"
     local collate = f:argument(call, 7, "collate_fn")
-    f:review(r, call, "name the columns the dataset yields" .. (collate and "; collate_fn " .. f:text(collate) .. " becomes per_batch_map of batch()" or "")
-      .. ((f:argument(call, 4, "sampler") or f:keyword(call, "batch_sampler")) and "; pass the sampler to GeneratorDataset" or ""))
+    f:review(r, call, "name the columns the dataset yields" .. (collate and "; collate_fn " .. f:text(collate)
+      .. " becomes per_batch_map of batch()" or "")
+      .. ((f:argument(call, 4, "sampler") or f:keyword(call, "batch_sampler"))
+        and "; pass the sampler to GeneratorDataset" or ""))
     return f:replace(call, with)
   end,
   why = "the pipeline is a GeneratorDataset that is batched",
@@ -142,11 +147,16 @@ rule {
   after = 'l = GeneratorDataset(ds, column_names=["data", "label"], shuffle=True).batch(4)',
 }
 
-local VISION = { Compose = "transforms.Compose", Lambda = false, ToPILImage = "vision.ToPIL", ColorJitter = "vision.RandomColorAdjust",
-  RandomChoice = "transforms.RandomChoice", RandomApply = "transforms.RandomApply", RandomOrder = "transforms.RandomOrder" }
-for name in ([[Resize CenterCrop RandomCrop RandomHorizontalFlip RandomVerticalFlip Normalize ToTensor Pad RandomResizedCrop RandomRotation
-  Grayscale GaussianBlur RandomErasing RandomPerspective RandomGrayscale FiveCrop TenCrop RandomAdjustSharpness RandomInvert
-  RandomPosterize RandomSolarize RandomEqualize RandomAutoContrast AutoAugment RandAugment TrivialAugmentWide RandomAffine]]):gmatch("%w+") do
+local VISION = { Compose = "transforms.Compose", Lambda = false, ToPILImage = "vision.ToPIL",
+  ColorJitter = "vision.RandomColorAdjust",
+  RandomChoice = "transforms.RandomChoice", RandomApply = "transforms.RandomApply",
+    RandomOrder = "transforms.RandomOrder" }
+for name in ([[Resize CenterCrop RandomCrop RandomHorizontalFlip RandomVerticalFlip Normalize ToTensor Pad
+  RandomResizedCrop RandomRotation
+  Grayscale GaussianBlur RandomErasing RandomPerspective RandomGrayscale FiveCrop TenCrop RandomAdjustSharpness
+  RandomInvert
+  RandomPosterize RandomSolarize RandomEqualize RandomAutoContrast AutoAugment RandAugment TrivialAugmentWide
+  RandomAffine]]):gmatch("%w+") do
   VISION[name] = VISION[name] or "vision." .. name
 end
 local vision_paths = {}
@@ -172,7 +182,8 @@ rule {
       x.renamed = true
     end
     local name = target:match("%w+$")
-    if name == "Normalize" then f:review(r, node, "vision.Normalize works on HWC images: pass is_hwc=False after ToTensor") end
+    if name == "Normalize" then f:review(r, node,
+      "vision.Normalize works on HWC images: pass is_hwc=False after ToTensor") end
     return f:replace(node, f:spell("mindspore." .. target:match("^mindspore%.(.+)$")))
   end,
   why = "image transforms of the data pipeline",
@@ -184,7 +195,8 @@ rule {
 
 rule {
   id = "train.optimizer",
-  match = call { "torch.optim.Adam", "torch.optim.AdamW", "torch.optim.SGD", "torch.optim.Adagrad", "torch.optim.RMSprop", "torch.optim.Adadelta" },
+  match = call { "torch.optim.Adam", "torch.optim.AdamW", "torch.optim.SGD", "torch.optim.Adagrad",
+    "torch.optim.RMSprop", "torch.optim.Adadelta" },
   edit = function(f, call)
     local a = f:argument(call, 1, "params")
     if not a or not method_call(a, "parameters") then return false, "the parameters are not model.parameters()" end
@@ -244,7 +256,8 @@ rule {
     for i, s in ipairs(list) do
       if is_call_statement(s, "zero_grad") and i < at then zero = i end
       if is_call_statement(s, "step") and i > at and not step then step = i end
-      if s.k == "Expr" and s.value.k == "Call" and (f:meaning(s.value.func) or ""):find("clip_grad_norm_$") and i > at then clip = i end
+      if s.k == "Expr" and s.value.k == "Call" and (f:meaning(s.value.func) or ""):find("clip_grad_norm_$")
+        and i > at then clip = i end
     end
     if not step then
       f:review(r, call, "gradients are taken with ms.value_and_grad(forward, None, weights); the loop's shape was not recognised")
@@ -268,7 +281,8 @@ rule {
     f:shift(body_s, body_e, "    ")
     local result = #aux > 0 and "(" .. loss .. ", " .. table.concat(aux, ", ") .. ")" or loss
     f.edits:insert(f:line_start(st.s), indent .. "    return " .. (#aux > 0 and result:sub(2, -2) or loss) .. "\n\n")
-    f:replace(st, ("%s, grads = %s(forward_fn, None, %s.parameters%s)()"):format(result, f:spell("mindspore.value_and_grad"), optimizer,
+    f:replace(st, ("%s, grads = %s(forward_fn, None, %s.parameters%s)()"):format(result,
+      f:spell("mindspore.value_and_grad"), optimizer,
       #aux > 0 and ", has_aux=True" or ""))
     if zero then f:delete(list[zero]) end
     if clip then
@@ -276,7 +290,8 @@ rule {
       context.root_of(c.func).gone = true
       f:kill(c)
       local limit = c.args[2] or f:keyword(c, "max_norm") and f:keyword(c, "max_norm").value
-      f:replace(list[clip], ("grads = %s(grads, %s)"):format(f:spell("mindspore.ops.clip_by_global_norm"), limit and f:text(limit) or "1.0"))
+      f:replace(list[clip], ("grads = %s(grads, %s)"):format(f:spell("mindspore.ops.clip_by_global_norm"), limit
+        and f:text(limit) or "1.0"))
     end
     f:replace(list[step], optimizer .. "(grads)")
     for i, s in ipairs(list) do

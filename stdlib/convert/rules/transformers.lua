@@ -1,7 +1,7 @@
--- rules/transformers.lua: what sources written against the transformers package need: its torch helpers, decorators and branches.
+-- rules/transformers.lua: what sources written against the transformers package need: its torch helpers, decorators
+-- and branches.
 local _ENV = require "convert.dsl"
 local helpers = require "convert.helpers"
-local imports = require "convert.imports"
 
 -- The dotted name of an import inside transformers, whatever the number of dots: "utils.is_torch_available".
 local function inside(f, path)
@@ -14,13 +14,16 @@ end
 
 -- The questions about the environment whose answer is no under MindSpore.
 local NO = {}
-for name in ([[is_torchdynamo_compiling is_torchdynamo_exporting is_deepspeed_zero3_enabled is_fsdp_managed_module is_torch_flex_attn_available
-  is_torch_xla_available is_torch_fx_proxy is_flash_attn_greater_or_equal_2_10 is_torch_npu_available is_torch_xpu_available
+for name in ([[is_torchdynamo_compiling is_torchdynamo_exporting is_deepspeed_zero3_enabled
+  is_fsdp_managed_module is_torch_flex_attn_available
+  is_torch_xla_available is_torch_fx_proxy is_flash_attn_greater_or_equal_2_10 is_torch_npu_available
+  is_torch_xpu_available
   is_torch_mps_available is_torch_hpu_available is_ninja_available is_kernels_available is_torch_musa_available
   is_torch_mlu_available is_torch_neuroncore_available is_torch_tensorrt_fx_available is_torch_fx_available
   is_torch_cuda_available is_apex_available
   is_torch_flex_attn_available is_torch_greater_or_equal is_torch_bf16_gpu_available is_torch_tf32_available
-  is_torch_compile_available is_xformers_available is_optimum_available is_torch_deterministic is_habana_gaudi1]]):gmatch("%S+") do
+  is_torch_compile_available is_xformers_available is_optimum_available is_torch_deterministic
+  is_habana_gaudi1]]):gmatch("%S+") do
   NO[name] = true
 end
 
@@ -107,7 +110,8 @@ rule {
   match = node { "Name" },
   profile = "mindone",
   where = function(f, node)
-    if node.store or not (node.id == "is_torch_tensor" or node.id == "is_torch_dtype" or node.id == "is_torch_device") then return false, "another name" end
+    if node.store or not (node.id == "is_torch_tensor" or node.id == "is_torch_dtype"
+      or node.id == "is_torch_device") then return false, "another name" end
     return inside(f, f:meaning(node)) ~= nil and node.id ~= "is_torch_device", "not of transformers"
   end,
   edit = function(f, node)
@@ -139,7 +143,8 @@ rule {
   id = "transformers.block_mask",
   match = node { "Call" },
   where = function(f, call)
-    if not (call.func.k == "Name" and call.func.id == "isinstance" and #call.args == 2) then return false, "not isinstance" end
+    if not (call.func.k == "Name" and call.func.id == "isinstance" and #call.args == 2) then return false,
+      "not isinstance" end
     local m = f:meaning(call.args[2])
     return m and m:find("flex_attention%.BlockMask$") ~= nil, "not about BlockMask"
   end,
@@ -194,11 +199,13 @@ rule {
     for _, kw in ipairs(call.keywords) do
       if kw.arg == "device" and not kw.dead then gone[#gone + 1] = kw end
     end
-    if call.func.k == "Attribute" and call.func.attr ~= "to" and call.func.attr ~= "append" and not f:has_star(call) then
+    if call.func.k == "Attribute" and call.func.attr ~= "to" and call.func.attr ~= "append"
+      and not f:has_star(call) then
       local n = #call.args
       for i = 1, n do
         local a = call.args[i]
-        if (a.k == "Name" and a.id == "device" or a.k == "Attribute" and a.attr == "device") and helpers.is_device(f, a) then
+        if (a.k == "Name" and a.id == "device" or a.k == "Attribute" and a.attr == "device")
+          and helpers.is_device(f, a) then
           -- what follows a dropped position is named by its own name when it has one
           local plain = true
           for j = i + 1, n do
