@@ -41,6 +41,7 @@ Loop mt_binary_loop(int k, DType *d);
 Loop mt_ternary_loop(int k, DType *d);
 void mt_kpar(KPar *k, const Scalar *s, int ns, DType d);
 Loop mt_cast_loop(DType to, DType from);
+Loop mt_where_loop(DType d);               /* out <- bool condition, a, b; of dtype d */
 DType mt_default_float(Ctx *c, DType d);   /* integers become the default dtype */
 void mt_kernels_select(void);
 const char *mt_type_word(DType d);         /* "Long", as PyTorch's messages name it */

@@ -62,6 +62,12 @@
   if (s[0] == sizeof(TO) && s[1] == sizeof(T) && s[2] == sizeof(T) && s[3] == sizeof(T)) {    \
     TO *o = (TO *)p[0]; const T *a = (const T *)p[1], *b = (const T *)p[2], *d = (const T *)p[3]; \
     VEC for (int64_t i = 0; i < n; i++) { T x = a[i], y = b[i], z = d[i]; o[i] = (TO)(expr); } \
+  } else if (s[0] == sizeof(TO) && s[1] == sizeof(T) && s[2] == sizeof(T) && s[3] == 0) {     \
+    TO *o = (TO *)p[0]; const T *a = (const T *)p[1], *b = (const T *)p[2]; const T z = *(const T *)p[3]; \
+    VEC for (int64_t i = 0; i < n; i++) { T x = a[i], y = b[i]; o[i] = (TO)(expr); }          \
+  } else if (s[0] == sizeof(TO) && s[1] == sizeof(T) && s[2] == 0 && s[3] == 0) {             \
+    TO *o = (TO *)p[0]; const T *a = (const T *)p[1]; const T y = *(const T *)p[2], z = *(const T *)p[3]; \
+    VEC for (int64_t i = 0; i < n; i++) { T x = a[i]; o[i] = (TO)(expr); }                    \
   } else {                                                                                    \
     char *o = p[0]; const char *a = p[1], *b = p[2], *d = p[3];                               \
     for (int64_t i = 0; i < n; i++) {                                                         \

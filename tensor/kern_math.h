@@ -5,7 +5,7 @@
 #include "cmath.h"
 #include "special.h"
 #include "vmath.h"
-#define MT_KM static inline __attribute__((unused))
+#define MT_KM static inline __attribute__((always_inline, unused))
 
 /* -1 is apart because INT64_MIN / -1 traps. */
 MT_KM int64_t mt_imod(int64_t x, int64_t y) { return y == 0 || y == -1 ? 0 : x % y; }
@@ -88,6 +88,30 @@ MT_KM float mt_nextafter_bf16(float x, float y) {
   if (x == y) return y;
   if (x == 0) return mt_signf(mt_fbits(0x10000), y);
   return mt_fbits(mt_bitsf(x) + ((x < y) == (x > 0) ? 0x10000 : -0x10000));
+}
+/* a where the mask is all ones, else b: a conditional that the compiler cannot turn into branches. */
+MT_KM double mt_pick(int64_t m, double a, double b) { return mt_dbits((mt_bits(a) & m) | (mt_bits(b) & ~m)); }
+/* lgamma of a float by Stirling's series in double, branch-free: y = x, or 1 - x with the reflection formula, moved up by
+ * 8 where it is small; the product of the move and the sine share one logarithm. */
+MT_KM float mt_lgammaf(float xf) {
+  double x = xf;
+  int64_t low = -(int64_t)(x < 0.5), small;
+  double y = mt_pick(low, 1 - x, x);
+  double q = y * (y + 7), p = q * (q + 6) * (q + 10) * (q + 12);     /* y (y + 1) ... (y + 7) */
+  small = -(int64_t)(y < 8);
+  double w = mt_pick(small, y + 8, y), r = x - mt_rint(x), s = mt_absd(mt_sin_core_(MT_PI * r));
+  p = mt_pick(small, p, 1);
+  p = mt_pick(low, MT_PI * p / s, p);
+  double e1, e2, f1 = mt_frexp_(p, &e1), f2 = mt_frexp_(w, &e2);     /* both normal: no special case of log is met */
+  double h1 = 0.5 * f1 * f1, h2 = 0.5 * f2 * f2;
+  double l = MT_FMA(e1, MT_LN2, f1 - (h1 - mt_logr_(f1, h1))), lw = MT_FMA(e2, MT_LN2, f2 - (h2 - mt_logr_(f2, h2))), u = 1 / w, z = u * u;
+  double t = MT_P7(MT_FMA, z, 1. / 12, -1. / 360, 1. / 1260, -1. / 1680, 1. / 1188, -691. / 360360, 1. / 156);
+  double g = (w - 0.5) * lw - w + 0.91893853320467274178 + t * u;
+  double v = mt_pick(low, l - g, g - l);
+  v = mt_pick(low & -(int64_t)(s == 0.), INFINITY, v);
+  v = mt_pick(-(int64_t)((x == 1.) | (x == 2.)), 0., v);
+  v = mt_pick(-(int64_t)(mt_absd(x) == (double)INFINITY), INFINITY, v);
+  return (float)mt_pick(-(int64_t)(x != x), x, v);
 }
 MT_KM double mt_mvlgamma(double x, double p) {
   double s = p * (p - 1) / 4 * 1.14472988584940017414;

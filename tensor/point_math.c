@@ -218,28 +218,6 @@ Tensor *k_clamp(Ctx *c, Tensor *self, Tensor *min, Tensor *max) {
 Tensor *k_clamp_min(Ctx *c, Tensor *self, Tensor *min) { return mt_binary(c, B_maximum, MT_P_ARITH, self, min, NULL, 0); }
 Tensor *k_clamp_max(Ctx *c, Tensor *self, Tensor *max) { return mt_binary(c, B_minimum, MT_P_ARITH, self, max, NULL, 0); }
 
-/* where picks bits: one loop a size of element. */
-#define WHERE_LOOP(name, T) \
-  static void name(char **p, const int64_t *s, int64_t n, const void *par) { \
-    const uint8_t *q = (const uint8_t *)p[1]; \
-    if (s[1] == 1 && s[0] == sizeof(T) && s[2] == sizeof(T) && s[3] == sizeof(T)) { \
-      T *o = (T *)p[0]; const T *a = (const T *)p[2], *b = (const T *)p[3]; \
-      _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) o[i] = q[i] ? a[i] : b[i]; \
-    } else if (s[1] == 1 && s[0] == sizeof(T) && s[2] == sizeof(T) && s[3] == 0) { \
-      T *o = (T *)p[0]; const T *a = (const T *)p[2], b = *(const T *)p[3]; \
-      _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) o[i] = q[i] ? a[i] : b; \
-    } else if (s[1] == 1 && s[0] == sizeof(T) && s[2] == 0 && s[3] == sizeof(T)) { \
-      T *o = (T *)p[0]; const T a = *(const T *)p[2], *b = (const T *)p[3]; \
-      _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) o[i] = q[i] ? a : b[i]; \
-    } else for (int64_t i = 0; i < n; i++) \
-      *(T *)(p[0] + i * s[0]) = q[i * s[1]] ? *(const T *)(p[2] + i * s[2]) : *(const T *)(p[3] + i * s[3]); \
-  }
-WHERE_LOOP(where_1, uint8_t)
-WHERE_LOOP(where_2, uint16_t)
-WHERE_LOOP(where_4, uint32_t)
-WHERE_LOOP(where_8, uint64_t)
-WHERE_LOOP(where_16, cdouble)
-
 Tensor *k_where(Ctx *c, Tensor *condition, Tensor *self, Tensor *other) {
   if (condition->dtype != MT_bool && condition->dtype != MT_uint8)
     return mt_fail(c, "where expected condition to be a boolean tensor, but got a tensor with dtype %s",
@@ -248,8 +226,7 @@ Tensor *k_where(Ctx *c, Tensor *condition, Tensor *self, Tensor *other) {
   Tensor *t[4] = {NULL, condition, self, other};
   Iter it;
   if (!mt_iter_init(c, &it, 1, 4, t, (const DType[]){d, MT_bool, d, d})) return NULL;
-  size_t z = mt_dsize(d);
-  mt_iter_run(c, &it, z == 1 ? where_1 : z == 2 ? where_2 : z == 4 ? where_4 : z == 8 ? where_8 : where_16, NULL);
+  mt_iter_run(c, &it, mt_where_loop(d), NULL);
   return t[0];
 }
 

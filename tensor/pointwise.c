@@ -5,15 +5,16 @@
 
 /* Tables are indexed [kernel][dtype]; one set per CPU level, made in kern_*.c. */
 #define LEVEL_TABLES(l) \
-  extern const Loop mt_un_##l[][MT_NDTYPES], mt_bin_##l[][MT_NDTYPES], mt_ter_##l[][MT_NDTYPES], mt_cast_##l[][MT_NDTYPES];
+  extern const Loop mt_un_##l[][MT_NDTYPES], mt_bin_##l[][MT_NDTYPES], mt_ter_##l[][MT_NDTYPES], mt_cast_##l[][MT_NDTYPES]; \
+  extern const Loop mt_where_##l[5];
 LEVEL_TABLES(base)
 #if defined(__x86_64__)
 LEVEL_TABLES(avx2)
 LEVEL_TABLES(avx512)
 #endif
-static const Loop (*un)[MT_NDTYPES], (*bin)[MT_NDTYPES], (*ter)[MT_NDTYPES], (*cast)[MT_NDTYPES];
+static const Loop (*un)[MT_NDTYPES], (*bin)[MT_NDTYPES], (*ter)[MT_NDTYPES], (*cast)[MT_NDTYPES], *where;
 
-#define USE(l) (un = mt_un_##l, bin = mt_bin_##l, ter = mt_ter_##l, cast = mt_cast_##l)
+#define USE(l) (un = mt_un_##l, bin = mt_bin_##l, ter = mt_ter_##l, cast = mt_cast_##l, where = mt_where_##l)
 __attribute__((constructor)) void mt_kernels_select(void) {
   USE(base);
 #if defined(__x86_64__)
@@ -44,6 +45,7 @@ Loop mt_unary_loop(int k, DType *d) { return pick(un[k], d); }
 Loop mt_binary_loop(int k, DType *d) { return pick(bin[k], d); }
 Loop mt_ternary_loop(int k, DType *d) { return pick(ter[k], d); }
 Loop mt_cast_loop(DType to, DType from) { return cast[to][from]; }
+Loop mt_where_loop(DType d) { return where[__builtin_ctzl(mt_dsize(d))]; }
 
 DType mt_default_float(Ctx *c, DType d) { return mt_is_int(d) ? c->default_dtype : d; }
 
