@@ -1,4 +1,4 @@
--- formats_test.lua: files that torch, numpy, safetensors and gguf wrote (tests/data/files/record.py) hold what they say.
+-- formats_test.lua: files that torch, numpy, safetensors and gguf wrote (tests/data/files/record.py) are read right.
 package.path = "tests/lua/?.lua;" .. package.path
 local t, torch, json = require "check", require "torch", require "json"
 local gguf, st = require "gguf", require "safetensors"
