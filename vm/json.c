@@ -11,6 +11,7 @@
 #include <string.h>
 
 int luaopen_json(lua_State *L);
+int luaopen_json_text(lua_State *L);
 
 #define BIG "json.bigint"
 enum { MAX_DEPTH = 1000 };
@@ -426,10 +427,13 @@ static int big_eq(lua_State *L) {
   return 1;
 }
 
-int luaopen_json(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"decode", l_decode}, {"encode", l_encode},       {"load", l_load}, {"save", l_save},
-      {"object", l_object}, {"is_object", l_is_object}, {NULL, NULL}};
+/* The module without files: what a sandboxed script may have. */
+int luaopen_json_text(lua_State *L) {
+  static const luaL_Reg functions[] = {{"decode", l_decode},
+                                       {"encode", l_encode},
+                                       {"object", l_object},
+                                       {"is_object", l_is_object},
+                                       {NULL, NULL}};
   if (luaL_newmetatable(L, BIG)) {
     lua_pushcfunction(L, big_tostring), lua_setfield(L, -2, "__tostring");
     lua_pushcfunction(L, big_eq), lua_setfield(L, -2, "__eq");
@@ -438,5 +442,12 @@ int luaopen_json(lua_State *L) {
   luaL_newlib(L, functions);
   vm_pushnone(L);
   lua_setfield(L, -2, "null");
+  return 1;
+}
+
+int luaopen_json(lua_State *L) {
+  static const luaL_Reg files[] = {{"load", l_load}, {"save", l_save}, {NULL, NULL}};
+  luaopen_json_text(L);
+  luaL_setfuncs(L, files, 0);
   return 1;
 }

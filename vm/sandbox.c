@@ -13,6 +13,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+int luaopen_json_text(lua_State *L);
+
 static const char *const globals[] = {"assert",
                                       "collectgarbage",
                                       "error",
@@ -93,6 +95,8 @@ static int no_searcher(lua_State *L) {
 static void restrict_package(lua_State *L, int fresh) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   selected(L, -1, preloads);
+  lua_pushcfunction(L, luaopen_json_text);   /* json without its files */
+  lua_setfield(L, -2, "json");
   lua_setfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   int loaded = lua_gettop(L);

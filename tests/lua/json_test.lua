@@ -109,6 +109,16 @@ t.test("files", function()
   t.error_matches(function() json.load(path) end, "No such file")
 end)
 
+t.test("no files in the sandbox", function()
+  local sys = require "sys"
+  local moth = sys.realpath("/proc/self/exe")
+  if not moth:find("moth", 1, true) then return end
+  local script = os.tmpname()
+  sys.write(script, 'local j = require "json" print(j.load, j.save, j.encode({ 1 }))')
+  t.eq(sys.run({ moth, "--sandbox", script }).stdout, "nil\tnil\t[1]\n")
+  os.remove(script)
+end)
+
 t.test("many keys", function()
   local parts = {}
   for i = 1, 20000 do parts[i] = string.format("%q:%d", "key" .. i, i) end
