@@ -1,8 +1,8 @@
---- models.bert: BERT with transformers' names: configuration, parts, heads, loading of checkpoint folders.
+--- models.bert: BERT with transformers' names: configuration, parts, heads, checkpoint folders.
 --
 --   local bert = require "models.bert"
---   local model = bert.Model(bert.Config{ hidden_size = 64, num_hidden_layers = 2, num_attention_heads = 4 })
---   local out = model(ids, { attention_mask = mask })        -- or model(tokenizer(texts, { padding = true }))
+--   local model = bert.Model(bert.Config{ hidden_size = 64, num_attention_heads = 4 })
+--   local out = model(ids, { attention_mask = mask })    -- or model(tokenizer(texts))
 --   out.last_hidden_state, out.pooler_output
 --   local model, report = bert.from_pretrained(folder)
 --
@@ -15,13 +15,14 @@ local M = {}
 
 -- ---- configuration ----
 local defaults = {
-  vocab_size = 30522, hidden_size = 768, num_hidden_layers = 12, num_attention_heads = 12, intermediate_size = 3072,
-  hidden_act = "gelu", hidden_dropout_prob = 0.1, attention_probs_dropout_prob = 0.1, max_position_embeddings = 512,
-  type_vocab_size = 2, initializer_range = 0.02, layer_norm_eps = 1e-12, pad_token_id = 0, num_labels = 2,
+  vocab_size = 30522, hidden_size = 768, num_hidden_layers = 12, num_attention_heads = 12,
+  intermediate_size = 3072, hidden_act = "gelu", hidden_dropout_prob = 0.1,
+  attention_probs_dropout_prob = 0.1, max_position_embeddings = 512, type_vocab_size = 2,
+  initializer_range = 0.02, layer_norm_eps = 1e-12, pad_token_id = 0, num_labels = 2,
   tie_word_embeddings = true,
 }
 
---- A configuration: the defaults of bert-base, overridden by the given fields.  Other fields are kept.
+--- A configuration: the defaults of bert-base, overridden by the given fields; others are kept.
 function M.Config(given)
   local config = {}
   for k, v in pairs(defaults) do config[k] = v end
@@ -36,7 +37,9 @@ function M.Config(given)
       :format(config.hidden_size, config.num_attention_heads), 2)
   end
   local kind = config.position_embedding_type
-  if kind and kind ~= "absolute" then error("bert.Config: position_embedding_type '" .. kind .. "' is not supported", 2) end
+  if kind and kind ~= "absolute" then
+    error("bert.Config: position_embedding_type '" .. kind .. "' is not supported", 2)
+  end
   return config
 end
 
@@ -66,7 +69,8 @@ end
 function Embeddings:forward(ids, types, positions)
   types = types or torch.zeros_like(ids)
   positions = positions or torch.arange(ids:size(1)):unsqueeze(0)
-  local x = self.word_embeddings(ids) + self.token_type_embeddings(types) + self.position_embeddings(positions)
+  local x = self.word_embeddings(ids) + self.token_type_embeddings(types)
+  x = x + self.position_embeddings(positions)
   return self.dropout(self.LayerNorm(x))
 end
 
@@ -164,22 +168,21 @@ function Pooler:init(c) self.dense = nn.Linear(c.hidden_size, c.hidden_size) end
 function Pooler:forward(x) return torch.tanh(self.dense(x:select(1, 0))) end
 
 -- ---- the model ----
---- Linear and embedding weights are normal, biases zero; LayerNorm stays at one and zero.
+--- Linear and embedding weights are normal, biases and the padding row zero; LayerNorm stays as it is.
 local function init_weights(model, c)
-  model:apply(function(m)
-    local w, b = rawget(m, "weight") or m.weight, m.bias
-    if not w or m.normalized_shape then return end
-    torch.no_grad(function()
-      w:normal_(0, c.initializer_range)
-      if b then b:zero_() end
-      if m.padding_idx then w[m.padding_idx]:zero_() end
-    end)
+  torch.no_grad(function()
+    for name, p in model:named_parameters() do
+      if not name:find("LayerNorm", 1, true) then
+        if name:find("bias$") then p:zero_() else p:normal_(0, c.initializer_range) end
+        if name:find("word_embeddings", 1, true) then p[c.pad_token_id]:zero_() end
+      end
+    end
   end)
 end
 
 --- The forward arguments, however they came: (ids), (ids, {attention_mask = ...}), a tokenizer's batch.
-local names = { "attention_mask", "token_type_ids", "position_ids", "labels", "start_positions", "end_positions",
-  "output_hidden_states", "output_attentions", "input_ids" }
+local names = { "attention_mask", "token_type_ids", "position_ids", "labels", "start_positions",
+  "end_positions", "output_hidden_states", "output_attentions", "input_ids" }
 local known = {}
 for _, name in ipairs(names) do known[name] = true end
 local function arguments(ids, opt, ...)
@@ -189,17 +192,23 @@ local function arguments(ids, opt, ...)
     opt = { attention_mask = opt, token_type_ids = types, position_ids = positions }
   end
   opt = opt or {}
-  for k in pairs(opt) do if not known[k] then error("bert: unknown argument '" .. tostring(k) .. "'", 3) end end
+  for k in pairs(opt) do
+    if not known[k] then error("bert: unknown argument '" .. tostring(k) .. "'", 3) end
+  end
   if ids == nil then error("bert: input_ids is missing", 3) end
-  if ids.ndim ~= 2 then error("bert: input_ids: expected batch x length, got " .. ids.ndim .. " dimensions", 3) end
+  if ids.ndim ~= 2 then
+    error("bert: input_ids: expected batch x length, got " .. ids.ndim .. " dimensions", 3)
+  end
   return ids, opt
 end
 
---- 1 for tokens, 0 for padding -> what is added to the scores; nil when nothing is masked.
+--- 1 for tokens, 0 for padding -> what is added to the scores: the dtype's lowest number for padding.
+local lowest = { [torch.float64] = -1.7976931348623157e308, [torch.float16] = -65504.0,
+  [torch.bfloat16] = -3.3895313892515355e38, [torch.float32] = -3.4028234663852886e38 }
 local function additive(mask, dtype)
   if mask == nil then return nil end
   mask = mask:to(dtype):unsqueeze(1):unsqueeze(1)
-  return (mask * -1 + 1) * torch.finfo(dtype).min
+  return (mask * -1 + 1) * lowest[dtype]
 end
 
 local Model = nn.Module:extend("BertModel")
@@ -215,9 +224,11 @@ end
 function Model:forward(ids, opt, ...)
   ids, opt = arguments(ids, opt, ...)
   if ids:size(1) > self.config.max_position_embeddings then
-    error(("bert: %d tokens, the model takes %d"):format(ids:size(1), self.config.max_position_embeddings), 2)
+    local most = self.config.max_position_embeddings
+    error(("bert: %d tokens, the model takes %d"):format(ids:size(1), most), 2)
   end
-  local keep = (opt.output_hidden_states or opt.output_attentions) and { hidden_states = {}, attentions = {} } or nil
+  local keep
+  if opt.output_hidden_states or opt.output_attentions then keep = { hidden_states = {}, attentions = {} } end
   local x = self.embeddings(ids, opt.token_type_ids, opt.position_ids)
   x = self.encoder(x, additive(opt.attention_mask, x.dtype), keep)
   local out = { last_hidden_state = x, pooler_output = self.pooled and self.pooler(x) or nil }
@@ -228,7 +239,8 @@ end
 
 -- ---- heads ----
 local function finish(out, logits, loss)
-  return { logits = logits, loss = loss, hidden_states = out.hidden_states, attentions = out.attentions }
+  return { logits = logits, loss = loss, hidden_states = out.hidden_states,
+    attentions = out.attentions }
 end
 
 local Transform = nn.Module:extend("BertPredictionHeadTransform")
@@ -258,13 +270,17 @@ function MaskedLM:init(c)
   self.bert = Model(c, { add_pooling_layer = false, part = true })
   self.cls = Cls(c)
   init_weights(self, c)
-  if c.tie_word_embeddings then self.cls.predictions.decoder.weight = self.bert.embeddings.word_embeddings.weight end
+  if c.tie_word_embeddings then
+    self.cls.predictions.decoder.weight = self.bert.embeddings.word_embeddings.weight
+  end
 end
 function MaskedLM:forward(ids, opt, ...)
   ids, opt = arguments(ids, opt, ...)
   local out = self.bert(ids, opt)
   local logits, loss = self.cls(out.last_hidden_state), nil
-  if opt.labels then loss = F.cross_entropy(logits:view(-1, self.config.vocab_size), opt.labels:reshape(-1)) end
+  if opt.labels then
+    loss = F.cross_entropy(logits:view(-1, self.config.vocab_size), opt.labels:reshape(-1))
+  end
   return finish(out, logits, loss)
 end
 
@@ -281,7 +297,8 @@ function SequenceClassification:forward(ids, opt, ...)
   ids, opt = arguments(ids, opt, ...)
   local out = self.bert(ids, opt)
   local logits, loss = self.classifier(self.dropout(out.pooler_output)), nil
-  if opt.labels and self.config.num_labels == 1 then loss = F.mse_loss(logits:squeeze(-1), opt.labels)
+  if opt.labels and self.config.num_labels == 1 then
+    loss = F.mse_loss(logits:squeeze(-1), opt.labels)
   elseif opt.labels then loss = F.cross_entropy(logits, opt.labels) end
   return finish(out, logits, loss)
 end
@@ -299,7 +316,9 @@ function TokenClassification:forward(ids, opt, ...)
   ids, opt = arguments(ids, opt, ...)
   local out = self.bert(ids, opt)
   local logits, loss = self.classifier(self.dropout(out.last_hidden_state)), nil
-  if opt.labels then loss = F.cross_entropy(logits:view(-1, self.config.num_labels), opt.labels:reshape(-1)) end
+  if opt.labels then
+    loss = F.cross_entropy(logits:view(-1, self.config.num_labels), opt.labels:reshape(-1))
+  end
   return finish(out, logits, loss)
 end
 
@@ -317,7 +336,8 @@ function QuestionAnswering:forward(ids, opt, ...)
   local logits = self.qa_outputs(out.last_hidden_state)
   local first, last, loss = logits:select(-1, 0), logits:select(-1, 1), nil
   if opt.start_positions and opt.end_positions then
-    loss = (F.cross_entropy(first, opt.start_positions) + F.cross_entropy(last, opt.end_positions)) / 2
+    local a, b = F.cross_entropy(first, opt.start_positions), F.cross_entropy(last, opt.end_positions)
+    loss = (a + b) / 2
   end
   local result = finish(out, nil, loss)
   result.start_logits, result.end_logits = first, last
@@ -334,8 +354,13 @@ local function read(path)
 end
 
 local function load_tensors(dir)
-  if read(dir .. "/model.safetensors") then return require("safetensors").load_file(dir .. "/model.safetensors") end
-  if read(dir .. "/pytorch_model.bin") then return torch.load(dir .. "/pytorch_model.bin") end
+  local function there(path)
+    local f = io.open(path, "rb")
+    return f and f:close()
+  end
+  local st, bin = dir .. "/model.safetensors", dir .. "/pytorch_model.bin"
+  if there(st) then return require("safetensors").load_file(st) end
+  if there(bin) then return torch.load(bin) end
   error("bert.from_pretrained: " .. dir .. ": neither model.safetensors nor pytorch_model.bin", 3)
 end
 
@@ -350,7 +375,8 @@ end
 
 local function shape_text(t) return tostring(t.shape) end
 
---- Matches a file's tensors with the model's names.  Returns the state to load and a report; mis-shaped names are errors.
+--- Matches a file's tensors with the model's names.  Returns the state to load and a report; wrong
+-- shapes are errors.
 local function match(model, tensors)
   local own, has, state, report = model:state_dict(), {}, {}, { missing = {}, unexpected = {} }
   for name, t in pairs(own) do has[name] = t end
@@ -360,7 +386,8 @@ local function match(model, tensors)
     if not to then
       if not name:find("position_ids$") then table.insert(report.unexpected, name) end
     elseif has[to].shape ~= t.shape then
-      wrong[#wrong + 1] = ("%s: the file has %s, the model %s"):format(name, shape_text(t), shape_text(has[to]))
+      local is, should = shape_text(t), shape_text(has[to])
+      wrong[#wrong + 1] = ("%s: the file has %s, the model %s"):format(name, is, should)
     else state[to] = t end
   end
   if #wrong > 0 then
@@ -373,12 +400,14 @@ local function match(model, tensors)
   return state, report
 end
 
---- A model from a checkpoint folder.  opt.class: one of this module's classes (default Model); opt.config overrides fields.
--- Names of a head that the file lacks are left as initialised and reported; a missing name of the body is an error.
+--- A model from a checkpoint folder.  opt.class: one of this module's classes (default Model);
+-- opt.config overrides fields.  Names of a head that the file lacks are left as initialised and
+-- reported; a missing name of the body is an error.
 -- Returns the model in eval mode and { missing = names, unexpected = names }.
 function M.from_pretrained(dir, opt)
   opt = opt or {}
-  local text = read(dir .. "/config.json") or error("bert.from_pretrained: " .. dir .. "/config.json: cannot open", 2)
+  local text = read(dir .. "/config.json")
+  if not text then error("bert.from_pretrained: " .. dir .. "/config.json: cannot open", 2) end
   local config = json.decode(text)
   for k, v in pairs(opt.config or {}) do config[k] = v end
   local model = (opt.class or Model)(M.Config(config))
@@ -388,7 +417,8 @@ function M.from_pretrained(dir, opt)
     if name:find("embeddings%.") or name:find("encoder%.") then lost[#lost + 1] = name end
   end
   if #lost > 0 then
-    error("bert.from_pretrained: " .. dir .. ": missing from the file:\n  " .. table.concat(lost, "\n  "), 2)
+    local list = table.concat(lost, "\n  ")
+    error("bert.from_pretrained: " .. dir .. ": missing from the file:\n  " .. list, 2)
   end
   model:load_state_dict(state, { strict = false })
   model:eval()
@@ -420,10 +450,12 @@ function Sentences:__call(texts)
   if type(texts) == "string" then texts = { texts } end
   if #texts == 0 then error("sentence encoder: the batch is empty", 2) end
   local order, length = {}, {}
-  for i, e in ipairs(self.tokenizer(texts, { truncation = true, max_length = self.max_length, return_tensors = false }).input_ids) do
-    order[i], length[i] = i, #e
-  end
-  table.sort(order, function(a, b) return length[a] < length[b] or (length[a] == length[b] and a < b) end)
+  local limit = self.max_length
+  local all = self.tokenizer(texts, { truncation = true, max_length = limit, return_tensors = false })
+  for i, ids in ipairs(all.input_ids) do order[i], length[i] = i, #ids end
+  table.sort(order, function(a, b)
+    return length[a] < length[b] or (length[a] == length[b] and a < b)
+  end)
   return torch.no_grad(function()
     local parts, place = {}, {}
     for from = 1, #order, self.group do
@@ -432,8 +464,8 @@ function Sentences:__call(texts)
         group[#group + 1] = texts[order[k]]
         place[order[k]] = k - 1
       end
-      parts[#parts + 1] = self:pooled(self.tokenizer(group,
-        { padding = true, truncation = true, max_length = self.max_length }))
+      local batch = self.tokenizer(group, { padding = true, truncation = true, max_length = limit })
+      parts[#parts + 1] = self:pooled(batch)
     end
     return torch.cat(parts, 0):index_select(0, torch.tensor(place))
   end)
