@@ -24,7 +24,7 @@ static void transpose_job(void *ctx, int64_t lo, int64_t hi) {
 /* dst[i][k] (k fastest) <- src[i][k] where i is fastest in src. */
 static bool try_transpose(Tensor *dst, const Tensor *src) {
   int es = (int)mt_dsize(dst->dtype);
-  if (dst->ndim != 2 || dst->dtype != src->dtype || (es != 4 && es != 8) || dst->size[0] != src->size[0] ||
+  if (dst->ndim != 2 || src->ndim != 2 || dst->dtype != src->dtype || (es != 4 && es != 8) || dst->size[0] != src->size[0] ||
       dst->size[1] != src->size[1] || dst->stride[1] != 1 || src->stride[0] != 1 || dst->numel < 1024 || src->stride[1] < src->size[0])
     return false;
   Trans j = {mt_data(dst), mt_data(src), dst->size[0], dst->size[1], dst->stride[0], src->stride[1], es};
