@@ -5,8 +5,8 @@ set -eu
 cd "$(dirname "$0")/../.."
 n=${1:-1000000} target=${2:-all} seed=${3:-1} B=${B:-build-fuzz} CC=${CC:-cc}
 flags="-std=gnu11 -g -Wall -Wextra -Itensor -Istdlib -Itests/fuzz"
-src="tests/fuzz/main.c tests/fuzz/text.c tests/fuzz/binary.c tensor/base.c"
-for d in sys json formats safetensors npy zip pickle gguf audio image; do src="$src $(echo stdlib/$d/*.c)"; done
+src="tests/fuzz/main.c tests/fuzz/text.c tests/fuzz/binary.c tests/fuzz/tok.c tensor/base.c"
+for d in sys json formats safetensors npy zip pickle gguf audio image tokenizers; do src="$src $(echo stdlib/$d/*.c)"; done
 
 # build FOLDER FLAGS...: one object a source, remade when the source or a header is newer
 build() {
@@ -18,7 +18,7 @@ build() {
     objects="$objects $o"
     if [ ! -e "$o" ] || [ "$f" -nt "$o" ] || [ "$newest" -nt "$o" ]; then $CC $flags "$@" -c -o "$o" "$f"; fi
   done
-  $CC "$@" -o "$out/fuzz" $objects -lm -ldl
+  $CC "$@" -o "$out/fuzz" $objects -lm -ldl -lpthread
 }
 
 mkdir -p "$B/san" "$B/cov"
@@ -32,7 +32,9 @@ build "$B/cov" -O0 --coverage
 echo "lines reached:"
 low=0
 for f in json/json json/number formats/fmt safetensors/safetensors npy/npy zip/inflate zip/zip pickle/machine \
-         pickle/rebuild pickle/pt gguf/gguf gguf/quant audio/wav image/png; do
+         pickle/rebuild pickle/pt gguf/gguf gguf/quant audio/wav image/png tokenizers/added tokenizers/bpe tokenizers/decode \
+         tokenizers/json tokenizers/models tokenizers/norm tokenizers/post tokenizers/pretok \
+         tokenizers/regex tokenizers/tokenizer tokenizers/vocab; do
   o=$B/cov/stdlib_$(echo $f | tr / _).gcda
   p=$(gcov -n "$o" 2>/dev/null | grep -A1 "File 'stdlib/$f.c'" | sed -n 's/Lines executed:\([0-9.]*\)%.*/\1/p')
   printf '  %-28s %s %%\n' "stdlib/$f.c" "$p"
