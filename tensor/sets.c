@@ -210,6 +210,7 @@ Tensor *k_bincount(Ctx *c, Tensor *s, Tensor *weights, int64_t least) {
   int64_t n = least;
   for (int64_t i = 0; i < s->numel; i++) {
     if (v[i] < 0) return mt_fail(c, "bincount only supports 1-d non-negative integral inputs");
+    if (v[i] > INT64_MAX / 16) return mt_fail(c, "bincount's result for the value %lld is too large", (long long)v[i]);
     if (v[i] >= n) n = v[i] + 1;
   }
   Tensor *out = t_zeros(c, mt_il(&n, 1), d, -1, -1, -1, false);
