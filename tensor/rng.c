@@ -126,17 +126,19 @@ double mt_rng_unit(Rng *g) { return unit(g); }
 
 /* ---- stores ---- */
 
+static inline int64_t whole(double v) { return v >= 0x1p63 ? INT64_MAX : v > -0x1p63 ? (int64_t)v : INT64_MIN; }
+
 static inline void put(Elem e, void *out, int64_t i, double v) {
   switch (e) {
   case EL_f64: ((double *)out)[i] = v; break;
   case EL_f32: ((float *)out)[i] = (float)v; break;
   case EL_f16: ((uint16_t *)out)[i] = el_f32_f16((float)v); break;
   case EL_bf16: ((uint16_t *)out)[i] = el_f32_bf16((float)v); break;
-  case EL_i64: ((int64_t *)out)[i] = (int64_t)v; break;
-  case EL_i32: ((int32_t *)out)[i] = (int32_t)v; break;
-  case EL_i16: ((int16_t *)out)[i] = (int16_t)(int64_t)v; break;
+  case EL_i64: ((int64_t *)out)[i] = whole(v); break;
+  case EL_i32: ((int32_t *)out)[i] = (int32_t)whole(v); break;
+  case EL_i16: ((int16_t *)out)[i] = (int16_t)whole(v); break;
   case EL_bool: ((uint8_t *)out)[i] = v != 0; break;
-  default: ((uint8_t *)out)[i] = (uint8_t)(int64_t)v; break;
+  default: ((uint8_t *)out)[i] = (uint8_t)whole(v); break;
   }
 }
 
@@ -401,7 +403,7 @@ static double binomial_btrs(Rng *g, double count, double prob) {
 }
 
 int64_t mt_rng_binomial1(Rng *g, double count, double prob) {
-  if (!(count > 0) || !(prob > 0)) return 0;
+  if (!(count > 0) || !(count < 0x1p62) || !(prob > 0)) return 0;
   if (prob >= 1) return (int64_t)count;
   if (prob > 0.5) return (int64_t)count - mt_rng_binomial1(g, count, 1 - prob);
   return (int64_t)(count * prob >= 10 ? binomial_btrs(g, count, prob) : binomial_inversion(g, count, prob));
