@@ -115,7 +115,7 @@ static int64_t inner_size(Ctx *c, const Tensor *x, IntList shape, const Tensor *
     const Tensor *t = k ? b : w;
     if (t) ok = t->ndim == shape.n && !memcmp(t->size, shape.v, sizeof(int64_t) * (size_t)shape.n);
   }
-  if (ok && mt_is_float(x->dtype)) return n;
+  if (ok && !mt_is_int(x->dtype)) return n;
   mt_fail(c, "input of shape %s (%s), normalized_shape %s and weight do not fit", mt_list_str(c, mt_sizes(x)), mt_dtypes[x->dtype].name, mt_list_str(c, shape));
   return -1;
 }
@@ -123,6 +123,7 @@ Tensor *k_F_layer_norm(Ctx *c, Tensor *input, IntList shape, Tensor *weight, Ten
   Val r[3];
   int64_t n = inner_size(c, input, shape, weight, bias);
   if (n < 0) return NULL;
+  if (mt_is_complex(input->dtype)) return mt_fail(c, "layer norm is not implemented for %s", mt_dtypes[input->dtype].name);
   Tensor *x = t_reshape(c, input, LIST(n ? input->numel / n : 0, n));
   t__layer_norm(c, x, weight ? t_reshape(c, weight, LIST(n)) : NULL, bias ? t_reshape(c, bias, LIST(n)) : NULL, eps, r);
   return c->err ? NULL : t_reshape(c, r[0].t, mt_sizes(input));
@@ -131,7 +132,8 @@ Tensor *k_F_rms_norm(Ctx *c, Tensor *input, IntList shape, Tensor *weight, Scala
   int64_t n = inner_size(c, input, shape, weight, NULL), dims[MT_MAXDIM];
   if (n < 0) return NULL;
   for (int64_t i = 0; i < shape.n; i++) dims[i] = input->ndim - shape.n + i;
-  Tensor *x = input->dtype == MT_float64 ? input : to(c, input, MT_float32);
+  bool half = input->dtype == MT_float16 || input->dtype == MT_bfloat16;
+  Tensor *x = half ? to(c, input, MT_float32) : input;
   double e = mt_has(eps) ? mt_sre(eps) : input->dtype == MT_float64 ? 2.220446049250313e-16 : 1.1920928955078125e-07;
   Tensor *ms = t_mean_dim(c, t_mul(c, x, x), mt_il(dims, shape.n), true, -1);
   Tensor *y = t_mul(c, x, t_rsqrt(c, add(c, ms, num(c, e))));
