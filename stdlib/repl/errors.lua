@@ -114,6 +114,9 @@ local function explain_quoted(report)
     local _, at = find_use(report.line, word)
     if at then
       report.name, report.at = word, at
+      if report.message:find("Tensor has no", 1, true) then
+        report.meant = suggest.nearest(word, require("repl.names").tensor_members())
+      end
       return
     end
   end
