@@ -111,6 +111,22 @@ function Context:kill(node)
   end
 end
 
+--- Takes a kill back: the text stays after all, so its names live.
+function Context:revive(node)
+  node.dead = nil
+  for _, field in ipairs(fields[node.k]) do
+    local v = node[field]
+    if v then
+      if v.k then self:revive(v)
+      else
+        for i = 1, #v do
+          if v[i] then self:revive(v[i]) end
+        end
+      end
+    end
+  end
+end
+
 -- Deletes the segments for which drop[i] is true, with one comma each.
 local function delete_segments(self, segs, drop)
   local src, edits = self.src, self.edits

@@ -29,14 +29,22 @@ local function branches_of(f, top)
   return out
 end
 
--- Is a name imported in a dead body still used by living code?
+-- Is this binding made here alone and used by living code?
+local function lives(b) return b and #b.defs == 1 and imports.fate(b) > 0 end
+
+-- Is a name that only a dead body binds still used by living code?
 local function still_needed(f, body)
   for _, st in ipairs(body) do
     if st.k == "Import" or st.k == "ImportFrom" then
       for _, a in ipairs(st.names) do
-        local b = a.binding
-        if b and imports.fate(b) > 0 and #b.defs == 1 then return true end
+        if lives(a.binding) then return true end
       end
+    elseif st.k == "Assign" then
+      for _, target in ipairs(st.targets) do
+        if target.k == "Name" and lives(target.binding) then return true end
+      end
+    elseif st.k == "FunctionDef" or st.k == "ClassDef" then
+      if lives(st.binding) then return true end
     elseif st.k == "If" or st.k == "Try" then
       if still_needed(f, st.body) then return true end
     end
@@ -77,6 +85,9 @@ local function constants(f, branches)
   for _, b in ipairs(branches) do
     if b.value ~= nil then
       f:replace(b.node.test, b.value and "True" or "False")
+      if not b.value then
+        for _, st in ipairs(b.body) do f:revive(st) end
+      end
       list_imports(f, b.body)
     end
   end
