@@ -141,6 +141,7 @@ static void in_child(void) {
 static bool start_worker(int id) {
   sigset_t all, old;
   sigfillset(&all);
+  sigdelset(&all, SIGBUS);          /* a mapped file that shrank: see stdlib/sys/map.c */
   pthread_sigmask(SIG_SETMASK, &all, &old);
   pthread_cond_init(&workers[id].wake, NULL);
   int err = pthread_create(&workers[id].thread, NULL, worker_main, (void *)(intptr_t)id);

@@ -21,7 +21,8 @@ static struct sigaction old_bus;
 static volatile int bus_installed;
 
 /* Whoever reads zeros for data must not go on as if nothing had happened: the running code is
- * interrupted as by Ctrl-C, where somebody handles that. */
+ * interrupted as by Ctrl-C, where somebody handles that.  The signal is the process's, because this
+ * may be a pool thread, which takes no SIGINT. */
 static void report(void) {
   static const char text[] =
       "moth: a mapped file became shorter while in use; its lost pages read as zeros\n";
@@ -29,7 +30,7 @@ static void report(void) {
   ssize_t n = write(2, text, sizeof text - 1);
   (void)n;
   if (!sigaction(SIGINT, NULL, &sa) && sa.sa_handler != SIG_DFL && sa.sa_handler != SIG_IGN)
-    raise(SIGINT);
+    kill(getpid(), SIGINT);
 }
 
 static void on_bus(int sig, siginfo_t *info, void *ctx) {
