@@ -299,10 +299,6 @@ local cases = {
         1., 1.], dtype=torch.float64, requires_grad=True)]==] },
   { function() return torch.ones(3, {requires_grad = true}):sum() end, {},
 [==[tensor(3., grad_fn=<SumBackward0>)]==] },
-  { function() return torch.nn.Parameter(torch.ones(2, 2)) end, {},
-[==[Parameter containing:
-tensor([[1., 1.],
-        [1., 1.]], requires_grad=True)]==] },
   { function() return torch.ones(2, {requires_grad = true}):view(2, 1) end, {},
 [==[tensor([[1.],
         [1.]], grad_fn=<ViewBackward0>)]==] },
