@@ -16,7 +16,8 @@ local function lex(s)
     local a, b, t = s:find("^([%a_][%w_]*)", i)
     if a then toks[#toks + 1] = { k = "id", v = t } i = b + 1
     else
-      a, b, t = s:find("^(%d+%.?%d*[eE]?[-+]?%d*)", i)
+      local _
+      a, _, t = s:find("^(%d+%.?%d*[eE]?[-+]?%d*)", i)
       if a then
         t = t:match("^%d+%.?%d*[eE][-+]?%d+") or t:match("^%d+%.?%d*")
         toks[#toks + 1] = { k = "num", v = t } i = i + #t
