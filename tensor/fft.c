@@ -1,4 +1,5 @@
-/* fft.c: kernels of ops_fft.def: three primitives over the rows of fft_core, and PyTorch's functions made of them. */
+/* fft.c: kernels of ops_fft.def: three primitives over the rows of fft_core, and PyTorch's
+ * functions made of them. */
 #include "fft_core.h"
 #include "op.h"
 #include <math.h>
@@ -15,25 +16,30 @@ static bool done(Ctx *c, CoreStatus s) {
 /* ---- primitives ---- */
 
 /* One dimension: brought last, transformed row by row, brought back as a view. */
-static Tensor *along(Ctx *c, Tensor *x, int dim, FftKind kind, bool inverse, int64_t n, int64_t norm) {
+static Tensor *along(Ctx *c, Tensor *x, int dim, FftKind kind, bool inverse, int64_t n,
+                     int64_t norm) {
   int last = x->ndim - 1;
   Tensor *in = mt_contig(c, dim == last ? x : t_transpose(c, x, dim, last));
   int64_t size[MT_MAXDIM], rows = 1;
   if (!in) return NULL;
   for (int i = 0; i < x->ndim; i++) size[i] = in->size[i];
   for (int i = 0; i < last; i++) rows *= size[i];
-  DType d = (DType)x->dtype, od = kind == FFT_R2C ? mt_complex_dtype(d) : kind == FFT_C2R ? mt_real_dtype(d) : d;
+  DType d = (DType)x->dtype, od = kind == FFT_R2C   ? mt_complex_dtype(d)
+                                  : kind == FFT_C2R ? mt_real_dtype(d)
+                                                    : d;
   size[last] = kind == FFT_R2C ? n / 2 + 1 : n;
   Tensor *out = mt_new(c, mt_il(size, x->ndim), od, MT_CPU);
   double scale = norm == NORM_N ? 1.0 / (double)n : norm == NORM_ROOT ? 1 / sqrt((double)n) : 1;
   bool wide = mt_real_dtype(d) == MT_float64;
-  if (!out || !done(c, mt_fft_rows(kind, wide, inverse, mt_data(in), mt_data(out), n, rows, scale))) return NULL;
+  if (!out || !done(c, mt_fft_rows(kind, wide, inverse, mt_data(in), mt_data(out), n, rows, scale)))
+    return NULL;
   return dim == last ? out : t_transpose(c, out, dim, last);
 }
 static int at(Ctx *c, const Tensor *x, int64_t dim) { return mt_dim(c, dim, x->ndim); }
 
 Tensor *k__fft_c2c(Ctx *c, Tensor *x, IntList dim, int64_t norm, bool forward) {
-  if (!mt_is_complex(x->dtype)) return mt_fail(c, "expected a complex tensor, got %s", mt_dtypes[x->dtype].name);
+  if (!mt_is_complex(x->dtype))
+    return mt_fail(c, "expected a complex tensor, got %s", mt_dtypes[x->dtype].name);
   for (int64_t i = dim.n; i-- > 0 && x;) {
     int d = at(c, x, dim.v[i]);
     x = d < 0 ? NULL : along(c, x, d, FFT_C2C, !forward, x->size[d], norm);
@@ -41,19 +47,27 @@ Tensor *k__fft_c2c(Ctx *c, Tensor *x, IntList dim, int64_t norm, bool forward) {
   return x && dim.n ? mt_contig(c, x) : x ? t_clone(c, x, -1) : NULL;
 }
 
-/* The whole spectrum of real input is its half and the half's conjugate mirror; over several dims, of complex input. */
+/* The whole spectrum of real input is its half and the half's conjugate mirror; over several
+ * dims, of complex input. */
 Tensor *k__fft_r2c(Ctx *c, Tensor *x, IntList dim, int64_t norm, bool onesided) {
-  if (x->dtype != MT_float32 && x->dtype != MT_float64) return mt_fail(c, "expected a float32 or float64 tensor, got %s", mt_dtypes[x->dtype].name);
-  if (!onesided) return k__fft_c2c(c, mt_cast(c, x, mt_complex_dtype((DType)x->dtype)), dim, norm, true);
+  if (x->dtype != MT_float32 && x->dtype != MT_float64)
+    return mt_fail(c, "expected a float32 or float64 tensor, got %s", mt_dtypes[x->dtype].name);
+  if (!onesided)
+    return k__fft_c2c(c, mt_cast(c, x, mt_complex_dtype((DType)x->dtype)), dim, norm, true);
   int d = at(c, x, dim.v[dim.n - 1]);
   Tensor *y = d < 0 ? NULL : along(c, x, d, FFT_R2C, false, x->size[d], norm);
-  return !y ? NULL : dim.n > 1 ? k__fft_c2c(c, y, mt_il(dim.v, dim.n - 1), norm, true) : mt_contig(c, y);
+  return !y          ? NULL
+         : dim.n > 1 ? k__fft_c2c(c, y, mt_il(dim.v, dim.n - 1), norm, true)
+                     : mt_contig(c, y);
 }
 Tensor *k__fft_c2r(Ctx *c, Tensor *x, IntList dim, int64_t norm, int64_t last) {
-  if (!mt_is_complex(x->dtype)) return mt_fail(c, "expected a complex tensor, got %s", mt_dtypes[x->dtype].name);
+  if (!mt_is_complex(x->dtype))
+    return mt_fail(c, "expected a complex tensor, got %s", mt_dtypes[x->dtype].name);
   if (dim.n > 1) x = k__fft_c2c(c, x, mt_il(dim.v, dim.n - 1), norm, false);
   int d = x ? at(c, x, dim.v[dim.n - 1]) : -1;
-  if (d >= 0 && x->size[d] != last / 2 + 1) return mt_fail(c, "expected %lld values along dim %d, got %lld", (long long)(last / 2 + 1), d, (long long)x->size[d]);
+  if (d >= 0 && x->size[d] != last / 2 + 1)
+    return mt_fail(c, "expected %lld values along dim %d, got %lld", (long long)(last / 2 + 1), d,
+                   (long long)x->size[d]);
   Tensor *y = d < 0 ? NULL : along(c, x, d, FFT_C2R, true, last, norm);
   return y ? mt_contig(c, y) : NULL;
 }
@@ -68,7 +82,8 @@ static Tensor *fit(Ctx *c, Tensor *x, int d, int64_t n) {
   Tensor *list[2] = {x, t_zeros(c, mt_il(size, x->ndim), x->dtype, -1, x->device, -1, false)};
   return t_cat(c, (TensorList){list, 2}, d);
 }
-Tensor *k__fft_r2c_backward(Ctx *c, Tensor *grad, IntList sizes, IntList dim, int64_t norm, bool onesided) {
+Tensor *k__fft_r2c_backward(Ctx *c, Tensor *grad, IntList sizes, IntList dim, int64_t norm,
+                            bool onesided) {
   int d = at(c, grad, dim.v[dim.n - 1]);
   if (d < 0) return NULL;
   Tensor *g = onesided ? fit(c, grad, d, sizes.v[d]) : grad;
@@ -80,8 +95,10 @@ Tensor *k__fft_c2r_backward(Ctx *c, Tensor *grad, IntList dim, int64_t norm) {
   if (d < 0) return NULL;
   int64_t twice = grad->size[d] - g->size[d], size[MT_MAXDIM];
   for (int i = 0; i < g->ndim; i++) size[i] = i == d ? g->size[d] : 1;
-  Tensor *w = t_ones(c, mt_il(size, g->ndim), mt_real_dtype((DType)g->dtype), -1, g->device, -1, false);
-  for (int64_t i = 1; w && !mt_meta(w) && i <= twice; i++) mt_store((char *)mt_data(w) + (size_t)i * mt_dsize(w->dtype), (DType)w->dtype, mt_sd(2));
+  Tensor *w =
+      t_ones(c, mt_il(size, g->ndim), mt_real_dtype((DType)g->dtype), -1, g->device, -1, false);
+  for (int64_t i = 1; w && !mt_meta(w) && i <= twice; i++)
+    mt_store((char *)mt_data(w) + (size_t)i * mt_dsize(w->dtype), (DType)w->dtype, mt_sd(2));
   return t_mul(c, g, w);
 }
 
@@ -98,7 +115,8 @@ static int norm_of(Ctx *c, const char *s, bool forward) {
 /* Integers become the default dtype; half types have no transform here. */
 static Tensor *promoted(Ctx *c, Tensor *x, bool want_complex) {
   DType d = mt_is_int(x->dtype) ? c->default_dtype : (DType)x->dtype;
-  if (d == MT_float16 || d == MT_bfloat16) return mt_fail(c, "unsupported dtype %s", mt_dtypes[d].name);
+  if (d == MT_float16 || d == MT_bfloat16)
+    return mt_fail(c, "unsupported dtype %s", mt_dtypes[d].name);
   if (want_complex) d = mt_complex_dtype(d);
   return d == (DType)x->dtype ? x : t_to_dtype(c, x, d, false, -1);
 }
@@ -122,13 +140,19 @@ static Tensor *c2c(Ctx *c, Tensor *s, int64_t n, int64_t dim, const char *norm, 
   if (!points(c, n)) return NULL;
   x = fit(c, x, d, n);
   if (!x) return NULL;
-  return mt_is_complex(x->dtype) ? t__fft_c2c(c, x, D1(d), m, forward) : t__fft_r2c(c, x, D1(d), m, false);
+  return mt_is_complex(x->dtype) ? t__fft_c2c(c, x, D1(d), m, forward)
+                                 : t__fft_r2c(c, x, D1(d), m, false);
 }
-Tensor *k_fft_fft(Ctx *c, Tensor *s, int64_t n, int64_t dim, const char *norm) { return c2c(c, s, n, dim, norm, true); }
-Tensor *k_fft_ifft(Ctx *c, Tensor *s, int64_t n, int64_t dim, const char *norm) { return c2c(c, s, n, dim, norm, false); }
+Tensor *k_fft_fft(Ctx *c, Tensor *s, int64_t n, int64_t dim, const char *norm) {
+  return c2c(c, s, n, dim, norm, true);
+}
+Tensor *k_fft_ifft(Ctx *c, Tensor *s, int64_t n, int64_t dim, const char *norm) {
+  return c2c(c, s, n, dim, norm, false);
+}
 
 static Tensor *r2c(Ctx *c, Tensor *s, int64_t n, int64_t dim, const char *norm, bool forward) {
-  if (mt_is_complex(s->dtype)) return mt_fail(c, "expected a real input tensor, got %s", mt_dtypes[s->dtype].name);
+  if (mt_is_complex(s->dtype))
+    return mt_fail(c, "expected a real input tensor, got %s", mt_dtypes[s->dtype].name);
   Tensor *x = promoted(c, s, false);
   int d = one_dim(c, x, dim), m = norm_of(c, norm, forward);
   if (d < 0 || m < 0) return NULL;
@@ -137,8 +161,12 @@ static Tensor *r2c(Ctx *c, Tensor *s, int64_t n, int64_t dim, const char *norm, 
   Tensor *y = t__fft_r2c(c, fit(c, x, d, n), D1(d), m, true);
   return forward ? y : t_conj_physical(c, y);
 }
-Tensor *k_fft_rfft(Ctx *c, Tensor *s, int64_t n, int64_t dim, const char *norm) { return r2c(c, s, n, dim, norm, true); }
-Tensor *k_fft_ihfft(Ctx *c, Tensor *s, int64_t n, int64_t dim, const char *norm) { return r2c(c, s, n, dim, norm, false); }
+Tensor *k_fft_rfft(Ctx *c, Tensor *s, int64_t n, int64_t dim, const char *norm) {
+  return r2c(c, s, n, dim, norm, true);
+}
+Tensor *k_fft_ihfft(Ctx *c, Tensor *s, int64_t n, int64_t dim, const char *norm) {
+  return r2c(c, s, n, dim, norm, false);
+}
 
 static Tensor *c2r(Ctx *c, Tensor *s, int64_t n, int64_t dim, const char *norm, bool forward) {
   Tensor *x = promoted(c, s, true);
@@ -149,15 +177,27 @@ static Tensor *c2r(Ctx *c, Tensor *s, int64_t n, int64_t dim, const char *norm, 
   x = fit(c, x, d, n / 2 + 1);
   return t__fft_c2r(c, forward ? t_conj(c, x) : x, D1(d), m, n);
 }
-Tensor *k_fft_irfft(Ctx *c, Tensor *s, int64_t n, int64_t dim, const char *norm) { return c2r(c, s, n, dim, norm, false); }
-Tensor *k_fft_hfft(Ctx *c, Tensor *s, int64_t n, int64_t dim, const char *norm) { return c2r(c, s, n, dim, norm, true); }
+Tensor *k_fft_irfft(Ctx *c, Tensor *s, int64_t n, int64_t dim, const char *norm) {
+  return c2r(c, s, n, dim, norm, false);
+}
+Tensor *k_fft_hfft(Ctx *c, Tensor *s, int64_t n, int64_t dim, const char *norm) {
+  return c2r(c, s, n, dim, norm, true);
+}
 
-/* The dims of an n-dimensional transform and their lengths; half: the last length stands for half as many values. */
+/* The dims of an n-dimensional transform and their lengths; half: the last length stands for
+ * half as many values. */
 typedef struct { int n; int64_t dim[MT_MAXDIM], len[MT_MAXDIM]; } Axes;
 
 static bool axes_of(Ctx *c, const Tensor *x, IntList s, IntList dim, bool half, Axes *a) {
-  if (s.n >= 0 && dim.n >= 0 && s.n != dim.n) { mt_fail(c, "when given, dim and shape arguments must have the same length"); return false; }
-  if (s.n > x->ndim) { mt_fail(c, "got shape with %lld values but input tensor only has %d dimensions", (long long)s.n, x->ndim); return false; }
+  if (s.n >= 0 && dim.n >= 0 && s.n != dim.n) {
+    mt_fail(c, "when given, dim and shape arguments must have the same length");
+    return false;
+  }
+  if (s.n > x->ndim) {
+    mt_fail(c, "got shape with %lld values but input tensor only has %d dimensions", (long long)s.n,
+            x->ndim);
+    return false;
+  }
   uint64_t seen = 0;
   a->n = (int)(dim.n >= 0 ? dim.n : s.n >= 0 ? s.n : x->ndim);
   for (int i = 0; i < a->n; i++) {
@@ -173,7 +213,8 @@ static bool axes_of(Ctx *c, const Tensor *x, IntList s, IntList dim, bool half, 
   return true;
 }
 static Tensor *fit_axes(Ctx *c, Tensor *x, const Axes *a, bool half) {
-  for (int i = 0; x && i < a->n; i++) x = fit(c, x, (int)a->dim[i], half && i == a->n - 1 ? a->len[i] / 2 + 1 : a->len[i]);
+  for (int i = 0; x && i < a->n; i++)
+    x = fit(c, x, (int)a->dim[i], half && i == a->n - 1 ? a->len[i] / 2 + 1 : a->len[i]);
   return x;
 }
 
@@ -182,11 +223,13 @@ static Tensor *c2c_n(Ctx *c, Tensor *t, IntList s, IntList dim, const char *norm
   Tensor *x = promoted(c, t, true);
   int m = norm_of(c, norm, forward);
   if (!x || m < 0 || !axes_of(c, x, s, dim, false, &a)) return NULL;
-  return a.n ? t__fft_c2c(c, fit_axes(c, x, &a, false), mt_il(a.dim, a.n), m, forward) : t_clone(c, x, -1);
+  return a.n ? t__fft_c2c(c, fit_axes(c, x, &a, false), mt_il(a.dim, a.n), m, forward)
+             : t_clone(c, x, -1);
 }
 static Tensor *r2c_n(Ctx *c, Tensor *t, IntList s, IntList dim, const char *norm, bool forward) {
   Axes a;
-  if (mt_is_complex(t->dtype)) return mt_fail(c, "expected a real input tensor, got %s", mt_dtypes[t->dtype].name);
+  if (mt_is_complex(t->dtype))
+    return mt_fail(c, "expected a real input tensor, got %s", mt_dtypes[t->dtype].name);
   Tensor *x = promoted(c, t, false);
   int m = norm_of(c, norm, forward);
   if (!x || m < 0 || !axes_of(c, x, s, dim, false, &a)) return NULL;
@@ -207,9 +250,13 @@ static Tensor *c2r_n(Ctx *c, Tensor *t, IntList s, IntList dim, const char *norm
   if (a.n > 1) x = t__fft_c2c(c, x, mt_il(a.dim, a.n - 1), m, true);
   return t__fft_c2r(c, t_conj(c, x), mt_il(a.dim + a.n - 1, 1), m, a.len[a.n - 1]);
 }
-#define FAMILY(name, fn, forward)                                                                                          \
-  Tensor *k_fft_##name##n(Ctx *c, Tensor *t, IntList s, IntList dim, const char *norm) { return fn(c, t, s, dim, norm, forward); } \
-  Tensor *k_fft_##name##2(Ctx *c, Tensor *t, IntList s, IntList dim, const char *norm) { return fn(c, t, s, dim, norm, forward); }
+#define FAMILY(name, fn, forward) \
+  Tensor *k_fft_##name##n(Ctx *c, Tensor *t, IntList s, IntList dim, const char *norm) { \
+    return fn(c, t, s, dim, norm, forward); \
+  } \
+  Tensor *k_fft_##name##2(Ctx * c, Tensor * t, IntList s, IntList dim, const char *norm) { \
+    return fn(c, t, s, dim, norm, forward); \
+  }
 FAMILY(fft, c2c_n, true)
 FAMILY(ifft, c2c_n, false)
 FAMILY(rfft, r2c_n, true)
@@ -243,7 +290,9 @@ static Tensor *freq(Ctx *c, int64_t n, double d, int dtype, int device, bool gra
   if (n < 0) return mt_fail(c, "n must not be negative, got %lld", (long long)n);
   int64_t m = half ? n / 2 + 1 : n;
   DType t = dtype < 0 ? c->default_dtype : (DType)dtype;
-  if (t < MT_float16) return mt_fail(c, "frequencies need a floating point or complex dtype, got %s", mt_dtypes[t].name);
+  if (t < MT_float16)
+    return mt_fail(c, "frequencies need a floating point or complex dtype, got %s",
+                   mt_dtypes[t].name);
   Tensor *x = mt_new(c, mt_il(&m, 1), t, device < 0 ? MT_CPU : (Device)device);
   for (int64_t i = 0; x && !mt_meta(x) && i < m; i++) {
     double k = (double)(half || i < (n + 1) / 2 ? i : i - n) * (1.0 / ((double)n * d));
@@ -252,5 +301,11 @@ static Tensor *freq(Ctx *c, int64_t n, double d, int dtype, int device, bool gra
   if (x && grad) x->flags |= MT_REQ_GRAD;
   return x;
 }
-Tensor *k_fft_fftfreq(Ctx *c, int64_t n, double d, int dtype, int layout, int device, int pin, bool grad) { return freq(c, n, d, dtype, device, grad, false); }
-Tensor *k_fft_rfftfreq(Ctx *c, int64_t n, double d, int dtype, int layout, int device, int pin, bool grad) { return freq(c, n, d, dtype, device, grad, true); }
+Tensor *k_fft_fftfreq(Ctx *c, int64_t n, double d, int dtype, int layout, int device, int pin,
+                      bool grad) {
+  return freq(c, n, d, dtype, device, grad, false);
+}
+Tensor *k_fft_rfftfreq(Ctx *c, int64_t n, double d, int dtype, int layout, int device, int pin,
+                       bool grad) {
+  return freq(c, n, d, dtype, device, grad, true);
+}

@@ -7,7 +7,7 @@ typedef struct { double r, i; } Cx;
 typedef struct Plan {
   int64_t n, len;                          /* len: complex numbers of scratch an execution needs */
   int refs, nfact, fact[64];
-  Cx *twiddle[64], *root[64];              /* per factor: step twiddles; the factor's own roots of unity */
+  Cx *twiddle[64], *root[64]; /* per factor: step twiddles; the factor's own roots of unity */
   struct Plan *conv;                       /* Bluestein: the transform of the convolution */
   Cx *chirp, *chirp_hat;
   uint64_t used;
@@ -22,14 +22,25 @@ static inline Cx conj_(Cx a) { return (Cx){a.r, -a.i}; }
 static Cx root_of_unity(int64_t k, int64_t n) {
   const long double pi2 = 6.28318530717958647692528676655900577L;
   k %= n;
-  int64_t q = 8 * (k % n) / n;             /* octant; 8 k < 2^63 for any length that fits in memory */
+  int64_t q = 8 * (k % n) / n; /* octant; 8 k < 2^63 for any length that fits in memory */
   long double a;
   switch (q) {
   case 0: a = pi2 * (long double)k / (long double)n; return (Cx){(double)cosl(a), -(double)sinl(a)};
-  case 1: case 2: a = pi2 * ((long double)(4 * k - n) / (long double)(4 * n)); return (Cx){-(double)sinl(a), -(double)cosl(a)};
-  case 3: case 4: a = pi2 * ((long double)(2 * k - n) / (long double)(2 * n)); return (Cx){-(double)cosl(a), (double)sinl(a)};
-  case 5: case 6: a = pi2 * ((long double)(4 * k - 3 * n) / (long double)(4 * n)); return (Cx){(double)sinl(a), (double)cosl(a)};
-  default: a = pi2 * ((long double)(k - n) / (long double)n); return (Cx){(double)cosl(a), -(double)sinl(a)};
+  case 1:
+  case 2:
+    a = pi2 * ((long double)(4 * k - n) / (long double)(4 * n));
+    return (Cx){-(double)sinl(a), -(double)cosl(a)};
+  case 3:
+  case 4:
+    a = pi2 * ((long double)(2 * k - n) / (long double)(2 * n));
+    return (Cx){-(double)cosl(a), (double)sinl(a)};
+  case 5:
+  case 6:
+    a = pi2 * ((long double)(4 * k - 3 * n) / (long double)(4 * n));
+    return (Cx){(double)sinl(a), (double)cosl(a)};
+  default:
+    a = pi2 * ((long double)(k - n) / (long double)n);
+    return (Cx){(double)cosl(a), -(double)sinl(a)};
   }
 }
 
@@ -96,7 +107,8 @@ static void pass5(const Pass *p, const Cx *restrict cc, Cx *restrict ch) {
 }
 
 /* An odd prime: pairs j and ip - j share their products. */
-static void pass_any(const Pass *p, int64_t ip, const Cx *root, const Cx *restrict cc, Cx *restrict ch) {
+static void pass_any(const Pass *p, int64_t ip, const Cx *root, const Cx *restrict cc,
+                     Cx *restrict ch) {
   const int64_t ido = p->ido, l1 = p->l1, half = (ip - 1) / 2;
   Cx s[64], d[64];
   for (int64_t k = 0; k < l1; k++)
@@ -124,9 +136,10 @@ static void pass_any(const Pass *p, int64_t ip, const Cx *root, const Cx *restri
 #undef IN
 #undef OUT
 
-#define MAX_DIRECT 61                      /* greatest prime summed directly: pass_any keeps 64 pairs at most */
+#define MAX_DIRECT 61 /* greatest prime summed directly: pass_any keeps 64 pairs at most */
 
-/* Forward transform of a (n numbers) with scratch b (p->len numbers); the result is in a.  False: interrupted. */
+/* Forward transform of a (n numbers) with scratch b (p->len numbers); the result is in a.
+ * False: interrupted. */
 static bool run(const Plan *p, Cx *a, Cx *b);
 
 static bool run_bluestein(const Plan *p, Cx *a, Cx *b) {
@@ -137,7 +150,8 @@ static bool run_bluestein(const Plan *p, Cx *a, Cx *b) {
   memset(work + n, 0, sizeof(Cx) * (size_t)(m - n));
   if (!run(q, work, scratch)) return false;
   for (int64_t i = 0; i < m; i++) work[i] = conj_(mul(work[i], p->chirp_hat[i]));
-  if (!run(q, work, scratch)) return false;           /* the inverse, as the conjugate of a forward transform */
+  if (!run(q, work, scratch))
+    return false; /* the inverse, as the conjugate of a forward transform */
   for (int64_t i = 0; i < n; i++) a[i] = mul(conj_(work[i]), p->chirp[i]);
   return true;
 }
@@ -204,7 +218,8 @@ static bool plan_twiddles(Plan *p) {
     p->root[f] = ip > 5 ? mt_malloc(sizeof(Cx) * (size_t)ip) : NULL;
     if (!p->twiddle[f] || (ip > 5 && !p->root[f])) return false;
     for (int64_t m = 1; m < ip; m++)
-      for (int64_t i = 0; i < ido; i++) p->twiddle[f][(m - 1) * ido + i] = root_of_unity(m * l1 * i, p->n);
+      for (int64_t i = 0; i < ido; i++)
+        p->twiddle[f][(m - 1) * ido + i] = root_of_unity(m * l1 * i, p->n);
     for (int64_t j = 0; ip > 5 && j < ip; j++) p->root[f][j] = root_of_unity(j, ip);
     l1 *= ip;
   }
@@ -234,7 +249,8 @@ static bool plan_bluestein(Plan *p) {
   p->chirp_hat = mt_calloc(sizeof(Cx) * (size_t)m);
   Cx *scratch = mt_malloc(sizeof(Cx) * (size_t)(p->conv ? p->conv->len : 1));
   bool ok = p->conv && p->chirp && p->chirp_hat && scratch;
-  for (int64_t i = 0, sq = 0; ok && i < n; i++) {      /* exp(-pi i k^2 / n): k^2 modulo 2n stays exact */
+  for (int64_t i = 0, sq = 0; ok && i < n;
+       i++) { /* exp(-pi i k^2 / n): k^2 modulo 2n stays exact */
     p->chirp[i] = root_of_unity(sq, 2 * n);
     Cx c = conj_(p->chirp[i]);
     p->chirp_hat[i] = (Cx){c.r / (double)m, c.i / (double)m};
@@ -272,7 +288,9 @@ static Plan *plan_get(int64_t n) {
   pthread_mutex_lock(&lock);
   int slot = -1;
   for (int i = 0; i < CACHE; i++)
-    if (!cache[i] || (cache[i]->refs == 0 && (slot < 0 || (cache[slot] && cache[i]->used < cache[slot]->used)))) slot = i;
+    if (!cache[i] ||
+        (cache[i]->refs == 0 && (slot < 0 || (cache[slot] && cache[i]->used < cache[slot]->used))))
+      slot = i;
   p->refs = 1;
   if (slot >= 0) {
     plan_free(cache[slot]);
@@ -319,14 +337,17 @@ static inline Cx load(const Rows *r, const char *p, int64_t i) {
 }
 static inline void store(const Rows *r, char *p, int64_t i, Cx v) {
   if (r->wide) ((double *)p)[2 * i] = v.r * r->scale, ((double *)p)[2 * i + 1] = v.i * r->scale;
-  else ((float *)p)[2 * i] = (float)(v.r * r->scale), ((float *)p)[2 * i + 1] = (float)(v.i * r->scale);
+  else
+    ((float *)p)[2 * i] = (float)(v.r * r->scale),
+                     ((float *)p)[2 * i + 1] = (float)(v.i * r->scale);
 }
 
 /* Inverse transforms are forward ones of conjugates, conjugated. */
 static void load_row(const Rows *r, const char *p, Cx *a) {
   int64_t n = r->n;
   if (r->kind == FFT_R2C) {
-    for (int64_t i = 0; i < n; i++) a[i] = (Cx){r->wide ? ((const double *)p)[i] : (double)((const float *)p)[i], 0};
+    for (int64_t i = 0; i < n; i++)
+      a[i] = (Cx){r->wide ? ((const double *)p)[i] : (double)((const float *)p)[i], 0};
     return;
   }
   int64_t m = r->kind == FFT_C2R ? n / 2 + 1 : n;
@@ -347,7 +368,8 @@ static void store_row(const Rows *r, char *p, const Cx *a) {
 
 static void some_rows(void *ctx, int64_t lo, int64_t hi) {
   Rows *r = ctx;
-  size_t num = r->wide ? 8 : 4, half = (size_t)(r->n / 2 + 1) * 2 * num, full = (size_t)r->n * 2 * num, real = (size_t)r->n * num;
+  size_t num = r->wide ? 8 : 4, half = (size_t)(r->n / 2 + 1) * 2 * num,
+         full = (size_t)r->n * 2 * num, real = (size_t)r->n * num;
   size_t bin = r->kind == FFT_R2C ? real : r->kind == FFT_C2R ? half : full;
   size_t bout = r->kind == FFT_R2C ? half : r->kind == FFT_C2R ? real : full;
   Cx *a = mt_malloc(sizeof(Cx) * (size_t)(r->n + r->plan->len));
@@ -360,7 +382,8 @@ static void some_rows(void *ctx, int64_t lo, int64_t hi) {
   mt_free(a);
 }
 
-CoreStatus mt_fft_rows(FftKind kind, bool wide, bool inverse, const void *in, void *out, int64_t n, int64_t rows, double scale) {
+CoreStatus mt_fft_rows(FftKind kind, bool wide, bool inverse, const void *in, void *out, int64_t n,
+                       int64_t rows, double scale) {
   if (rows == 0 || n == 0) return CORE_OK;
   Plan *p = plan_get(n);
   if (!p) return mt_interrupted ? CORE_INTERRUPTED : CORE_NOMEM;

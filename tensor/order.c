@@ -1,5 +1,5 @@
-/* order.c: kernels of ops_order.def over the rows of sort_core: the dimension asked for is brought last, worked on as
- * contiguous rows, and brought back. */
+/* order.c: kernels of ops_order.def over the rows of sort_core: the dimension asked for is
+ * brought last, worked on as contiguous rows, and brought back. */
 #include "iter.h"
 #include "op.h"
 #include "sort_core.h"
@@ -58,19 +58,26 @@ static void sorted(Ctx *c, Tensor *s, int64_t dim, bool desc, bool values, Val *
   Rows w;
   r[0].t = r[1].t = NULL;
   if (!rows_of(c, s, dim, &w)) return;
-  Tensor *v = values ? rows_new(c, &w, w.n, (DType)s->dtype) : NULL, *i = rows_new(c, &w, w.n, MT_int64);
-  if (c->err || !done(c, mt_sort_rows((Elem)s->dtype, mt_data(w.x), w.rows, w.n, desc, v ? mt_data(v) : NULL, mt_data(i)))) return;
+  Tensor *v = values ? rows_new(c, &w, w.n, (DType)s->dtype) : NULL,
+         *i = rows_new(c, &w, w.n, MT_int64);
+  if (c->err || !done(c, mt_sort_rows((Elem)s->dtype, mt_data(w.x), w.rows, w.n, desc,
+                                      v ? mt_data(v) : NULL, mt_data(i))))
+    return;
   r[0].t = rows_back(c, &w, v);
   r[1].t = rows_back(c, &w, i);
 }
 void k_sort(Ctx *c, Tensor *s, int64_t dim, bool desc, Val *r) { sorted(c, s, dim, desc, true, r); }
-void k_sort_stable(Ctx *c, Tensor *s, int stable, int64_t dim, bool desc, Val *r) { sorted(c, s, dim, desc, true, r); }
+void k_sort_stable(Ctx *c, Tensor *s, int stable, int64_t dim, bool desc, Val *r) {
+  sorted(c, s, dim, desc, true, r);
+}
 Tensor *k_argsort(Ctx *c, Tensor *s, int64_t dim, bool desc) {
   Val r[2];
   sorted(c, s, dim, desc, false, r);
   return r[1].t;
 }
-Tensor *k_argsort_stable(Ctx *c, Tensor *s, bool stable, int64_t dim, bool desc) { return k_argsort(c, s, dim, desc); }
+Tensor *k_argsort_stable(Ctx *c, Tensor *s, bool stable, int64_t dim, bool desc) {
+  return k_argsort(c, s, dim, desc);
+}
 Tensor *k_msort(Ctx *c, Tensor *s) {
   Val r[2] = {{.t = NULL}, {.t = NULL}};
   t_sort(c, s, 0, false, r);
@@ -81,9 +88,16 @@ void k_topk(Ctx *c, Tensor *s, int64_t k, int64_t dim, bool largest, bool order,
   Rows w;
   r[0].t = r[1].t = NULL;
   if (!rows_of(c, s, dim, &w)) return;
-  if (k < 0 || k > w.n) { mt_fail(c, "selected index k out of range: k is %lld, the dimension has %lld elements", (long long)k, (long long)w.n); return; }
-  Tensor *v = rows_new(c, &w, s->ndim ? k : 1, (DType)s->dtype), *i = rows_new(c, &w, s->ndim ? k : 1, MT_int64);
-  if (c->err || !done(c, mt_topk_rows((Elem)s->dtype, mt_data(w.x), w.rows, w.n, k, largest, mt_data(v), mt_data(i)))) return;
+  if (k < 0 || k > w.n) {
+    mt_fail(c, "selected index k out of range: k is %lld, the dimension has %lld elements",
+            (long long)k, (long long)w.n);
+    return;
+  }
+  Tensor *v = rows_new(c, &w, s->ndim ? k : 1, (DType)s->dtype),
+         *i = rows_new(c, &w, s->ndim ? k : 1, MT_int64);
+  if (c->err || !done(c, mt_topk_rows((Elem)s->dtype, mt_data(w.x), w.rows, w.n, k, largest,
+                                      mt_data(v), mt_data(i))))
+    return;
   r[0].t = rows_back(c, &w, v);
   r[1].t = rows_back(c, &w, i);
 }
@@ -113,21 +127,35 @@ static void one(Ctx *c, Tensor *s, One what, int64_t k, int64_t dim, bool keep, 
   Rows w;
   r[0].t = r[1].t = NULL;
   if (!rows_of(c, s, dim, &w) || !nonempty(c, s, w.dim)) return;
-  if (what == ONE_KTH && (k < 1 || k > w.n)) { mt_fail(c, "selected number k out of range for dimension %d: k is %lld", w.dim, (long long)k); return; }
+  if (what == ONE_KTH && (k < 1 || k > w.n)) {
+    mt_fail(c, "selected number k out of range for dimension %d: k is %lld", w.dim, (long long)k);
+    return;
+  }
   Tensor *v = rows_new(c, &w, 1, (DType)s->dtype), *i = rows_new(c, &w, 1, MT_int64);
   if (c->err || !done(c, one_rows(what, (Elem)s->dtype, &w, k - 1, mt_data(v), mt_data(i)))) return;
   r[0].t = rows_reduced(c, &w, v, keep);
   r[1].t = rows_reduced(c, &w, i, keep);
 }
-void k_kthvalue(Ctx *c, Tensor *s, int64_t k, int64_t dim, bool keep, Val *r) { one(c, s, ONE_KTH, k, dim, keep, r); }
-void k_median_dim(Ctx *c, Tensor *s, int64_t dim, bool keep, Val *r) { one(c, s, ONE_MEDIAN, 0, dim, keep, r); }
-void k_nanmedian_dim(Ctx *c, Tensor *s, int64_t dim, bool keep, Val *r) { one(c, s, ONE_NANMEDIAN, 0, dim, keep, r); }
-void k_mode(Ctx *c, Tensor *s, int64_t dim, bool keep, Val *r) { one(c, s, ONE_MODE, 0, dim, keep, r); }
+void k_kthvalue(Ctx *c, Tensor *s, int64_t k, int64_t dim, bool keep, Val *r) {
+  one(c, s, ONE_KTH, k, dim, keep, r);
+}
+void k_median_dim(Ctx *c, Tensor *s, int64_t dim, bool keep, Val *r) {
+  one(c, s, ONE_MEDIAN, 0, dim, keep, r);
+}
+void k_nanmedian_dim(Ctx *c, Tensor *s, int64_t dim, bool keep, Val *r) {
+  one(c, s, ONE_NANMEDIAN, 0, dim, keep, r);
+}
+void k_mode(Ctx *c, Tensor *s, int64_t dim, bool keep, Val *r) {
+  one(c, s, ONE_MODE, 0, dim, keep, r);
+}
 
 static Tensor *median_all(Ctx *c, Tensor *s, One what) {
   Val r[2] = {{.t = NULL}, {.t = NULL}};
   if (!ordered(c, s)) return NULL;
-  if (!s->numel) return mt_scalar_tensor(c, mt_is_int(s->dtype) ? mt_si(s->dtype == MT_int64 ? INT64_MIN : 0) : mt_sd(NAN), (DType)s->dtype);
+  if (!s->numel)
+    return mt_scalar_tensor(
+        c, mt_is_int(s->dtype) ? mt_si(s->dtype == MT_int64 ? INT64_MIN : 0) : mt_sd(NAN),
+        (DType)s->dtype);
   one(c, t_reshape(c, s, mt_il((const int64_t[]){-1}, 1)), what, 0, 0, false, r);
   return r[0].t;
 }
@@ -148,15 +176,21 @@ static void extremum(Ctx *c, Tensor *s, int64_t dim_, bool keep, bool max, bool 
     if (i != dim) size[n++] = s->size[i];
     else if (keep) size[n++] = 1;
   }
-  Tensor *v = values ? mt_new(c, mt_il(size, n), (DType)s->dtype, MT_CPU) : NULL, *i = mt_new(c, mt_il(size, n), MT_int64, MT_CPU);
+  Tensor *v = values ? mt_new(c, mt_il(size, n), (DType)s->dtype, MT_CPU) : NULL,
+         *i = mt_new(c, mt_il(size, n), MT_int64, MT_CPU);
   if (c->err) return;
   if (outer * inner > 0)
-    done(c, mt_argext_cols((Elem)s->dtype, mt_data(x), outer, s->ndim ? s->size[dim] : 1, inner, max, v ? mt_data(v) : NULL, mt_data(i)));
+    done(c, mt_argext_cols((Elem)s->dtype, mt_data(x), outer, s->ndim ? s->size[dim] : 1, inner,
+                           max, v ? mt_data(v) : NULL, mt_data(i)));
   r[0].t = v;
   r[1].t = i;
 }
-void k_max_dim(Ctx *c, Tensor *s, int64_t dim, bool keep, Val *r) { extremum(c, s, dim, keep, true, true, r); }
-void k_min_dim(Ctx *c, Tensor *s, int64_t dim, bool keep, Val *r) { extremum(c, s, dim, keep, false, true, r); }
+void k_max_dim(Ctx *c, Tensor *s, int64_t dim, bool keep, Val *r) {
+  extremum(c, s, dim, keep, true, true, r);
+}
+void k_min_dim(Ctx *c, Tensor *s, int64_t dim, bool keep, Val *r) {
+  extremum(c, s, dim, keep, false, true, r);
+}
 
 /* A long row: the best of each piece, then the best of those. */
 static Tensor *arg_all(Ctx *c, Tensor *s, bool keep, bool max) {
@@ -169,11 +203,13 @@ static Tensor *arg_all(Ctx *c, Tensor *s, bool keep, bool max) {
   int64_t k = s->numel / piece, *idx = mt_tmp(c, sizeof *idx * (size_t)(k + 2));
   char *val = mt_tmp(c, 8 * (size_t)(k + 2)), *data = x ? mt_data(x) : NULL;
   size_t size = mt_dsize(s->dtype);
-  if (c->err || !done(c, mt_argext_rows((Elem)s->dtype, data, k, piece, max, val, idx))) return NULL;
+  if (c->err || !done(c, mt_argext_rows((Elem)s->dtype, data, k, piece, max, val, idx)))
+    return NULL;
   int64_t rest = s->numel - k * piece, m = k;
   for (int64_t i = 0; i < k; i++) idx[i] += i * piece;
   if (rest) {
-    mt_argext_rows((Elem)s->dtype, data + (size_t)(k * piece) * size, 1, rest, max, val + (size_t)k * size, idx + k);
+    mt_argext_rows((Elem)s->dtype, data + (size_t)(k * piece) * size, 1, rest, max,
+                   val + (size_t)k * size, idx + k);
     idx[m++] += k * piece;
   }
   mt_argext_rows((Elem)s->dtype, val, 1, m, max, NULL, &at);
@@ -193,7 +229,8 @@ Tensor *k_argmin(Ctx *c, Tensor *s, int64_t dim, bool keep) { return arg(c, s, d
 /* ---- derivatives: reading and adding at indices along dim ---- */
 
 /* With keepdim false, index lacks dim and stands for one place there. */
-static bool pick_shape(Ctx *c, IntList size, int64_t dim_, const Tensor *index, bool keep, int64_t *outer, int64_t *n, int64_t *k, int64_t *inner) {
+static bool pick_shape(Ctx *c, IntList size, int64_t dim_, const Tensor *index, bool keep,
+                       int64_t *outer, int64_t *n, int64_t *k, int64_t *inner) {
   int dim = mt_dim(c, dim_, (int)size.n);
   if (dim < 0) return false;
   *outer = *inner = 1;
@@ -205,7 +242,8 @@ static bool pick_shape(Ctx *c, IntList size, int64_t dim_, const Tensor *index, 
 }
 Tensor *k__pick(Ctx *c, Tensor *s, int64_t dim, Tensor *index, bool keep) {
   int64_t outer, n, k, inner;
-  Tensor *x = mt_contig(c, s), *ix = mt_contig_as(c, index, MT_int64), *out = mt_new(c, mt_sizes(index), (DType)s->dtype, MT_CPU);
+  Tensor *x = mt_contig(c, s), *ix = mt_contig_as(c, index, MT_int64),
+         *out = mt_new(c, mt_sizes(index), (DType)s->dtype, MT_CPU);
   if (c->err || !pick_shape(c, mt_sizes(s), dim, index, keep, &outer, &n, &k, &inner)) return NULL;
   size_t size = mt_dsize(s->dtype);
   const int64_t *at = mt_data(ix);
@@ -213,17 +251,25 @@ Tensor *k__pick(Ctx *c, Tensor *s, int64_t dim, Tensor *index, bool keep) {
   for (int64_t a = 0, p = 0; a < outer; a++)
     for (int64_t i = 0; i < k; i++)
       for (int64_t j = 0; j < inner; j++, p++) {
-        if (at[p] < 0 || at[p] >= n) return mt_fail(c, "index %lld is out of bounds for size %lld", (long long)at[p], (long long)n);
+        if (at[p] < 0 || at[p] >= n)
+          return mt_fail(c, "index %lld is out of bounds for size %lld", (long long)at[p],
+                         (long long)n);
         memcpy(o + (size_t)p * size, d + (size_t)((a * n + at[p]) * inner + j) * size, size);
       }
   return out;
 }
-#define ADD(T) for (int64_t a = 0, p = 0; a < outer; a++) for (int64_t i = 0; i < k; i++) for (int64_t j = 0; j < inner; j++, p++) {   \
-    if (at[p] < 0 || at[p] >= n) return mt_fail(c, "index %lld is out of bounds for size %lld", (long long)at[p], (long long)n);        \
+#define ADD(T) \
+  for (int64_t a = 0, p = 0; a < outer; a++) for (int64_t i = 0; i < k; i++) \
+  for (int64_t j = 0; j < inner; j++, p++) { \
+    if (at[p] < 0 || at[p] >= n) \
+      return mt_fail(c, "index %lld is out of bounds for size %lld", (long long)at[p], \
+                     (long long)n); \
     ((T *)o)[(a * n + at[p]) * inner + j] += ((const T *)d)[p]; }
 Tensor *k__place(Ctx *c, Tensor *grad, IntList sizes, int64_t dim, Tensor *index, bool keep) {
   int64_t outer, n, k, inner;
-  DType dt = (DType)grad->dtype, w = dt == MT_float16 || dt == MT_bfloat16 ? MT_float32 : mt_is_int(dt) ? MT_int64 : dt;
+  DType dt = (DType)grad->dtype, w = dt == MT_float16 || dt == MT_bfloat16 ? MT_float32
+                                     : mt_is_int(dt)                       ? MT_int64
+                                                                           : dt;
   Tensor *x = mt_contig_as(c, grad, w), *ix = mt_contig_as(c, index, MT_int64);
   Tensor *out = t_zeros(c, sizes, w, -1, -1, -1, false);
   if (c->err || !pick_shape(c, sizes, dim, index, keep, &outer, &n, &k, &inner)) return NULL;
@@ -241,7 +287,8 @@ Tensor *k__place(Ctx *c, Tensor *grad, IntList sizes, int64_t dim, Tensor *index
 }
 Tensor *k__spread(Ctx *c, Tensor *grad, Tensor *s, Tensor *value) {
   Tensor *hit = t_eq(c, s, value);
-  if (mt_is_float(s->dtype)) hit = t_logical_or(c, hit, t_logical_and(c, t_isnan(c, s), t_isnan(c, value)));
+  if (mt_is_float(s->dtype))
+    hit = t_logical_or(c, hit, t_logical_and(c, t_isnan(c, s), t_isnan(c, value)));
   Tensor *m = t_to_dtype(c, hit, s->dtype, false, -1);
   return t_mul(c, m, t_div(c, grad, t_sum(c, m, -1), NULL));
 }

@@ -13,7 +13,9 @@
 static const RngKern *kern(void) {
 #ifdef __x86_64__
   MtCpuLevel l = mt_cpu_level();
-  return l == MT_CPU_AVX512 ? &mt_rngkern_avx512 : l == MT_CPU_AVX2 ? &mt_rngkern_avx2 : &mt_rngkern_base;
+  return l == MT_CPU_AVX512 ? &mt_rngkern_avx512
+         : l == MT_CPU_AVX2 ? &mt_rngkern_avx2
+                            : &mt_rngkern_base;
 #else
   return &mt_rngkern_base;
 #endif
@@ -44,7 +46,8 @@ uint64_t mt_rng_entropy_seed(Rng *g) {
   return s;
 }
 
-/* PyTorch's layout: seed, left and seeded, next, 624 words in 64 bits each, normal x, y, rho, valid flag, float pair. */
+/* PyTorch's layout: seed, left and seeded, next, 624 words in 64 bits each, normal x, y, rho,
+ * valid flag, float pair. */
 void mt_rng_get_state(const Rng *g, uint8_t out[MT_RNG_STATE_BYTES]) {
   uint64_t next = g->next, word;
   int32_t valid = g->has_double, fvalid = g->has_float;
@@ -119,14 +122,18 @@ static inline uint64_t draw64(Rng *g) {
   return hi << 32 | draw(g);
 }
 
-static inline double unit(Rng *g) { return (double)(int64_t)(draw64(g) & ((1ull << 53) - 1)) * 0x1p-53; }
+static inline double unit(Rng *g) {
+  return (double)(int64_t)(draw64(g) & ((1ull << 53) - 1)) * 0x1p-53;
+}
 uint32_t mt_rng_u32(Rng *g) { return draw(g); }
 uint64_t mt_rng_u64(Rng *g) { return draw64(g); }
 double mt_rng_unit(Rng *g) { return unit(g); }
 
 /* ---- stores ---- */
 
-static inline int64_t whole(double v) { return v >= 0x1p63 ? INT64_MAX : v > -0x1p63 ? (int64_t)v : INT64_MIN; }
+static inline int64_t whole(double v) {
+  return v >= 0x1p63 ? INT64_MAX : v > -0x1p63 ? (int64_t)v : INT64_MIN;
+}
 
 static inline void put(Elem e, void *out, int64_t i, double v) {
   switch (e) {
@@ -155,7 +162,13 @@ static inline void put_int(Elem e, void *out, int64_t i, int64_t v) {
 
 static inline bool stop(int64_t i) { return i % POLL_EVERY == 0 && mt_interrupted; }
 /* Runs the statement for each i, looking at the flag now and then. */
-#define EACH(i, n, stmt) do { for (int64_t i = 0; i < (n); i++) { if (stop(i)) return false; stmt; } } while (0)
+#define EACH(i, n, stmt) \
+  do { \
+    for (int64_t i = 0; i < (n); i++) { \
+      if (stop(i)) return false; \
+      stmt; \
+    } \
+  } while (0)
 
 /* ---- uniform ---- */
 
@@ -292,8 +305,9 @@ bool mt_rng_randint(Rng *g, Elem e, void *out, int64_t n, uint64_t range, int64_
 }
 
 bool mt_rng_random(Rng *g, Elem e, void *out, int64_t n) {
-  static const uint32_t mod[] = {[EL_u8] = 256, [EL_i8] = 128, [EL_i16] = 32768, [EL_i32] = 0x80000000u,
-                                 [EL_f16] = 2049, [EL_bf16] = 257, [EL_f32] = (1u << 24) + 1};
+  static const uint32_t mod[] = {
+      [EL_u8] = 256,   [EL_i8] = 128,   [EL_i16] = 32768,         [EL_i32] = 0x80000000u,
+      [EL_f16] = 2049, [EL_bf16] = 257, [EL_f32] = (1u << 24) + 1};
   if (e == EL_bool) EACH(i, n, put_int(e, out, i, draw(g) & 1));
   else if (e == EL_f64) EACH(i, n, put_int(e, out, i, (int64_t)(draw64(g) % ((1ull << 53) + 1))));
   else if (e == EL_i64) EACH(i, n, put_int(e, out, i, (int64_t)(draw64(g) % (1ull << 63))));
@@ -329,7 +343,8 @@ static double poisson_large(Rng *g, double rate) {
     double k = floor((2 * a / us + b) * u + rate + 0.43);
     if (us >= 0.07 && v <= vr) return k;
     if (k < 0 || (us < 0.013 && v > us)) continue;
-    if (log(v) + log(invalpha) - log(a / (us * us) + b) <= -rate + k * loglam - lgamma(k + 1)) return k;
+    if (log(v) + log(invalpha) - log(a / (us * us) + b) <= -rate + k * loglam - lgamma(k + 1))
+      return k;
   }
   return 0;
 }
@@ -342,8 +357,8 @@ double mt_rng_poisson1(Rng *g, double rate) {
   return x;
 }
 
-/* Marsaglia and Tsang; a small alpha is raised by one and scaled back.  Their squeeze's constants are single
- * precision in the reference, and count towards the result. */
+/* Marsaglia and Tsang; a small alpha is raised by one and scaled back.  Their squeeze's
+ * constants are single precision in the reference, and count towards the result. */
 double mt_rng_gamma1(Rng *g, double alpha) {
   double scale = 1;
   if (alpha < 1) {
@@ -366,9 +381,10 @@ double mt_rng_gamma1(Rng *g, double alpha) {
 
 /* log(k!) - Stirling's main terms */
 static double stirling_tail(double k) {
-  static const double table[] = {0.0810614667953272, 0.0413406959554092, 0.0276779256849983, 0.02079067210376509,
-                                 0.0166446911898211, 0.0138761288230707, 0.0118967099458917, 0.0104112652619720,
-                                 0.00925546218271273, 0.00833056343336287};
+  static const double table[] = {0.0810614667953272,  0.0413406959554092, 0.0276779256849983,
+                                 0.02079067210376509, 0.0166446911898211, 0.0138761288230707,
+                                 0.0118967099458917,  0.0104112652619720, 0.00925546218271273,
+                                 0.00833056343336287};
   if (k <= 9) return table[(int)k];
   double s = (k + 1) * (k + 1);
   return (1.0 / 12 - (1.0 / 360 - 1.0 / 1260 / s) / s) / (k + 1);
@@ -386,7 +402,8 @@ static double binomial_inversion(Rng *g, double count, double prob) {
 
 /* Hoermann's BTRS */
 static double binomial_btrs(Rng *g, double count, double prob) {
-  double std = sqrt(count * prob * (1 - prob)), b = 1.15 + 2.53 * std, a = -0.0873 + 0.0248 * b + 0.01 * prob;
+  double std = sqrt(count * prob * (1 - prob)), b = 1.15 + 2.53 * std,
+         a = -0.0873 + 0.0248 * b + 0.01 * prob;
   double c = count * prob + 0.5, vr = 0.92 - 4.2 / b, r = prob / (1 - prob);
   double alpha = (2.83 + 5.1 / b) * std, m = floor((count + 1) * prob);
   while (!mt_interrupted) {
@@ -394,9 +411,10 @@ static double binomial_btrs(Rng *g, double count, double prob) {
     if (us >= 0.07 && v <= vr) return k;
     if (k < 0 || k > count) continue;
     v = log(v * alpha / (a / (us * us) + b));
-    double bound = (m + 0.5) * log((m + 1) / (r * (count - m + 1))) + (count + 1) * log((count - m + 1) / (count - k + 1)) +
-                   (k + 0.5) * log(r * (count - k + 1) / (k + 1)) + stirling_tail(m) + stirling_tail(count - m) -
-                   stirling_tail(k) - stirling_tail(count - k);
+    double bound = (m + 0.5) * log((m + 1) / (r * (count - m + 1))) +
+                   (count + 1) * log((count - m + 1) / (count - k + 1)) +
+                   (k + 0.5) * log(r * (count - k + 1) / (k + 1)) + stirling_tail(m) +
+                   stirling_tail(count - m) - stirling_tail(k) - stirling_tail(count - k);
     if (v <= bound) return k;
   }
   return 0;
@@ -406,7 +424,8 @@ int64_t mt_rng_binomial1(Rng *g, double count, double prob) {
   if (!(count > 0) || !(count < 0x1p62) || !(prob > 0)) return 0;
   if (prob >= 1) return (int64_t)count;
   if (prob > 0.5) return (int64_t)count - mt_rng_binomial1(g, count, 1 - prob);
-  return (int64_t)(count * prob >= 10 ? binomial_btrs(g, count, prob) : binomial_inversion(g, count, prob));
+  return (int64_t)(count * prob >= 10 ? binomial_btrs(g, count, prob)
+                                      : binomial_inversion(g, count, prob));
 }
 
 /* ---- multinomial with replacement ---- */
@@ -421,7 +440,8 @@ static double weight(Elem e, const void *w, int64_t i) {
 }
 
 /* Sums and quotients are rounded to the weights' own precision (float for the half types). */
-const char *mt_rng_multinomial(Rng *g, Elem e, const void *weights, int64_t n, int64_t *out, int64_t k, void *cum) {
+const char *mt_rng_multinomial(Rng *g, Elem e, const void *weights, int64_t n, int64_t *out,
+                               int64_t k, void *cum) {
   double *c = cum, sum = 0;
   bool wide = e == EL_f64;
   for (int64_t i = 0; i < n; i++) {

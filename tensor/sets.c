@@ -1,4 +1,5 @@
-/* sets.c: kernels of ops_order.def that group, search and count: unique, searchsorted, isin, bincount, histc. */
+/* sets.c: kernels of ops_order.def that group, search and count: unique, searchsorted, isin,
+ * bincount, histc. */
 #include "iter.h"
 #include "op.h"
 #include "sort_core.h"
@@ -14,7 +15,8 @@ static Tensor *vec(Ctx *c, int64_t n, DType d) { return mt_new(c, mt_il(&n, 1), 
 
 /* ---- unique ---- */
 
-/* Groups of equal elements: order lists the elements group by group, start where each group begins. */
+/* Groups of equal elements: order lists the elements group by group, start where each group
+ * begins. */
 typedef struct { int64_t n, groups, *order, *start; } Groups;
 
 static bool groups_new(Ctx *c, Groups *g, int64_t n) {
@@ -27,7 +29,8 @@ static bool groups_new(Ctx *c, Groups *g, int64_t n) {
 
 /* The first element of each group, from x with n pieces of `bytes` bytes. */
 static void take_first(const Groups *g, const char *x, size_t bytes, char *out) {
-  for (int64_t i = 0; i < g->groups; i++) memcpy(out + (size_t)i * bytes, x + (size_t)g->order[g->start[i]] * bytes, bytes);
+  for (int64_t i = 0; i < g->groups; i++)
+    memcpy(out + (size_t)i * bytes, x + (size_t)g->order[g->start[i]] * bytes, bytes);
 }
 static Tensor *inverse_of(Ctx *c, const Groups *g, IntList size) {
   Tensor *t = mt_new(c, size, MT_int64, MT_CPU);
@@ -39,13 +42,16 @@ static Tensor *inverse_of(Ctx *c, const Groups *g, IntList size) {
 }
 static Tensor *counts_of(Ctx *c, const Groups *g) {
   Tensor *t = vec(c, g->groups, MT_int64);
-  for (int64_t i = 0; t && i < g->groups; i++) ((int64_t *)mt_data(t))[i] = g->start[i + 1] - g->start[i];
+  for (int64_t i = 0; t && i < g->groups; i++)
+    ((int64_t *)mt_data(t))[i] = g->start[i + 1] - g->start[i];
   return t;
 }
 
 /* Complex numbers and slices are compared element by element. */
 typedef struct { DType d; const char *x; int64_t m; size_t bytes; } Slices;
-static int cmp_num(double a, double b) { return a < b ? -1 : a > b ? 1 : a == b ? 0 : (a != a) - (b != b) ? (a != a) - (b != b) : 1; }
+static int cmp_num(double a, double b) {
+  return a < b ? -1 : a > b ? 1 : a == b ? 0 : (a != a) - (b != b) ? (a != a) - (b != b) : 1;
+}
 static int cmp_slice(const Slices *s, int64_t i, int64_t j) {
   const char *a = s->x + (size_t)i * s->bytes, *b = s->x + (size_t)j * s->bytes;
   size_t size = mt_dsize(s->d);
@@ -60,8 +66,10 @@ static int cmp_slice(const Slices *s, int64_t i, int64_t j) {
 static void merge_sort(const Slices *s, int64_t *a, int64_t *tmp, int64_t n) {
   for (int64_t w = 1; w < n && !mt_interrupted; w *= 2) {
     for (int64_t lo = 0; lo < n; lo += 2 * w) {
-      int64_t mid = lo + w < n ? lo + w : n, hi = lo + 2 * w < n ? lo + 2 * w : n, i = lo, j = mid, k = lo;
-      while (i < mid || j < hi) tmp[k++] = j >= hi || (i < mid && cmp_slice(s, a[i], a[j]) <= 0) ? a[i++] : a[j++];
+      int64_t mid = lo + w < n ? lo + w : n, hi = lo + 2 * w < n ? lo + 2 * w : n, i = lo, j = mid,
+              k = lo;
+      while (i < mid || j < hi)
+        tmp[k++] = j >= hi || (i < mid && cmp_slice(s, a[i], a[j]) <= 0) ? a[i++] : a[j++];
     }
     memcpy(a, tmp, sizeof *a * (size_t)n);
   }
@@ -92,13 +100,25 @@ static void unique(Ctx *c, Tensor *s, bool sort, bool inverse, bool counts, int6
   if (!x) return;
   int64_t n = flat ? x->numel : x->ndim ? x->size[0] : 1;
   if (!flat && n == 0 && x->ndim > 1 && x->numel == 0) {
-    for (int i = 1; i < x->ndim; i++) if (x->size[i] == 0) { mt_fail(c, "there are 0 sized dimensions, and they aren't selected, so unique cannot be applied"); return; }
+    for (int i = 1; i < x->ndim; i++)
+      if (x->size[i] == 0) {
+        mt_fail(
+            c,
+            "there are 0 sized dimensions, and they aren't selected, so unique cannot be applied");
+        return;
+      }
   }
-  if (!flat && n > 0 && x->numel == 0) { mt_fail(c, "there are 0 sized dimensions, and they aren't selected, so unique cannot be applied"); return; }
-  Slices sl = {(DType)s->dtype, mt_data(x), n ? x->numel / n : 0, n ? (size_t)(x->numel / n) * mt_dsize(s->dtype) : 0};
+  if (!flat && n > 0 && x->numel == 0) {
+    mt_fail(c,
+            "there are 0 sized dimensions, and they aren't selected, so unique cannot be applied");
+    return;
+  }
+  Slices sl = {(DType)s->dtype, mt_data(x), n ? x->numel / n : 0,
+               n ? (size_t)(x->numel / n) * mt_dsize(s->dtype) : 0};
   if (!groups_new(c, &g, n)) return;
   bool ok = flat && sort && !mt_is_complex(s->dtype)
-            ? done(c, mt_group_row((Elem)s->dtype, sl.x, n, g.order, g.start, &g.groups)) : group_slices(c, &sl, &g, sort);
+                ? done(c, mt_group_row((Elem)s->dtype, sl.x, n, g.order, g.start, &g.groups))
+                : group_slices(c, &sl, &g, sort);
   if (!ok) return;
   int64_t size[MT_MAXDIM] = {g.groups};
   for (int i = 1; !flat && i < x->ndim; i++) size[i] = x->size[i];
@@ -109,54 +129,102 @@ static void unique(Ctx *c, Tensor *s, bool sort, bool inverse, bool counts, int6
   if (inverse) r[1].t = inverse_of(c, &g, flat ? mt_sizes(s) : mt_il(&n, 1));
   if (counts) r[2].t = counts_of(c, &g);
 }
-void k_unique(Ctx *c, Tensor *s, bool sort, bool inverse, bool counts, int64_t dim, Val *r) { unique(c, s, true, inverse, counts, dim, r); }
-void k_unique_consecutive(Ctx *c, Tensor *s, bool inverse, bool counts, int64_t dim, Val *r) { unique(c, s, false, inverse, counts, dim, r); }
+void k_unique(Ctx *c, Tensor *s, bool sort, bool inverse, bool counts, int64_t dim, Val *r) {
+  unique(c, s, true, inverse, counts, dim, r);
+}
+void k_unique_consecutive(Ctx *c, Tensor *s, bool inverse, bool counts, int64_t dim, Val *r) {
+  unique(c, s, false, inverse, counts, dim, r);
+}
 
 /* ---- search ---- */
 
-static DType search_type(DType d) { return mt_is_int(d) ? MT_int64 : d == MT_float64 ? d : MT_float32; }
+static DType search_type(DType d) {
+  return mt_is_int(d) ? MT_int64 : d == MT_float64 ? d : MT_float32;
+}
 
-static bool search_args(Ctx *c, Tensor *edges, Tensor *x, bool scalar, bool *right, const char *side, Tensor *sorter) {
-  if (mt_is_complex(edges->dtype) || mt_is_complex(x->dtype)) { mt_fail(c, "complex numbers have no order"); return false; }
-  if (side && strcmp(side, "left") && strcmp(side, "right")) { mt_fail(c, "side can only be 'left' or 'right' but got %s", side); return false; }
-  if (side && *right && !strcmp(side, "left")) { mt_fail(c, "side and right can't be set to opposites, got side of left while right was True"); return false; }
+static bool search_args(Ctx *c, Tensor *edges, Tensor *x, bool scalar, bool *right,
+                        const char *side, Tensor *sorter) {
+  if (mt_is_complex(edges->dtype) || mt_is_complex(x->dtype)) {
+    mt_fail(c, "complex numbers have no order");
+    return false;
+  }
+  if (side && strcmp(side, "left") && strcmp(side, "right")) {
+    mt_fail(c, "side can only be 'left' or 'right' but got %s", side);
+    return false;
+  }
+  if (side && *right && !strcmp(side, "left")) {
+    mt_fail(c, "side and right can't be set to opposites, got side of left while right was True");
+    return false;
+  }
   if (side) *right = !strcmp(side, "right");
-  if (edges->ndim == 0) { mt_fail(c, "the boundaries must have at least one dimension"); return false; }
-  if (edges->ndim != 1 && scalar) { mt_fail(c, "a number can be searched for in one row of boundaries only, got %d dimensions", edges->ndim); return false; }
-  bool match = edges->ndim == 1 || (edges->ndim == x->ndim && !memcmp(edges->size, x->size, sizeof(int64_t) * (size_t)(x->ndim - 1)));
-  if (!match) { mt_fail(c, "boundaries %s and input %s must match in all dimensions but the last", mt_shape_str(c, edges), mt_shape_str(c, x)); return false; }
+  if (edges->ndim == 0) {
+    mt_fail(c, "the boundaries must have at least one dimension");
+    return false;
+  }
+  if (edges->ndim != 1 && scalar) {
+    mt_fail(c, "a number can be searched for in one row of boundaries only, got %d dimensions",
+            edges->ndim);
+    return false;
+  }
+  bool match =
+      edges->ndim == 1 || (edges->ndim == x->ndim &&
+                           !memcmp(edges->size, x->size, sizeof(int64_t) * (size_t)(x->ndim - 1)));
+  if (!match) {
+    mt_fail(c, "boundaries %s and input %s must match in all dimensions but the last",
+            mt_shape_str(c, edges), mt_shape_str(c, x));
+    return false;
+  }
   if (!sorter) return true;
-  if (sorter->ndim != edges->ndim || memcmp(sorter->size, edges->size, sizeof(int64_t) * (size_t)edges->ndim)) { mt_fail(c, "boundary and sorter must have the same size"); return false; }
-  if (sorter->dtype != MT_int64) { mt_fail(c, "sorter must be a tensor of dtype int64, got %s", mt_dtypes[sorter->dtype].name); return false; }
+  if (sorter->ndim != edges->ndim ||
+      memcmp(sorter->size, edges->size, sizeof(int64_t) * (size_t)edges->ndim)) {
+    mt_fail(c, "boundary and sorter must have the same size");
+    return false;
+  }
+  if (sorter->dtype != MT_int64) {
+    mt_fail(c, "sorter must be a tensor of dtype int64, got %s", mt_dtypes[sorter->dtype].name);
+    return false;
+  }
   return true;
 }
 
 static Tensor *search(Ctx *c, Tensor *edges, Tensor *x, bool int32, bool right, Tensor *sorter) {
   int64_t n = edges->size[edges->ndim - 1], nx = x->ndim ? x->size[x->ndim - 1] : 1;
   DType d = search_type(mt_promote((DType)edges->dtype, (DType)x->dtype));
-  Tensor *e = mt_contig_as(c, edges, d), *v = mt_contig_as(c, x, d), *so = sorter ? mt_contig(c, sorter) : NULL;
+  Tensor *e = mt_contig_as(c, edges, d), *v = mt_contig_as(c, x, d),
+         *so = sorter ? mt_contig(c, sorter) : NULL;
   Tensor *out = mt_new(c, mt_sizes(x), MT_int64, MT_CPU);
   if (c->err) return NULL;
   const int64_t *order = so ? mt_data(so) : NULL;
   for (int64_t i = 0; order && i < so->numel; i++)
     if (order[i] < 0 || order[i] >= n) return mt_fail(c, "sorter index out of range");
   bool shared = edges->ndim == 1;
-  if (x->numel && !done(c, mt_searchsorted((Elem)d, mt_data(e), order, n, shared, mt_data(v), x->numel / nx, nx, right, mt_data(out)))) return NULL;
+  if (x->numel && !done(c, mt_searchsorted((Elem)d, mt_data(e), order, n, shared, mt_data(v),
+                                           x->numel / nx, nx, right, mt_data(out))))
+    return NULL;
   return int32 ? mt_cast(c, out, MT_int32) : out;
 }
-Tensor *k_searchsorted(Ctx *c, Tensor *edges, Tensor *x, bool int32, bool right, const char *side, Tensor *sorter) {
+Tensor *k_searchsorted(Ctx *c, Tensor *edges, Tensor *x, bool int32, bool right, const char *side,
+                       Tensor *sorter) {
   if (!search_args(c, edges, x, false, &right, side, sorter)) return NULL;
   if (edges->dtype != x->dtype && x->ndim > 0)
-    return mt_fail(c, "boundary tensor and input value tensor should have same dtype, but got %s and %s", mt_dtypes[edges->dtype].name, mt_dtypes[x->dtype].name);
+    return mt_fail(
+        c, "boundary tensor and input value tensor should have same dtype, but got %s and %s",
+        mt_dtypes[edges->dtype].name, mt_dtypes[x->dtype].name);
   return search(c, edges, x, int32, right, sorter);
 }
-Tensor *k_searchsorted_Scalar(Ctx *c, Tensor *edges, Scalar v, bool int32, bool right, const char *side, Tensor *sorter) {
+Tensor *k_searchsorted_Scalar(Ctx *c, Tensor *edges, Scalar v, bool int32, bool right,
+                              const char *side, Tensor *sorter) {
   Tensor *x = mt_wrap(c, v);
-  return x && search_args(c, edges, x, true, &right, side, sorter) ? search(c, edges, x, int32, right, sorter) : NULL;
+  return x && search_args(c, edges, x, true, &right, side, sorter)
+             ? search(c, edges, x, int32, right, sorter)
+             : NULL;
 }
 Tensor *k_bucketize(Ctx *c, Tensor *x, Tensor *edges, bool int32, bool right) {
-  if (edges->ndim != 1) return mt_fail(c, "boundaries tensor must be 1 dimension, but got dim(%d)", edges->ndim);
-  return search_args(c, edges, x, false, &right, NULL, NULL) ? search(c, edges, x, int32, right, NULL) : NULL;
+  if (edges->ndim != 1)
+    return mt_fail(c, "boundaries tensor must be 1 dimension, but got dim(%d)", edges->ndim);
+  return search_args(c, edges, x, false, &right, NULL, NULL)
+             ? search(c, edges, x, int32, right, NULL)
+             : NULL;
 }
 Tensor *k_bucketize_Scalar(Ctx *c, Scalar v, Tensor *edges, bool int32, bool right) {
   Tensor *x = mt_wrap(c, v);
@@ -169,19 +237,25 @@ Tensor *k_isin(Ctx *c, Tensor *x, Tensor *set, bool assume_unique, bool invert) 
   DType p = mt_promote((DType)x->dtype, (DType)set->dtype);
   if (mt_is_complex(p)) return mt_fail(c, "isin is not defined for complex numbers");
   DType d = mt_is_int(p) ? MT_int64 : MT_float64;
-  Tensor *e = mt_contig_as(c, t_reshape(c, set, mt_il((const int64_t[]){-1}, 1)), d), *v = mt_contig_as(c, x, d);
-  if (p != MT_float64 && d == MT_float64) {                  /* numbers are compared in the common dtype */
+  Tensor *e = mt_contig_as(c, t_reshape(c, set, mt_il((const int64_t[]){-1}, 1)), d),
+         *v = mt_contig_as(c, x, d);
+  if (p != MT_float64 && d == MT_float64) { /* numbers are compared in the common dtype */
     e = mt_contig_as(c, mt_cast(c, e, p), d);
     v = mt_contig_as(c, mt_cast(c, v, p), d);
   }
-  Tensor *s = e ? vec(c, e->numel, d) : NULL, *at = mt_new(c, mt_sizes(x), MT_int64, MT_CPU), *out = mt_new(c, mt_sizes(x), MT_bool, MT_CPU);
-  if (c->err || !done(c, mt_sort_rows((Elem)d, mt_data(e), 1, e->numel, false, mt_data(s), NULL))) return NULL;
-  if (!done(c, mt_searchsorted((Elem)d, mt_data(s), NULL, s->numel, true, mt_data(v), 1, v->numel ? v->numel : 1, false, mt_data(at)))) return NULL;
+  Tensor *s = e ? vec(c, e->numel, d) : NULL, *at = mt_new(c, mt_sizes(x), MT_int64, MT_CPU),
+         *out = mt_new(c, mt_sizes(x), MT_bool, MT_CPU);
+  if (c->err || !done(c, mt_sort_rows((Elem)d, mt_data(e), 1, e->numel, false, mt_data(s), NULL)))
+    return NULL;
+  if (!done(c, mt_searchsorted((Elem)d, mt_data(s), NULL, s->numel, true, mt_data(v), 1,
+                               v->numel ? v->numel : 1, false, mt_data(at))))
+    return NULL;
   const int64_t *k = mt_data(at);
   uint8_t *o = mt_data(out);
   for (int64_t i = 0; i < x->numel; i++) {
-    bool hit = k[i] < s->numel && (d == MT_int64 ? ((int64_t *)mt_data(s))[k[i]] == ((int64_t *)mt_data(v))[i]
-                                                 : ((double *)mt_data(s))[k[i]] == ((double *)mt_data(v))[i]);
+    bool hit = k[i] < s->numel &&
+               (d == MT_int64 ? ((int64_t *)mt_data(s))[k[i]] == ((int64_t *)mt_data(v))[i]
+                              : ((double *)mt_data(s))[k[i]] == ((double *)mt_data(v))[i]);
     o[i] = hit != invert;
   }
   return out;
@@ -198,9 +272,11 @@ Tensor *k_isin_Scalar_Tensor(Ctx *c, Scalar v, Tensor *set, bool unique_, bool i
 /* ---- counting ---- */
 
 Tensor *k_bincount(Ctx *c, Tensor *s, Tensor *weights, int64_t least) {
-  if (s->ndim != 1 || !mt_is_int(s->dtype) || s->dtype == MT_bool) return mt_fail(c, "bincount only supports 1-d non-negative integral inputs");
+  if (s->ndim != 1 || !mt_is_int(s->dtype) || s->dtype == MT_bool)
+    return mt_fail(c, "bincount only supports 1-d non-negative integral inputs");
   if (least < 0) return mt_fail(c, "minlength should be >= 0");
-  if (weights && (weights->ndim != 1 || weights->numel != s->numel)) return mt_fail(c, "weights should be 1-d and have the same length as input");
+  if (weights && (weights->ndim != 1 || weights->numel != s->numel))
+    return mt_fail(c, "weights should be 1-d and have the same length as input");
   if (weights && mt_is_complex(weights->dtype)) return mt_fail(c, "weights must be real");
   Tensor *x = mt_contig_as(c, s, MT_int64);
   DType d = !weights ? MT_int64 : weights->dtype == MT_float32 ? MT_float32 : MT_float64;
@@ -210,7 +286,8 @@ Tensor *k_bincount(Ctx *c, Tensor *s, Tensor *weights, int64_t least) {
   int64_t n = least;
   for (int64_t i = 0; i < s->numel; i++) {
     if (v[i] < 0) return mt_fail(c, "bincount only supports 1-d non-negative integral inputs");
-    if (v[i] > INT64_MAX / 16) return mt_fail(c, "bincount's result for the value %lld is too large", (long long)v[i]);
+    if (v[i] > INT64_MAX / 16)
+      return mt_fail(c, "bincount's result for the value %lld is too large", (long long)v[i]);
     if (v[i] >= n) n = v[i] + 1;
   }
   Tensor *out = t_zeros(c, mt_il(&n, 1), d, -1, -1, -1, false);
@@ -222,9 +299,11 @@ Tensor *k_bincount(Ctx *c, Tensor *s, Tensor *weights, int64_t least) {
 }
 
 Tensor *k_histc(Ctx *c, Tensor *s, int64_t bins, Scalar min, Scalar max) {
-  if (!mt_is_float(s->dtype)) return mt_fail(c, "histc is not implemented for %s", mt_dtypes[s->dtype].name);
+  if (!mt_is_float(s->dtype))
+    return mt_fail(c, "histc is not implemented for %s", mt_dtypes[s->dtype].name);
   if (bins <= 0) return mt_fail(c, "bins must be > 0, but got %lld", (long long)bins);
-  Tensor *x = mt_contig_as(c, s, MT_float64), *out = x ? t_zeros(c, mt_il(&bins, 1), s->dtype, -1, -1, -1, false) : NULL;
+  Tensor *x = mt_contig_as(c, s, MT_float64),
+         *out = x ? t_zeros(c, mt_il(&bins, 1), s->dtype, -1, -1, -1, false) : NULL;
   int64_t *count = mt_tmp(c, sizeof *count * (size_t)bins);
   double lo = mt_sre(min), hi = mt_sre(max);
   if (!out || !count) return NULL;
@@ -242,10 +321,13 @@ Tensor *k_histc(Ctx *c, Tensor *s, int64_t bins, Scalar min, Scalar max) {
   if (!isfinite(lo) || !isfinite(hi)) return mt_fail(c, "range of [%g, %g] is not finite", lo, hi);
   for (int64_t i = 0; i < s->numel; i++) {
     if (!(v[i] >= lo && v[i] <= hi)) continue;
-    int64_t b = s->dtype == MT_float64 ? (int64_t)((v[i] - lo) / (hi - lo) * (double)bins)
-                                       : (int64_t)(((float)v[i] - (float)lo) / ((float)hi - (float)lo) * (float)bins);
+    int64_t b = s->dtype == MT_float64
+                    ? (int64_t)((v[i] - lo) / (hi - lo) * (double)bins)
+                    : (int64_t)(((float)v[i] - (float)lo) / ((float)hi - (float)lo) * (float)bins);
     count[b < bins ? b : bins - 1]++;
   }
-  for (int64_t i = 0; i < bins; i++) mt_store((char *)mt_data(out) + (size_t)i * mt_dsize(out->dtype), (DType)out->dtype, mt_sd((double)count[i]));
+  for (int64_t i = 0; i < bins; i++)
+    mt_store((char *)mt_data(out) + (size_t)i * mt_dsize(out->dtype), (DType)out->dtype,
+             mt_sd((double)count[i]));
   return out;
 }

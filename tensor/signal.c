@@ -8,12 +8,19 @@
 
 /* ---- windows: one formula each, evaluated in double at m points ---- */
 
-typedef struct { double a, b; const Scalar *list; int64_t n; double span; bool single; } Shape;   /* span: intervals in the window */
+typedef struct {
+  double a, b;
+  const Scalar *list;
+  int64_t n;
+  double span;
+  bool single;
+} Shape; /* span: intervals in the window */
 typedef double (*WindowFn)(const Shape *s, double i);
 
 static double w_cosines(const Shape *s, double i) {
   double sum = 0;
-  for (int64_t k = 0; k < s->n; k++) sum += (k % 2 ? -1 : 1) * mt_sre(s->list[k]) * cos((double)k * (i * (2 * PI / s->span)));
+  for (int64_t k = 0; k < s->n; k++)
+    sum += (k % 2 ? -1 : 1) * mt_sre(s->list[k]) * cos((double)k * (i * (2 * PI / s->span)));
   return sum;
 }
 static double w_bartlett(const Shape *s, double i) { return 1 - fabs(-1 + i * (2 / s->span)); }
@@ -26,14 +33,17 @@ static double w_gaussian(const Shape *s, double i) {
 static double w_kaiser(const Shape *s, double i) {
   double k = -s->a + i * (2 * s->a / s->span);
   double x = sqrt(fmax(0, s->a * s->a - k * k)), limit = s->single ? 88.722839 : INFINITY;
-  return (x > limit ? INFINITY : mt_i0(x)) / (s->a > limit ? INFINITY : mt_i0(s->a));   /* overflows as single precision's exp */
+  return (x > limit ? INFINITY : mt_i0(x)) /
+         (s->a > limit ? INFINITY : mt_i0(s->a)); /* overflows as single precision's exp */
 }
 
 /* sym: the window of m points; else one period of it, that of m + 1 points without the last. */
-static Tensor *window(Ctx *c, int64_t m, bool sym, WindowFn f, Shape s, int dtype, int layout, int device, bool grad) {
+static Tensor *window(Ctx *c, int64_t m, bool sym, WindowFn f, Shape s, int dtype, int layout,
+                      int device, bool grad) {
   DType d = dtype < 0 ? c->default_dtype : (DType)dtype;
   if (m < 0) return mt_fail(c, "the window's length must be 0 or more, got %lld", (long long)m);
-  if (d != MT_float32 && d != MT_float64 && !(mt_is_float(d) && layout == -2)) return mt_fail(c, "expected float32 or float64 dtype, got %s", mt_dtypes[d].name);
+  if (d != MT_float32 && d != MT_float64 && !(mt_is_float(d) && layout == -2))
+    return mt_fail(c, "expected float32 or float64 dtype, got %s", mt_dtypes[d].name);
   Tensor *t = mt_new(c, mt_il(&m, 1), d, device < 0 ? MT_CPU : (Device)device);
   s.span = (double)(sym ? m - 1 : m);
   s.single = d != MT_float64;
@@ -42,18 +52,26 @@ static Tensor *window(Ctx *c, int64_t m, bool sym, WindowFn f, Shape s, int dtyp
   if (t && grad) t->flags |= MT_REQ_GRAD;
   return t;
 }
-#define COSINES(...) (Shape){.list = (const Scalar[]){__VA_ARGS__}, .n = sizeof((const Scalar[]){__VA_ARGS__}) / sizeof(Scalar)}
+#define COSINES(...) \
+  (Shape) { \
+    .list = (const Scalar[]){__VA_ARGS__}, \
+    .n = sizeof((const Scalar[]){__VA_ARGS__}) / sizeof(Scalar) \
+  }
 #define N(x) {.kind = K_FLOAT, .d = x}
 #define OPTS bool sym, int dtype, int layout, int device, int pin, bool grad
 #define GIVE(f, ...) window(c, m, sym, f, __VA_ARGS__, dtype, layout, device, grad)
 
 Tensor *k_signal_windows_bartlett(Ctx *c, int64_t m, OPTS) { return GIVE(w_bartlett, (Shape){0}); }
-Tensor *k_signal_windows_blackman(Ctx *c, int64_t m, OPTS) { return GIVE(w_cosines, COSINES(N(0.42), N(0.5), N(0.08))); }
+Tensor *k_signal_windows_blackman(Ctx *c, int64_t m, OPTS) {
+  return GIVE(w_cosines, COSINES(N(0.42), N(0.5), N(0.08)));
+}
 Tensor *k_signal_windows_cosine(Ctx *c, int64_t m, OPTS) { return GIVE(w_cosine, (Shape){0}); }
 Tensor *k_signal_windows_exponential(Ctx *c, int64_t m, Scalar center, double tau, OPTS) {
   if (!(tau > 0)) return mt_fail(c, "tau must be positive, got %g", tau);
   if (sym && mt_has(center)) return mt_fail(c, "center must be None for symmetric windows");
-  return GIVE(w_exponential, (Shape){.a = mt_has(center) ? mt_sre(center) : (double)(!sym && m > 1 ? m : m - 1) / 2, .b = tau});
+  return GIVE(w_exponential, (Shape){.a = mt_has(center) ? mt_sre(center)
+                                                         : (double)(!sym && m > 1 ? m : m - 1) / 2,
+                                     .b = tau});
 }
 Tensor *k_signal_windows_gaussian(Ctx *c, int64_t m, double std, OPTS) {
   if (!(std > 0)) return mt_fail(c, "standard deviation must be positive, got %g", std);
@@ -66,8 +84,12 @@ Tensor *k_signal_windows_general_cosine(Ctx *c, int64_t m, ScalarList a, OPTS) {
 Tensor *k_signal_windows_general_hamming(Ctx *c, int64_t m, double alpha, OPTS) {
   return GIVE(w_cosines, COSINES(N(alpha), N(1 - alpha)));
 }
-Tensor *k_signal_windows_hamming(Ctx *c, int64_t m, OPTS) { return GIVE(w_cosines, COSINES(N(0.54), N(1 - 0.54))); }
-Tensor *k_signal_windows_hann(Ctx *c, int64_t m, OPTS) { return GIVE(w_cosines, COSINES(N(0.5), N(0.5))); }
+Tensor *k_signal_windows_hamming(Ctx *c, int64_t m, OPTS) {
+  return GIVE(w_cosines, COSINES(N(0.54), N(1 - 0.54)));
+}
+Tensor *k_signal_windows_hann(Ctx *c, int64_t m, OPTS) {
+  return GIVE(w_cosines, COSINES(N(0.5), N(0.5)));
+}
 Tensor *k_signal_windows_kaiser(Ctx *c, int64_t m, double beta, OPTS) {
   if (!(beta >= 0)) return mt_fail(c, "beta must be 0 or more, got %g", beta);
   return GIVE(w_kaiser, (Shape){.a = beta});
@@ -77,12 +99,23 @@ Tensor *k_signal_windows_nuttall(Ctx *c, int64_t m, OPTS) {
 }
 
 #define OLD_OPTS int dtype, int layout, int device, int pin, bool grad
-#define OLD(f, ...) window(c, m, !periodic, f, __VA_ARGS__, dtype, -2, device, grad)   /* -2: half types are welcome */
-Tensor *k_hann_window(Ctx *c, int64_t m, bool periodic, OLD_OPTS) { return OLD(w_cosines, COSINES(N(0.5), N(0.5))); }
-Tensor *k_hamming_window(Ctx *c, int64_t m, bool periodic, double alpha, double beta, OLD_OPTS) { return OLD(w_cosines, COSINES(N(alpha), N(beta))); }
-Tensor *k_bartlett_window(Ctx *c, int64_t m, bool periodic, OLD_OPTS) { return OLD(w_bartlett, (Shape){0}); }
-Tensor *k_blackman_window(Ctx *c, int64_t m, bool periodic, OLD_OPTS) { return OLD(w_cosines, COSINES(N(0.42), N(0.5), N(0.08))); }
-Tensor *k_kaiser_window(Ctx *c, int64_t m, bool periodic, double beta, OLD_OPTS) { return OLD(w_kaiser, (Shape){.a = beta}); }
+#define OLD(f, ...) \
+  window(c, m, !periodic, f, __VA_ARGS__, dtype, -2, device, grad) /* -2: half types are welcome */
+Tensor *k_hann_window(Ctx *c, int64_t m, bool periodic, OLD_OPTS) {
+  return OLD(w_cosines, COSINES(N(0.5), N(0.5)));
+}
+Tensor *k_hamming_window(Ctx *c, int64_t m, bool periodic, double alpha, double beta, OLD_OPTS) {
+  return OLD(w_cosines, COSINES(N(alpha), N(beta)));
+}
+Tensor *k_bartlett_window(Ctx *c, int64_t m, bool periodic, OLD_OPTS) {
+  return OLD(w_bartlett, (Shape){0});
+}
+Tensor *k_blackman_window(Ctx *c, int64_t m, bool periodic, OLD_OPTS) {
+  return OLD(w_cosines, COSINES(N(0.42), N(0.5), N(0.08)));
+}
+Tensor *k_kaiser_window(Ctx *c, int64_t m, bool periodic, double beta, OLD_OPTS) {
+  return OLD(w_kaiser, (Shape){.a = beta});
+}
 
 /* ---- short-time transforms ---- */
 
@@ -93,12 +126,18 @@ static Tensor *pad_last(Ctx *c, Tensor *x, int64_t p, const char *mode) {
     int64_t size[MT_MAXDIM];
     memcpy(size, x->size, sizeof(int64_t) * (size_t)x->ndim);
     size[x->ndim - 1] = p;
-    Tensor *z = t_zeros(c, mt_il(size, x->ndim), x->dtype, -1, x->device, -1, false), *list[3] = {z, x, z};
+    Tensor *z = t_zeros(c, mt_il(size, x->ndim), x->dtype, -1, x->device, -1, false),
+           *list[3] = {z, x, z};
     return t_cat(c, (TensorList){list, 3}, -1);
   }
-  int kind = !strcmp(mode, "reflect") ? 0 : !strcmp(mode, "replicate") ? 1 : !strcmp(mode, "circular") ? 2 : -1;
+  int kind = !strcmp(mode, "reflect")     ? 0
+             : !strcmp(mode, "replicate") ? 1
+             : !strcmp(mode, "circular")  ? 2
+                                          : -1;
   if (kind < 0) return mt_fail(c, "unknown pad_mode '%s'", mode);
-  if (kind != 1 && p >= n + (kind == 2)) return mt_fail(c, "padding of %lld is too much for a signal of length %lld", (long long)p, (long long)n);
+  if (kind != 1 && p >= n + (kind == 2))
+    return mt_fail(c, "padding of %lld is too much for a signal of length %lld", (long long)p,
+                   (long long)n);
   Tensor *index = mt_new(c, mt_il(&m, 1), MT_int64, MT_CPU);
   for (int64_t i = 0; index && i < m; i++) {
     int64_t k = i - p;
@@ -112,80 +151,121 @@ static Tensor *pad_last(Ctx *c, Tensor *x, int64_t p, const char *mode) {
 
 /* The window, in the middle of n_fft points; ones when none is given. */
 static Tensor *window_of(Ctx *c, Tensor *w, int64_t win, int64_t n_fft, DType d) {
-  if (w && (w->ndim != 1 || w->size[0] != win)) return mt_fail(c, "expected a 1D window tensor of size equal to win_length=%lld", (long long)win);
+  if (w && (w->ndim != 1 || w->size[0] != win))
+    return mt_fail(c, "expected a 1D window tensor of size equal to win_length=%lld",
+                   (long long)win);
   if (!w) w = t_ones(c, mt_il(&win, 1), d, -1, -1, -1, false);
   if (!w || win == n_fft) return w;
   int64_t left = (n_fft - win) / 2, right = n_fft - win - left;
-  Tensor *list[3] = {t_zeros(c, mt_il(&left, 1), w->dtype, -1, -1, -1, false), w, t_zeros(c, mt_il(&right, 1), w->dtype, -1, -1, -1, false)};
+  Tensor *list[3] = {t_zeros(c, mt_il(&left, 1), w->dtype, -1, -1, -1, false), w,
+                     t_zeros(c, mt_il(&right, 1), w->dtype, -1, -1, -1, false)};
   return t_cat(c, (TensorList){list, 3}, 0);
 }
-static Tensor *drop_batch(Ctx *c, Tensor *t) { return t_squeeze_dim(c, t, mt_il((const int64_t[]){0}, 1)); }
+static Tensor *drop_batch(Ctx *c, Tensor *t) {
+  return t_squeeze_dim(c, t, mt_il((const int64_t[]){0}, 1));
+}
 
-Tensor *k_stft(Ctx *c, Tensor *s, int64_t n_fft, int64_t hop, int64_t win, Tensor *w, bool center, const char *mode, bool normalized,
-               int onesided, int as_complex, int align) {
+Tensor *k_stft(Ctx *c, Tensor *s, int64_t n_fft, int64_t hop, int64_t win, Tensor *w, bool center,
+               const char *mode, bool normalized, int onesided, int as_complex, int align) {
   bool cplx = mt_is_complex(s->dtype) || (w && mt_is_complex(w->dtype)), flat = s->ndim == 1;
-  if (mt_is_int(s->dtype)) return mt_fail(c, "expected a tensor of floating point or complex values");
-  if (s->ndim < 1 || s->ndim > 2) return mt_fail(c, "expected a 1D or 2D tensor, got %d dimensions", s->ndim);
+  if (mt_is_int(s->dtype))
+    return mt_fail(c, "expected a tensor of floating point or complex values");
+  if (s->ndim < 1 || s->ndim > 2)
+    return mt_fail(c, "expected a 1D or 2D tensor, got %d dimensions", s->ndim);
   if (as_complex < 0 && !cplx) return mt_fail(c, "return_complex must be given for real inputs");
   if (as_complex < 0) as_complex = 1;
   if (hop == MT_NONE_INT) hop = n_fft / 4;
   if (win == MT_NONE_INT) win = n_fft;
   if (onesided < 0) onesided = !cplx;
-  if (onesided && cplx) return mt_fail(c, "cannot have onesided output if window or input is complex");
+  if (onesided && cplx)
+    return mt_fail(c, "cannot have onesided output if window or input is complex");
   if (align == 1 && center) return mt_fail(c, "align_to_window is only for center = false");
   Tensor *x = flat ? t_unsqueeze(c, s, 0) : s;
   if (x && center && n_fft > 0) x = pad_last(c, x, n_fft / 2, mode);
   if (!x) return NULL;
   int64_t len = x->size[1];
-  if (n_fft <= 0 || n_fft > len) return mt_fail(c, "expected 0 < n_fft <= %lld, but got n_fft=%lld", (long long)len, (long long)n_fft);
-  if (hop <= 0) return mt_fail(c, "expected hop_length > 0, but got hop_length=%lld", (long long)hop);
-  if (win <= 0 || win > n_fft) return mt_fail(c, "expected 0 < win_length <= n_fft, but got win_length=%lld", (long long)win);
+  if (n_fft <= 0 || n_fft > len)
+    return mt_fail(c, "expected 0 < n_fft <= %lld, but got n_fft=%lld", (long long)len,
+                   (long long)n_fft);
+  if (hop <= 0)
+    return mt_fail(c, "expected hop_length > 0, but got hop_length=%lld", (long long)hop);
+  if (win <= 0 || win > n_fft)
+    return mt_fail(c, "expected 0 < win_length <= n_fft, but got win_length=%lld", (long long)win);
   Tensor *wn = window_of(c, w, win, n_fft, mt_real_dtype((DType)s->dtype));
   x = t_unfold(c, x, 1, n_fft, hop);
   if (w || win != n_fft) x = t_mul(c, x, wn);
   IntList last = mt_il((const int64_t[]){2}, 1);
-  x = cplx ? t__fft_c2c(c, t_to_dtype(c, x, mt_complex_dtype((DType)s->dtype), false, -1), last, normalized, true) : t__fft_r2c(c, x, last, normalized, onesided);
+  x = cplx ? t__fft_c2c(c, t_to_dtype(c, x, mt_complex_dtype((DType)s->dtype), false, -1), last,
+                        normalized, true)
+           : t__fft_r2c(c, x, last, normalized, onesided);
   x = t_transpose(c, x, 1, 2);
   if (flat) x = drop_batch(c, x);
   return as_complex ? x : t_view_as_real(c, x);
 }
 
 static bool istft_args(Ctx *c, Tensor *s, int64_t n_fft, int64_t hop, int64_t win, bool onesided) {
-  if (!mt_is_complex(s->dtype)) { mt_fail(c, "istft requires a complex-valued input tensor matching the output from stft with return_complex=True"); return false; }
-  if (s->ndim < 2 || s->ndim > 3) { mt_fail(c, "expected a tensor with 2 or 3 dimensions, got %d", s->ndim); return false; }
+  if (!mt_is_complex(s->dtype)) {
+    mt_fail(c, "istft requires a complex-valued input tensor matching the output from stft with "
+               "return_complex=True");
+    return false;
+  }
+  if (s->ndim < 2 || s->ndim > 3) {
+    mt_fail(c, "expected a tensor with 2 or 3 dimensions, got %d", s->ndim);
+    return false;
+  }
   if (!s->numel) { mt_fail(c, "input tensor cannot be empty"); return false; }
   int64_t have = s->size[s->ndim - 2], want = onesided ? n_fft / 2 + 1 : n_fft;
-  if (have != want) { mt_fail(c, "expected the frequency dimension to have %lld values for n_fft=%lld, got %lld", (long long)want, (long long)n_fft, (long long)have); return false; }
-  if (hop <= 0 || hop > win) { mt_fail(c, "expected 0 < hop_length <= win_length, got hop_length=%lld", (long long)hop); return false; }
-  if (win <= 0 || win > n_fft) { mt_fail(c, "expected 0 < win_length <= n_fft, got win_length=%lld", (long long)win); return false; }
+  if (have != want) {
+    mt_fail(c, "expected the frequency dimension to have %lld values for n_fft=%lld, got %lld",
+            (long long)want, (long long)n_fft, (long long)have);
+    return false;
+  }
+  if (hop <= 0 || hop > win) {
+    mt_fail(c, "expected 0 < hop_length <= win_length, got hop_length=%lld", (long long)hop);
+    return false;
+  }
+  if (win <= 0 || win > n_fft) {
+    mt_fail(c, "expected 0 < win_length <= n_fft, got win_length=%lld", (long long)win);
+    return false;
+  }
   return true;
 }
 
-Tensor *k_istft(Ctx *c, Tensor *s, int64_t n_fft, int64_t hop, int64_t win, Tensor *w, bool center, bool normalized, int onesided,
-                int64_t length, bool as_complex) {
+Tensor *k_istft(Ctx *c, Tensor *s, int64_t n_fft, int64_t hop, int64_t win, Tensor *w, bool center,
+                bool normalized, int onesided, int64_t length, bool as_complex) {
   bool flat = s->ndim == 2;
   if (hop == MT_NONE_INT) hop = n_fft / 4;
   if (win == MT_NONE_INT) win = n_fft;
   if (onesided < 0) onesided = s->ndim >= 2 && s->size[s->ndim - 2] != n_fft;
-  if (as_complex && onesided) return mt_fail(c, "cannot have onesided input when the output is complex");
-  if (w && mt_is_complex(w->dtype) && !as_complex) return mt_fail(c, "complex windows are incompatible with return_complex=False");
+  if (as_complex && onesided)
+    return mt_fail(c, "cannot have onesided input when the output is complex");
+  if (w && mt_is_complex(w->dtype) && !as_complex)
+    return mt_fail(c, "complex windows are incompatible with return_complex=False");
   if (!istft_args(c, s, n_fft, hop, win, onesided)) return NULL;
-  Tensor *x = t_transpose(c, flat ? t_unsqueeze(c, s, 0) : s, 1, 2), *wn = window_of(c, w, win, n_fft, mt_real_dtype((DType)s->dtype));
+  Tensor *x = t_transpose(c, flat ? t_unsqueeze(c, s, 0) : s, 1, 2),
+         *wn = window_of(c, w, win, n_fft, mt_real_dtype((DType)s->dtype));
   if (!x || !wn) return NULL;
   int64_t frames = x->size[1], total = n_fft + hop * (frames - 1), norm = normalized ? 1 : 2;
   IntList last = mt_il((const int64_t[]){2}, 1);
   if (as_complex) x = t__fft_c2c(c, x, last, norm, false);
   else x = t__fft_c2r(c, onesided ? x : t_slice(c, x, 2, 0, n_fft / 2 + 1, 1), last, norm, n_fft);
   if (!x) return NULL;
-  const int64_t out_size[2] = {x->size[0], total}, env_size[2] = {1, total}, wide[3] = {1, frames, n_fft};
+  const int64_t out_size[2] = {x->size[0], total}, env_size[2] = {1, total},
+                wide[3] = {1, frames, n_fft};
   Tensor *y = t_unfold_backward(c, t_mul(c, x, wn), mt_il(out_size, 2), 1, n_fft, hop);
-  Tensor *env = t_unfold_backward(c, mt_contig(c, t_expand(c, t_mul(c, wn, wn), mt_il(wide, 3), false)), mt_il(env_size, 2), 1, n_fft, hop);
-  int64_t from = center ? n_fft / 2 : 0, to = length != MT_NONE_INT ? from + length : center ? total - n_fft / 2 : total;
+  Tensor *env =
+      t_unfold_backward(c, mt_contig(c, t_expand(c, t_mul(c, wn, wn), mt_il(wide, 3), false)),
+                        mt_il(env_size, 2), 1, n_fft, hop);
+  int64_t from = center ? n_fft / 2 : 0, to = length != MT_NONE_INT ? from + length
+                                              : center              ? total - n_fft / 2
+                                                                    : total;
   int64_t stop = to < total ? to : total;
   y = t_slice(c, y, 1, from, stop, 1);
   env = t_slice(c, env, 1, from, stop, 1);
   Tensor *least = t_any(c, t_lt(c, t_abs(c, env), mt_wrap(c, mt_sd(1e-11))));
-  if (!least || (!mt_meta(least) && mt_item(c, least).i)) return mt_fail(c, "the window does not cover the signal: overlapping windows add to 0 somewhere");
+  if (!least || (!mt_meta(least) && mt_item(c, least).i))
+    return mt_fail(c,
+                   "the window does not cover the signal: overlapping windows add to 0 somewhere");
   y = t_div(c, y, env, NULL);
   if (y && to > total) {
     const int64_t more[2] = {y->size[0], to - total};
@@ -220,11 +300,14 @@ static Tensor *halves(Ctx *c, Tensor *t) { return t_div(c, t, mt_wrap(c, mt_sd(2
 static Tensor *trapezoid(Ctx *c, Tensor *y, Tensor *x, int64_t dim_, bool running) {
   int dim = mt_dim(c, dim_, y->ndim);
   if (dim < 0) return NULL;
-  if (!y->ndim || y->dtype == MT_bool || x->dtype == MT_bool) return mt_fail(c, "expected tensors of numbers with at least one dimension");
+  if (!y->ndim || y->dtype == MT_bool || x->dtype == MT_bool)
+    return mt_fail(c, "expected tensors of numbers with at least one dimension");
   if (y->size[dim] == 0) return running ? t_clone(c, y, -1) : nothing(c, y, dim);
   Tensor *dx;
   if (x->ndim == 1) {
-    if (x->size[0] != y->size[dim]) return mt_fail(c, "there must be one x value for each sample point: %lld and %lld", (long long)x->size[0], (long long)y->size[dim]);
+    if (x->size[0] != y->size[dim])
+      return mt_fail(c, "there must be one x value for each sample point: %lld and %lld",
+                     (long long)x->size[0], (long long)y->size[dim]);
     int64_t size[MT_MAXDIM];
     for (int i = 0; i < y->ndim; i++) size[i] = i == dim ? x->size[0] - 1 : 1;
     dx = t_reshape(c, steps(c, x, 0), mt_il(size, y->ndim));
@@ -244,12 +327,23 @@ static Tensor *trapezoid(Ctx *c, Tensor *y, Tensor *x, int64_t dim_, bool runnin
 static Tensor *trapezoid_dx(Ctx *c, Tensor *y, Scalar dx, int64_t dim_, bool running) {
   int dim = mt_dim(c, dim_, y->ndim);
   if (dim < 0) return NULL;
-  if (!y->ndim || y->dtype == MT_bool) return mt_fail(c, "expected a tensor of numbers with at least one dimension");
+  if (!y->ndim || y->dtype == MT_bool)
+    return mt_fail(c, "expected a tensor of numbers with at least one dimension");
   if (y->size[dim] == 0) return running ? t_clone(c, y, -1) : nothing(c, y, dim);
-  Tensor *half = mt_wrap(c, mt_is_complex(y->dtype) || dx.kind == K_COMPLEX ? mt_sc(mt_sre(dx) / 2, dx.im / 2) : mt_sd(mt_sre(dx) / 2));
+  Tensor *half =
+      mt_wrap(c, mt_is_complex(y->dtype) || dx.kind == K_COMPLEX ? mt_sc(mt_sre(dx) / 2, dx.im / 2)
+                                                                 : mt_sd(mt_sre(dx) / 2));
   return t_mul(c, total(c, ends(c, y, dim), dim, running), half);
 }
-Tensor *k_trapezoid(Ctx *c, Tensor *y, Tensor *x, int64_t dim) { return trapezoid(c, y, x, dim, false); }
-Tensor *k_trapezoid_dx(Ctx *c, Tensor *y, Scalar dx, int64_t dim) { return trapezoid_dx(c, y, dx, dim, false); }
-Tensor *k_cumulative_trapezoid(Ctx *c, Tensor *y, Tensor *x, int64_t dim) { return trapezoid(c, y, x, dim, true); }
-Tensor *k_cumulative_trapezoid_dx(Ctx *c, Tensor *y, Scalar dx, int64_t dim) { return trapezoid_dx(c, y, dx, dim, true); }
+Tensor *k_trapezoid(Ctx *c, Tensor *y, Tensor *x, int64_t dim) {
+  return trapezoid(c, y, x, dim, false);
+}
+Tensor *k_trapezoid_dx(Ctx *c, Tensor *y, Scalar dx, int64_t dim) {
+  return trapezoid_dx(c, y, dx, dim, false);
+}
+Tensor *k_cumulative_trapezoid(Ctx *c, Tensor *y, Tensor *x, int64_t dim) {
+  return trapezoid(c, y, x, dim, true);
+}
+Tensor *k_cumulative_trapezoid_dx(Ctx *c, Tensor *y, Scalar dx, int64_t dim) {
+  return trapezoid_dx(c, y, dx, dim, true);
+}

@@ -23,7 +23,9 @@ typedef struct { uint64_t key, idx; } Pair64;
 static const OrderKern *kern(void) {
 #ifdef __x86_64__
   MtCpuLevel l = mt_cpu_level();
-  return l == MT_CPU_AVX512 ? &mt_orderkern_avx512 : l == MT_CPU_AVX2 ? &mt_orderkern_avx2 : &mt_orderkern_base;
+  return l == MT_CPU_AVX512 ? &mt_orderkern_avx512
+         : l == MT_CPU_AVX2 ? &mt_orderkern_avx2
+                            : &mt_orderkern_base;
 #else
   return &mt_orderkern_base;
 #endif
@@ -56,7 +58,8 @@ static bool row_open(Row *r, Elem e, int64_t n) {
 
 static void row_close(Row *r) { mt_free(r->a); }
 static inline int64_t row_idx(const Row *r, int64_t i) {
-  return r->big ? (int64_t)((Pair64 *)r->sorted)[i].idx : (int64_t)(uint32_t)((uint64_t *)r->sorted)[i];
+  return r->big ? (int64_t)((Pair64 *)r->sorted)[i].idx
+                : (int64_t)(uint32_t)((uint64_t *)r->sorted)[i];
 }
 static inline uint64_t row_key(const Row *r, int64_t i) {
   return r->big ? ((Pair64 *)r->sorted)[i].key : ((uint64_t *)r->sorted)[i] >> 32;
@@ -73,13 +76,17 @@ static void encode(void *ctx, int64_t lo, int64_t hi) {
   for (int64_t i = lo; i < hi; i += 1024) {
     int64_t m = hi - i < 1024 ? hi - i : 1024;
     fn((const char *)c->in + (size_t)i * size, m, c->desc, &k);
-    if (!r->big) for (int64_t j = 0; j < m; j++) ((uint64_t *)r->a)[i + j] = (uint64_t)k.w[j] << 32 | (uint64_t)(i + j);
+    if (!r->big)
+      for (int64_t j = 0; j < m; j++)
+        ((uint64_t *)r->a)[i + j] = (uint64_t)k.w[j] << 32 | (uint64_t)(i + j);
     else for (int64_t j = 0; j < m; j++)
       ((Pair64 *)r->a)[i + j] = (Pair64){wide(r->e) ? k.d[j] : k.w[j], (uint64_t)(i + j)};
   }
 }
 
-static void insertion32(uint64_t *a, int64_t n) {    /* keys then indices: whole words compare, and that is stable */
+static void
+insertion32(uint64_t *a,
+            int64_t n) { /* keys then indices: whole words compare, and that is stable */
   for (int64_t i = 1; i < n; i++) {
     uint64_t v = a[i];
     int64_t p = i;
@@ -97,7 +104,8 @@ static void insertion64(Pair64 *a, int64_t n) {
   }
 }
 
-/* Complemented keys of narrow types have all 32 bits set above their own; one sort handles the bits that differ. */
+/* Complemented keys of narrow types have all 32 bits set above their own; one sort handles the
+ * bits that differ. */
 static CoreStatus row_sort(Row *r, const void *in, bool desc, bool parallel) {
   Encode c = {r, in, desc};
   int bits = key_bits(r->e);
@@ -122,7 +130,8 @@ static CoreStatus row_sort(Row *r, const void *in, bool desc, bool parallel) {
     r->sorted = p;
     return s;
   }
-  r->sorted = r->big ? (void *)radix_64(r->a, r->b, r->n, bits) : (void *)radix_32(r->a, r->b, r->n, bits);
+  r->sorted =
+      r->big ? (void *)radix_64(r->a, r->b, r->n, bits) : (void *)radix_32(r->a, r->b, r->n, bits);
   return r->sorted ? CORE_OK : CORE_INTERRUPTED;
 }
 
@@ -133,8 +142,11 @@ typedef struct { Elem e; const void *in; const int64_t *idx; void *out; } Gather
 static void gather(void *ctx, int64_t lo, int64_t hi) {
   Gather *g = ctx;
   switch (el_size(g->e)) {
-#define CASE(size, T) case size: for (int64_t i = lo; i < hi; i++) ((T *)g->out)[i] = ((const T *)g->in)[g->idx[i]]; break;
-  CASE(1, uint8_t) CASE(2, uint16_t) CASE(4, uint32_t) CASE(8, uint64_t)
+#define CASE(size, T) \
+  case size: \
+    for (int64_t i = lo; i < hi; i++) ((T *)g->out)[i] = ((const T *)g->in)[g->idx[i]]; \
+    break;
+    CASE(1, uint8_t) CASE(2, uint16_t) CASE(4, uint32_t) CASE(8, uint64_t)
 #undef CASE
   }
 }
@@ -157,8 +169,10 @@ static void emit(void *ctx, int64_t lo, int64_t hi) {
   Emit *m = ctx;
   Row *r = m->r;
   if (m->index) {
-    if (r->big) for (int64_t i = lo; i < hi; i++) m->index[i] = (int64_t)((Pair64 *)r->sorted)[i].idx;
-    else for (int64_t i = lo; i < hi; i++) m->index[i] = (int64_t)(uint32_t)((uint64_t *)r->sorted)[i];
+    if (r->big)
+      for (int64_t i = lo; i < hi; i++) m->index[i] = (int64_t)((Pair64 *)r->sorted)[i].idx;
+    else
+      for (int64_t i = lo; i < hi; i++) m->index[i] = (int64_t)(uint32_t)((uint64_t *)r->sorted)[i];
   }
   if (!m->values) return;
   if (r->e == EL_f32 && !r->big) { emit_f32(m, lo, hi); return; }
@@ -175,7 +189,8 @@ static void emit(void *ctx, int64_t lo, int64_t hi) {
 
 /* ---- drivers over rows ---- */
 
-/* One job over many rows: each piece of rows owns a Row; the worst status of all pieces is the job's. */
+/* One job over many rows: each piece of rows owns a Row; the worst status of all pieces is the
+ * job's. */
 typedef struct Job {
   Elem e;
   const char *in;
@@ -222,9 +237,18 @@ static CoreStatus sort_one(Job *j, Row *r, const void *in, void *values, int64_t
   return s;
 }
 
-CoreStatus mt_sort_rows(Elem e, const void *in, int64_t rows, int64_t n, bool desc, void *values, int64_t *index) {
-  Job j = {.e = e, .in = in, .n = n, .desc = desc, .values = values, .index = index, .one = sort_one, .wvalues = n,
-           .windex = n, .needs_row = true};
+CoreStatus mt_sort_rows(Elem e, const void *in, int64_t rows, int64_t n, bool desc, void *values,
+                        int64_t *index) {
+  Job j = {.e = e,
+           .in = in,
+           .n = n,
+           .desc = desc,
+           .values = values,
+           .index = index,
+           .one = sort_one,
+           .wvalues = n,
+           .windex = n,
+           .needs_row = true};
   return n == 0 ? CORE_OK : job_run(&j, rows);
 }
 
@@ -257,8 +281,8 @@ static CoreStatus first_one(Job *j, Row *r, const void *in, void *values, int64_
   return s;
 }
 
-CoreStatus mt_topk_rows(Elem e, const void *in, int64_t rows, int64_t n, int64_t k, bool largest, void *values,
-                        int64_t *index) {
+CoreStatus mt_topk_rows(Elem e, const void *in, int64_t rows, int64_t n, int64_t k, bool largest,
+                        void *values, int64_t *index) {
   bool small = k <= SMALL_K;
   Job j = {.e = e, .in = in, .n = n, .k = k, .desc = largest, .values = values, .index = index,
            .one = small ? least_one : first_one, .wvalues = k, .windex = k, .needs_row = !small};
@@ -267,35 +291,35 @@ CoreStatus mt_topk_rows(Elem e, const void *in, int64_t rows, int64_t n, int64_t
 
 /* ---- one element by rank ---- */
 
-/* Quickselect as PyTorch does it (median of three, both scans strict), for among equal elements the one it ends on is
- * part of the result. */
-#define QUICKSELECT(fname, P, KEY)                                                                      \
-  static bool fname(P *a, int64_t n, int64_t k) {                                                       \
-    int64_t l = 0, r = n - 1;                                                                           \
-    P t;                                                                                                \
-    while (r > l) {                                                                                     \
-      if (mt_interrupted) return false;                                                                 \
-      if (r == l + 1) {                                                                                 \
-        if (KEY(a[l]) > KEY(a[r])) SWAP(l, r);                                                          \
-        break;                                                                                          \
-      }                                                                                                 \
-      SWAP(l + (r - l) / 2, l + 1);                                                                     \
-      if (KEY(a[l + 1]) > KEY(a[r])) SWAP(l + 1, r);                                                    \
-      if (KEY(a[l]) > KEY(a[r])) SWAP(l, r);                                                            \
-      if (KEY(a[l + 1]) > KEY(a[l])) SWAP(l + 1, l);                                                    \
-      int64_t i = l + 1, j = r;                                                                         \
-      P pivot = a[l];                                                                                   \
-      for (;;) {                                                                                        \
-        do i++; while (KEY(pivot) > KEY(a[i]));                                                         \
-        do j--; while (KEY(a[j]) > KEY(pivot));                                                         \
-        if (j < i) break;                                                                               \
-        SWAP(i, j);                                                                                     \
-      }                                                                                                 \
-      SWAP(l, j);                                                                                       \
-      if (j <= k) l = i;                                                                                \
-      if (j >= k) r = j - 1;                                                                            \
-    }                                                                                                   \
-    return true;                                                                                        \
+/* Quickselect as PyTorch does it (median of three, both scans strict), for among equal elements
+ * the one it ends on is part of the result. */
+#define QUICKSELECT(fname, P, KEY) \
+  static bool fname(P *a, int64_t n, int64_t k) { \
+    int64_t l = 0, r = n - 1; \
+    P t; \
+    while (r > l) { \
+      if (mt_interrupted) return false; \
+      if (r == l + 1) { \
+        if (KEY(a[l]) > KEY(a[r])) SWAP(l, r); \
+        break; \
+      } \
+      SWAP(l + (r - l) / 2, l + 1); \
+      if (KEY(a[l + 1]) > KEY(a[r])) SWAP(l + 1, r); \
+      if (KEY(a[l]) > KEY(a[r])) SWAP(l, r); \
+      if (KEY(a[l + 1]) > KEY(a[l])) SWAP(l + 1, l); \
+      int64_t i = l + 1, j = r; \
+      P pivot = a[l]; \
+      for (;;) { \
+        do i++; while (KEY(pivot) > KEY(a[i])); \
+        do j--; while (KEY(a[j]) > KEY(pivot)); \
+        if (j < i) break; \
+        SWAP(i, j); \
+      } \
+      SWAP(l, j); \
+      if (j <= k) l = i; \
+      if (j >= k) r = j - 1; \
+    } \
+    return true; \
   }
 #define SWAP(x, y) (t = a[x], a[x] = a[y], a[y] = t)
 #define KEY32(p) ((p) >> 32)
@@ -306,16 +330,26 @@ QUICKSELECT(quickselect64, Pair64, KEY64)
 static CoreStatus kth_one(Job *j, Row *r, const void *in, void *values, int64_t *index) {
   encode(&(Encode){r, in, false}, 0, r->n);
   r->sorted = r->a;
-  if (!(r->big ? quickselect64(r->a, r->n, j->k) : quickselect32(r->a, r->n, j->k))) return CORE_INTERRUPTED;
+  if (!(r->big ? quickselect64(r->a, r->n, j->k) : quickselect32(r->a, r->n, j->k)))
+    return CORE_INTERRUPTED;
   int64_t at = row_idx(r, j->k);
   if (index) *index = at;
   if (values) gather(&(Gather){j->e, in, &at, values}, 0, 1);
   return CORE_OK;
 }
 
-CoreStatus mt_kth_rows(Elem e, const void *in, int64_t rows, int64_t n, int64_t k, void *values, int64_t *index) {
-  Job j = {.e = e, .in = in, .n = n, .k = k, .values = values, .index = index, .one = kth_one, .wvalues = 1,
-           .windex = 1, .needs_row = true};
+CoreStatus mt_kth_rows(Elem e, const void *in, int64_t rows, int64_t n, int64_t k, void *values,
+                       int64_t *index) {
+  Job j = {.e = e,
+           .in = in,
+           .n = n,
+           .k = k,
+           .values = values,
+           .index = index,
+           .one = kth_one,
+           .wvalues = 1,
+           .windex = 1,
+           .needs_row = true};
   return job_run(&j, rows);
 }
 
@@ -347,89 +381,98 @@ static CoreStatus median_one(Job *j, Row *r, const void *in, void *values, int64
   return kth_one(&kth, r, in, values, index);
 }
 
-CoreStatus mt_median_rows(Elem e, const void *in, int64_t rows, int64_t n, bool skip_nan, void *values, int64_t *index) {
-  Job j = {.e = e, .in = in, .n = n, .flag = skip_nan, .values = values, .index = index, .one = median_one,
-           .wvalues = 1, .windex = 1, .needs_row = true};
+CoreStatus mt_median_rows(Elem e, const void *in, int64_t rows, int64_t n, bool skip_nan,
+                          void *values, int64_t *index) {
+  Job j = {.e = e,
+           .in = in,
+           .n = n,
+           .flag = skip_nan,
+           .values = values,
+           .index = index,
+           .one = median_one,
+           .wvalues = 1,
+           .windex = 1,
+           .needs_row = true};
   return job_run(&j, rows);
 }
 
 /* ---- runs of equal elements ---- */
 
-/* The introsort of the C++ library PyTorch is built with: not stable, and mode's index is the place it leaves the last of
- * the most frequent elements. */
-#define INTROSORT(sfx, P, KEY)                                                                          \
-  static void linear_insert_##sfx(P *a, int64_t i) {                                                    \
-    P v = a[i];                                                                                         \
-    for (; KEY(v) < KEY(a[i - 1]); i--) a[i] = a[i - 1];                                                \
-    a[i] = v;                                                                                           \
-  }                                                                                                     \
-  static void insertion_##sfx(P *a, int64_t lo, int64_t hi) {                                           \
-    for (int64_t i = lo + 1; i < hi; i++) {                                                             \
-      P v = a[i];                                                                                       \
-      if (KEY(v) < KEY(a[lo])) {                                                                        \
-        memmove(a + lo + 1, a + lo, sizeof(P) * (size_t)(i - lo));                                      \
-        a[lo] = v;                                                                                      \
-      } else linear_insert_##sfx(a, i);                                                                 \
-    }                                                                                                   \
-  }                                                                                                     \
-  static void sift_##sfx(P *a, int64_t hole, int64_t n, P v) {                                          \
-    int64_t top = hole, child = hole;                                                                   \
-    while (child < (n - 1) / 2) {                                                                       \
-      child = 2 * (child + 1);                                                                          \
-      if (KEY(a[child]) < KEY(a[child - 1])) child--;                                                   \
-      a[hole] = a[child];                                                                               \
-      hole = child;                                                                                     \
-    }                                                                                                   \
-    if (n % 2 == 0 && child == (n - 2) / 2) {                                                           \
-      child = 2 * (child + 1);                                                                          \
-      a[hole] = a[child - 1];                                                                           \
-      hole = child - 1;                                                                                 \
-    }                                                                                                   \
-    for (int64_t up = (hole - 1) / 2; hole > top && KEY(a[up]) < KEY(v); up = (hole - 1) / 2) {         \
-      a[hole] = a[up];                                                                                  \
-      hole = up;                                                                                        \
-    }                                                                                                   \
-    a[hole] = v;                                                                                        \
-  }                                                                                                     \
-  static void heapsort_##sfx(P *a, int64_t n) {                                                         \
-    for (int64_t i = (n - 2) / 2; n > 1 && i >= 0; i--) sift_##sfx(a, i, n, a[i]);                      \
-    for (int64_t last = n - 1; last > 0; last--) {                                                      \
-      P v = a[last];                                                                                    \
-      a[last] = a[0];                                                                                   \
-      sift_##sfx(a, 0, last, v);                                                                        \
-    }                                                                                                   \
-  }                                                                                                     \
-  static int64_t cut_##sfx(P *a, int64_t lo, int64_t hi) {                                              \
-    int64_t x = lo + 1, y = lo + (hi - lo) / 2, z = hi - 1, m, i = lo + 1, j = hi;                      \
-    P t;                                                                                                \
-    if (KEY(a[x]) < KEY(a[y])) m = KEY(a[y]) < KEY(a[z]) ? y : KEY(a[x]) < KEY(a[z]) ? z : x;           \
-    else m = KEY(a[x]) < KEY(a[z]) ? x : KEY(a[y]) < KEY(a[z]) ? z : y;                                 \
-    SWAP(lo, m);                                                                                        \
-    for (;;) {                                                                                          \
-      while (KEY(a[i]) < KEY(a[lo])) i++;                                                               \
-      j--;                                                                                              \
-      while (KEY(a[lo]) < KEY(a[j])) j--;                                                               \
-      if (!(i < j)) return i;                                                                           \
-      SWAP(i, j);                                                                                       \
-      i++;                                                                                              \
-    }                                                                                                   \
-  }                                                                                                     \
-  static void intro_loop_##sfx(P *a, int64_t lo, int64_t hi, int depth) {                               \
-    while (hi - lo > 16 && !mt_interrupted) {                                                           \
-      if (depth-- == 0) {                                                                               \
-        heapsort_##sfx(a + lo, hi - lo);                                                                \
-        return;                                                                                         \
-      }                                                                                                 \
-      int64_t cut = cut_##sfx(a, lo, hi);                                                               \
-      intro_loop_##sfx(a, cut, hi, depth);                                                              \
-      hi = cut;                                                                                         \
-    }                                                                                                   \
-  }                                                                                                     \
-  static void introsort_##sfx(P *a, int64_t n) {                                                        \
-    intro_loop_##sfx(a, 0, n, 2 * (63 - __builtin_clzll((uint64_t)n)));                                 \
-    if (mt_interrupted) return;                                                                         \
-    insertion_##sfx(a, 0, n < 16 ? n : 16);                                                             \
-    for (int64_t i = 16; i < n; i++) linear_insert_##sfx(a, i);                                         \
+/* The introsort of the C++ library PyTorch is built with: not stable, and mode's index is the
+ * place it leaves the last of the most frequent elements. */
+#define INTROSORT(sfx, P, KEY) \
+  static void linear_insert_##sfx(P *a, int64_t i) { \
+    P v = a[i]; \
+    for (; KEY(v) < KEY(a[i - 1]); i--) a[i] = a[i - 1]; \
+    a[i] = v; \
+  } \
+  static void insertion_##sfx(P *a, int64_t lo, int64_t hi) { \
+    for (int64_t i = lo + 1; i < hi; i++) { \
+      P v = a[i]; \
+      if (KEY(v) < KEY(a[lo])) { \
+        memmove(a + lo + 1, a + lo, sizeof(P) * (size_t)(i - lo)); \
+        a[lo] = v; \
+      } else linear_insert_##sfx(a, i); \
+    } \
+  } \
+  static void sift_##sfx(P *a, int64_t hole, int64_t n, P v) { \
+    int64_t top = hole, child = hole; \
+    while (child < (n - 1) / 2) { \
+      child = 2 * (child + 1); \
+      if (KEY(a[child]) < KEY(a[child - 1])) child--; \
+      a[hole] = a[child]; \
+      hole = child; \
+    } \
+    if (n % 2 == 0 && child == (n - 2) / 2) { \
+      child = 2 * (child + 1); \
+      a[hole] = a[child - 1]; \
+      hole = child - 1; \
+    } \
+    for (int64_t up = (hole - 1) / 2; hole > top && KEY(a[up]) < KEY(v); up = (hole - 1) / 2) { \
+      a[hole] = a[up]; \
+      hole = up; \
+    } \
+    a[hole] = v; \
+  } \
+  static void heapsort_##sfx(P *a, int64_t n) { \
+    for (int64_t i = (n - 2) / 2; n > 1 && i >= 0; i--) sift_##sfx(a, i, n, a[i]); \
+    for (int64_t last = n - 1; last > 0; last--) { \
+      P v = a[last]; \
+      a[last] = a[0]; \
+      sift_##sfx(a, 0, last, v); \
+    } \
+  } \
+  static int64_t cut_##sfx(P *a, int64_t lo, int64_t hi) { \
+    int64_t x = lo + 1, y = lo + (hi - lo) / 2, z = hi - 1, m, i = lo + 1, j = hi; \
+    P t; \
+    if (KEY(a[x]) < KEY(a[y])) m = KEY(a[y]) < KEY(a[z]) ? y : KEY(a[x]) < KEY(a[z]) ? z : x; \
+    else m = KEY(a[x]) < KEY(a[z]) ? x : KEY(a[y]) < KEY(a[z]) ? z : y; \
+    SWAP(lo, m); \
+    for (;;) { \
+      while (KEY(a[i]) < KEY(a[lo])) i++; \
+      j--; \
+      while (KEY(a[lo]) < KEY(a[j])) j--; \
+      if (!(i < j)) return i; \
+      SWAP(i, j); \
+      i++; \
+    } \
+  } \
+  static void intro_loop_##sfx(P *a, int64_t lo, int64_t hi, int depth) { \
+    while (hi - lo > 16 && !mt_interrupted) { \
+      if (depth-- == 0) { \
+        heapsort_##sfx(a + lo, hi - lo); \
+        return; \
+      } \
+      int64_t cut = cut_##sfx(a, lo, hi); \
+      intro_loop_##sfx(a, cut, hi, depth); \
+      hi = cut; \
+    } \
+  } \
+  static void introsort_##sfx(P *a, int64_t n) { \
+    intro_loop_##sfx(a, 0, n, 2 * (63 - __builtin_clzll((uint64_t)n))); \
+    if (mt_interrupted) return; \
+    insertion_##sfx(a, 0, n < 16 ? n : 16); \
+    for (int64_t i = 16; i < n; i++) linear_insert_##sfx(a, i); \
   }
 INTROSORT(32, uint64_t, KEY32)
 INTROSORT(64, Pair64, KEY64)
@@ -452,13 +495,22 @@ static CoreStatus mode_one(Job *j, Row *r, const void *in, void *values, int64_t
   return CORE_OK;
 }
 
-CoreStatus mt_mode_rows(Elem e, const void *in, int64_t rows, int64_t n, void *values, int64_t *index) {
-  Job j = {.e = e, .in = in, .n = n, .values = values, .index = index, .one = mode_one, .wvalues = 1, .windex = 1,
+CoreStatus mt_mode_rows(Elem e, const void *in, int64_t rows, int64_t n, void *values,
+                        int64_t *index) {
+  Job j = {.e = e,
+           .in = in,
+           .n = n,
+           .values = values,
+           .index = index,
+           .one = mode_one,
+           .wvalues = 1,
+           .windex = 1,
            .needs_row = true};
   return job_run(&j, rows);
 }
 
-CoreStatus mt_group_row(Elem e, const void *in, int64_t n, int64_t *order, int64_t *start, int64_t *groups) {
+CoreStatus mt_group_row(Elem e, const void *in, int64_t n, int64_t *order, int64_t *start,
+                        int64_t *groups) {
   Row r;
   int64_t g = 0;
   if (!row_open(&r, e, n)) return CORE_NOMEM;
@@ -482,14 +534,29 @@ static CoreStatus argext_one(Job *j, Row *r, const void *in, void *values, int64
   return CORE_OK;
 }
 
-CoreStatus mt_argext_rows(Elem e, const void *in, int64_t rows, int64_t n, bool max, void *values, int64_t *index) {
-  Job j = {.e = e, .in = in, .n = n, .desc = max, .values = values, .index = index, .one = argext_one, .wvalues = 1,
+CoreStatus mt_argext_rows(Elem e, const void *in, int64_t rows, int64_t n, bool max, void *values,
+                          int64_t *index) {
+  Job j = {.e = e,
+           .in = in,
+           .n = n,
+           .desc = max,
+           .values = values,
+           .index = index,
+           .one = argext_one,
+           .wvalues = 1,
            .windex = 1};
   return job_run(&j, rows);
 }
 
-#define COLS 256                           /* columns folded at a time: their extrema stay in cache */
-typedef struct { Elem e; const char *in; int64_t n, inner; bool max; char *values; int64_t *index; } Cols;
+#define COLS 256 /* columns folded at a time: their extrema stay in cache */
+typedef struct {
+  Elem e;
+  const char *in;
+  int64_t n, inner;
+  bool max;
+  char *values;
+  int64_t *index;
+} Cols;
 
 static void argext_cols(void *ctx, int64_t lo, int64_t hi) {
   Cols *c = ctx;
@@ -498,7 +565,8 @@ static void argext_cols(void *ctx, int64_t lo, int64_t hi) {
   int64_t strips = (c->inner + COLS - 1) / COLS, at[COLS];
   double best[COLS];
   for (int64_t i = lo; i < hi && !mt_interrupted; i++) {
-    int64_t o = i / strips, first = i % strips * COLS, m = c->inner - first < COLS ? c->inner - first : COLS;
+    int64_t o = i / strips, first = i % strips * COLS,
+            m = c->inner - first < COLS ? c->inner - first : COLS;
     const char *in = c->in + (size_t)(o * c->n * c->inner + first) * size;
     int64_t to = o * c->inner + first;
     fn(in, c->n, m, c->inner, best, at);
@@ -509,8 +577,8 @@ static void argext_cols(void *ctx, int64_t lo, int64_t hi) {
   }
 }
 
-CoreStatus mt_argext_cols(Elem e, const void *in, int64_t outer, int64_t n, int64_t inner, bool max, void *values,
-                          int64_t *index) {
+CoreStatus mt_argext_cols(Elem e, const void *in, int64_t outer, int64_t n, int64_t inner, bool max,
+                          void *values, int64_t *index) {
   Cols c = {e, in, n, inner, max, values, index};
   int64_t pieces = outer * ((inner + COLS - 1) / COLS);
   if (inner == 1) return mt_argext_rows(e, in, outer, n, max, values, index);
@@ -529,16 +597,16 @@ typedef struct {
   int64_t *out;
 } Search;
 
-#define SEARCH(fname, T)                                                                                \
-  static int64_t fname(const T *a, const int64_t *sorter, int64_t n, T v, bool right) {                 \
-    int64_t lo = 0, hi = n;                                                                             \
-    while (lo < hi) {                                                                                   \
-      int64_t mid = lo + (hi - lo) / 2;                                                                 \
-      T m = a[sorter ? sorter[mid] : mid];                                                              \
-      if (right ? !(m > v) : !(m >= v)) lo = mid + 1;                                                   \
-      else hi = mid;                                                                                    \
-    }                                                                                                   \
-    return lo;                                                                                          \
+#define SEARCH(fname, T) \
+  static int64_t fname(const T *a, const int64_t *sorter, int64_t n, T v, bool right) { \
+    int64_t lo = 0, hi = n; \
+    while (lo < hi) { \
+      int64_t mid = lo + (hi - lo) / 2; \
+      T m = a[sorter ? sorter[mid] : mid]; \
+      if (right ? !(m > v) : !(m >= v)) lo = mid + 1; \
+      else hi = mid; \
+    } \
+    return lo; \
   }
 SEARCH(search_i64, int64_t)
 SEARCH(search_f32, float)
@@ -552,19 +620,23 @@ static void search(void *ctx, int64_t lo, int64_t hi) {
     if (i % 4096 == 0 && mt_interrupted) return;
     switch (s->e) {
     case EL_i64:
-      s->out[i] = search_i64((const int64_t *)s->edges + base, so, s->nedge, ((const int64_t *)s->x)[i], s->right);
+      s->out[i] = search_i64((const int64_t *)s->edges + base, so, s->nedge,
+                             ((const int64_t *)s->x)[i], s->right);
       break;
     case EL_f32:
-      s->out[i] = search_f32((const float *)s->edges + base, so, s->nedge, ((const float *)s->x)[i], s->right);
+      s->out[i] = search_f32((const float *)s->edges + base, so, s->nedge, ((const float *)s->x)[i],
+                             s->right);
       break;
     default:
-      s->out[i] = search_f64((const double *)s->edges + base, so, s->nedge, ((const double *)s->x)[i], s->right);
+      s->out[i] = search_f64((const double *)s->edges + base, so, s->nedge,
+                             ((const double *)s->x)[i], s->right);
     }
   }
 }
 
-CoreStatus mt_searchsorted(Elem e, const void *edges, const int64_t *sorter, int64_t nedge, bool shared, const void *x,
-                           int64_t rows, int64_t nx, bool right, int64_t *out) {
+CoreStatus mt_searchsorted(Elem e, const void *edges, const int64_t *sorter, int64_t nedge,
+                           bool shared, const void *x, int64_t rows, int64_t nx, bool right,
+                           int64_t *out) {
   Search s = {e, edges, x, sorter, nedge, nx, shared, right, out};
   mt_parallel(rows * nx, 4096, search, &s);
   return mt_interrupted ? CORE_INTERRUPTED : CORE_OK;
