@@ -6,7 +6,7 @@
 #include <string.h>
 
 const char vm_tensor_magic = 0;
-static const char meta_key = 0, box_key = 0;
+static const char meta_key = 0, box_key = 0, ctx_key = 0;
 
 Ctx *vm_ctx(lua_State *L) { return *(Ctx **)lua_getextraspace(L); }
 
@@ -87,11 +87,25 @@ Tensor *vm_checktensor(lua_State *L, int i) {
   return t;
 }
 
+static int ctx_gc(lua_State *L) {
+  Ctx **owner = lua_touserdata(L, 1);
+  mt_ctx_free(*owner);
+  *owner = NULL;
+  return 0;
+}
+
 int vm_open_tensor(lua_State *L);
 int vm_open_tensor(lua_State *L) {
   Ctx *c = mt_ctx_new();
   if (!c) return luaL_error(L, "not enough memory");
   *(Ctx **)lua_getextraspace(L) = c;
+  Ctx **owner = lua_newuserdatauv(L, sizeof *owner, 0);    /* made first, so collected last */
+  *owner = c;
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, ctx_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &ctx_key);
   lua_newtable(L);
   lua_pushcfunction(L, box_gc);
   lua_setfield(L, -2, "__gc");
