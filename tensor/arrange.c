@@ -234,9 +234,12 @@ Tensor *k_slice_scatter(Ctx *c, Tensor *self, Tensor *src, int64_t dim, int64_t 
   Tensor *t = t_clone(c, self, -1);
   return fill_window(c, t, t_slice(c, t, dim, start, end, step), src);
 }
+/* The window counts from the start of self's storage, so the whole storage is copied, not what self sees of it. */
 Tensor *k_as_strided_scatter(Ctx *c, Tensor *self, Tensor *src, IntList size, IntList stride, int64_t storage_offset) {
-  Tensor *t = t_clone(c, self, 0);
-  return fill_window(c, t, t_as_strided(c, t, size, stride, storage_offset == MT_NONE_INT ? 0 : storage_offset), src);
+  int64_t n = (int64_t)(self->st->nbytes / mt_dsize(self->dtype)), off = storage_offset == MT_NONE_INT ? self->offset : storage_offset;
+  Tensor *all = t_clone(c, mt_from_storage(c, self->st, IL(n), IL(1), 0, (DType)self->dtype), -1);
+  Tensor *t = t_as_strided(c, all, mt_sizes(self), mt_il(self->stride, self->ndim), self->offset);
+  return fill_window(c, t, t_as_strided(c, all, size, stride, off), src);
 }
 Tensor *k_trace(Ctx *c, Tensor *self) {
   if (self->ndim != 2) return mt_fail(c, "expects a matrix, got shape %s", mt_list_str(c, mt_sizes(self)));
