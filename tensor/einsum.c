@@ -194,7 +194,7 @@ Tensor *k_einsum(Ctx *c, const char *equation, TensorList tensors) {
   Tensor *r = normal(c, &e, 0, tensors.v[0]);
   int64_t dims[LABELS];
   int n = 0;
-  for (int k = 0; r && k < e.norder; k++) if (e.last[e.order[k]] == 0 && r->size[k] != 1) dims[n++] = k;
+  for (int k = 0; r && k < e.norder; k++) if (e.last[e.order[k]] == 0 && (e.n == 1 || r->size[k] != 1)) dims[n++] = k;
   r = r ? sum_over(c, r, dims, n) : NULL;
   for (int i = 1; r && i < e.n; i++) {
     Tensor *t = normal(c, &e, i, tensors.v[i]);

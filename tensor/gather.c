@@ -403,14 +403,14 @@ static Tensor *choose(Ctx *c, Tensor *out, Tensor *mask, Tensor *a, Tensor *b, D
 Tensor *k_where_method(Ctx *c, Tensor *self, Tensor *condition, Tensor *other) { return t_where(c, condition, self, other); }
 TensorList k_where_indices(Ctx *c, Tensor *condition) {
   if (!condition->ndim) condition = t_unsqueeze(c, condition, 0);
-  return t_unbind(c, t_nonzero(c, condition), 1);
+  return t_unbind(c, t_nonzero(c, condition, false), 1);
 }
 TensorList k_nonzero_tuple(Ctx *c, Tensor *self, bool as_tuple) {
   TensorList one = {mt_tmp(c, sizeof(Tensor *)), 1};
-  if (!as_tuple && one.v) { one.v[0] = t_nonzero(c, self); return one; }
+  if (!as_tuple && one.v) { one.v[0] = t_nonzero(c, self, false); return one; }
   return t_where_indices(c, self);
 }
-Tensor *k_argwhere(Ctx *c, Tensor *self) { return t_nonzero(c, self); }
+Tensor *k_argwhere(Ctx *c, Tensor *self) { return t_nonzero(c, self, false); }
 
 static Tensor *fill_where(Ctx *c, Tensor *self, Tensor *mask, Tensor *v) {
   if (!as_mask(c, mask)) return NULL;

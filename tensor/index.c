@@ -22,14 +22,14 @@ static int expand_masks(Ctx *c, Tensor *self, TensorList in, Tensor **ix) {
     if (n + (t ? t->ndim : 1) > MT_MAXDIM) { mt_fail(c, "too many indices for tensor of dimension %d", self->ndim); return -1; }
     if (!t) { ix[n++] = NULL; continue; }
     if (t->dtype == MT_bool || t->dtype == MT_uint8) {
-      if (t->ndim == 0) { ix[n++] = t_reshape(c, t_nonzero(c, t_unsqueeze(c, t, 0)), mt_il((int64_t[]){-1}, 1)); continue; }
+      if (t->ndim == 0) { ix[n++] = t_reshape(c, t_nonzero(c, t_unsqueeze(c, t, 0), false), mt_il((int64_t[]){-1}, 1)); continue; }
       for (int d = 0; d < t->ndim; d++)
         if (n + d >= self->ndim || t->size[d] != self->size[n + d]) {
           mt_fail(c, "the shape of the mask %s at index %d does not match the shape of the indexed tensor %s at index %d", mt_list_str(c, mt_sizes(t)), d,
                   mt_list_str(c, mt_sizes(self)), n + d);
           return -1;
         }
-      Tensor *nz = t_nonzero(c, t);
+      Tensor *nz = t_nonzero(c, t, false);
       for (int d = 0; nz && d < t->ndim; d++) ix[n++] = t_select(c, nz, 1, d);
       if (!nz) return -1;
     } else if (t->dtype == MT_int64 || t->dtype == MT_int32 || t->dtype == MT_int16 || t->dtype == MT_int8) ix[n++] = t;
@@ -163,7 +163,7 @@ Tensor *k_index_put(Ctx *c, Tensor *self, TensorList indices, Tensor *values, bo
   return dst;
 }
 
-Tensor *k_nonzero(Ctx *c, Tensor *self) {
+Tensor *k_nonzero(Ctx *c, Tensor *self, bool as_tuple) {
   Tensor *b = mt_contig_as(c, self, MT_bool);
   if (!b) return NULL;
   const uint8_t *p = mt_data(b);

@@ -350,8 +350,8 @@ Tensor *k_tensordot_lists(Ctx *c, Tensor *self, Tensor *other, IntList da, IntLi
     if (sa[x] || sb[y]) return mt_fail(c, "a dimension appears twice");
     sa[x] = sb[y] = true;
     if (self->size[x] == other->size[y]) continue;
-    if (self->size[x] == 1) other = t_sum_dim(c, other, mt_il(&(int64_t){y}, 1), true, -1);
-    else if (other->size[y] == 1) self = t_sum_dim(c, self, mt_il(&(int64_t){x}, 1), true, -1);
+    if (self->size[x] == 1) other = t_sum_dim(c, other, mt_il(&(int64_t){y}, 1), true, self->dtype);
+    else if (other->size[y] == 1) self = t_sum_dim(c, self, mt_il(&(int64_t){x}, 1), true, other->dtype);
     else return mt_fail(c, "contracted dimensions need to match, got %lld and %lld", (long long)self->size[x], (long long)other->size[y]);
     if (c->err) return NULL;
   }

@@ -14,9 +14,12 @@ typedef struct Val {
     Tensor *t; TensorList tl; Scalar s; ScalarList sl; int64_t i; IntList il; double d; const char *str;
   };
 } Val;
+enum { PF_FIXED = 1,                       /* a bool that takes its default only: another overload has the other value */
+       PF_PAIR };                          /* dims_self, before dims_other: both may come as one list `dims` of two lists */
 typedef struct ParamRow {
   const char *name;
   uint8_t type, optional, kwonly, has_default, list_len, opt_elems;   /* list_len: int[1] takes a bare int too */
+  uint8_t form;                            /* PF_... */
   uint8_t number;                          /* a Tensor that may be given as a number; 2: also when all are */
   Val def;
   const char *def_text;

@@ -159,6 +159,12 @@ local function numbers(o, p)
   return v == 2 and 2 or v and 1 or 0
 end
 
+-- fixed = { "x" }: the bool x must have its default; pair = "dims_self": it and the next may come as one list of two.
+local function form(o, p)
+  for _, n in ipairs(o.fixed or {}) do if n == p.name then return "PF_FIXED" end end
+  return o.pair == p.name and "PF_PAIR" or "0"
+end
+
 local tb = { '/* made by opgen.lua: do not edit */\n#include "op.h"\n' }
 for _, o in ipairs(ops) do
   local main, base, ns, also = paths(o)
@@ -170,10 +176,9 @@ for _, o in ipairs(ops) do
   if #o.params > 0 then
     tb[#tb + 1] = "static const ParamRow p_" .. o.cname .. "[] = {\n"
     for _, p in ipairs(o.params) do
-      tb[#tb + 1] = ("  {%s, %s, %d, %d, %d, %d, %d, %d, {%s}, %s},\n"):format(quote(p.name), schema.ptype(p), p.optional and 1 or 0,
+      tb[#tb + 1] = ("  {%s, %s, %d, %d, %d, %d, %d, %s, %d, {%s}, %s},\n"):format(quote(p.name), schema.ptype(p), p.optional and 1 or 0,
         p.kwonly and 1 or 0, p.default and 1 or 0, p.list_len or 0, p.opt_elems and 1 or 0,
-        numbers(o, p), schema.default_init(p),
-        quote(p.default))
+        form(o, p), numbers(o, p), schema.default_init(p), quote(p.default))
     end
     tb[#tb + 1] = "};\n"
   end

@@ -571,6 +571,14 @@ static Tensor *atleast(Ctx *c, Tensor *t, int n) {
   if (t->ndim == 1) t = t_unsqueeze(c, t, 0);
   return n == 3 ? t_unsqueeze(c, t, -1) : t;
 }
+static TensorList atleast_each(Ctx *c, TensorList in, int n) {
+  TensorList l = {mt_tmp(c, sizeof(Tensor *) * (size_t)(in.n + 1)), 0};
+  for (; l.v && l.n < in.n; l.n++) l.v[l.n] = atleast(c, in.v[l.n], n);
+  return l;
+}
+TensorList k_atleast_1d_list(Ctx *c, TensorList tensors) { return atleast_each(c, tensors, 1); }
+TensorList k_atleast_2d_list(Ctx *c, TensorList tensors) { return atleast_each(c, tensors, 2); }
+TensorList k_atleast_3d_list(Ctx *c, TensorList tensors) { return atleast_each(c, tensors, 3); }
 Tensor *k_atleast_1d(Ctx *c, Tensor *self) { return atleast(c, self, 1); }
 Tensor *k_atleast_2d(Ctx *c, Tensor *self) { return atleast(c, self, 2); }
 Tensor *k_atleast_3d(Ctx *c, Tensor *self) { return atleast(c, self, 3); }

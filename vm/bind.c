@@ -183,7 +183,9 @@ static bool take(Call *k, const ParamRow *p, int i, Val *v) {
     case P_bool:
       if (lua_type(L, i) != LUA_TBOOLEAN) return mismatch(k, p, i);
       v->i = lua_toboolean(L, i);
-      return true;
+      if (p->form != PF_FIXED || v->i == p->def.i) return true;
+      snprintf(k->err, sizeof k->err, "argument '%s' cannot be %s here", p->name, v->i ? "true" : "false");
+      return false;
     case P_str:
       if (lua_type(L, i) != LUA_TSTRING) return mismatch(k, p, i);
       v->str = lua_tostring(L, i);
@@ -197,6 +199,19 @@ static bool take(Call *k, const ParamRow *p, int i, Val *v) {
       return true;
     default: v->str = NULL; return true;
   }
+}
+
+/* A list of two lists for the pair of parameters that starts at pi. */
+static bool take_pair(Call *k, int pi, int i) {
+  lua_State *L = k->L;
+  if (k->op->params[pi].form != PF_PAIR || !is_list(L, i) || lua_rawlen(L, i) != 2) return false;
+  bool ok = true;
+  for (int j = 0; ok && j < 2; j++) {
+    ok = lua_rawgeti(L, i, j + 1) == LUA_TTABLE && take(k, &k->op->params[pi + j], lua_gettop(L), &k->v[pi + j]);
+    lua_pop(L, 1);
+    k->where[pi + j] = i;
+  }
+  return ok;
 }
 
 /* int[] as last positional parameter takes the rest of the numbers: x:view(2, 3). */
@@ -234,6 +249,8 @@ static int find_param(const OpRow *op, const char *name) {
   if (!strcmp(name, "axis") || !strcmp(name, "axes")) return find_param(op, "dim");
   if (!strcmp(name, "keepdims")) return find_param(op, "keepdim");
   if (!strcmp(name, "input") && op->nparam && !strcmp(op->params[0].name, "self")) return 0;
+  for (int i = 0; i < op->nparam; i++)
+    if (op->params[i].form == PF_PAIR && !strncmp(op->params[i].name, name, strlen(name))) return i;
   if (!strcmp(name, "tensor") && op->nparam && !strcmp(op->params[0].name, "self")) return 0;
   return -1;
 }
@@ -270,6 +287,7 @@ static bool keywords(Call *k) {
     if (!strcmp(name, "out") && pi < 0) ok = take_out(k, vi);
     else if (pi < 0) { snprintf(k->err, sizeof k->err, "unknown keyword '%s'", name); ok = false; }
     else if (k->where[pi] > 0) { snprintf(k->err, sizeof k->err, "got multiple values for argument '%s'", name); ok = false; }
+    else if (take_pair(k, pi, vi)) ok = true;
     else { ok = take(k, &k->op->params[pi], vi, &k->v[pi]); if (ok) k->where[pi] = -1; }
     if (!ok) { lua_settop(L, vi - 2); k->progress += 1; return false; }
     k->progress += 2;
@@ -297,6 +315,7 @@ static bool parse(Call *k, const OpRow *op) {
       return false;
     }
     if (lua_isnil(L, i)) { i++; continue; }
+    if (take_pair(k, pi, i)) { pi++; i++; continue; }
     if (take_varargs(k, pi, &used, i)) {}
     else if (!take(k, &op->params[pi], i, &k->v[pi])) return false;
     k->where[pi] = i;
