@@ -56,6 +56,10 @@ MT_KM float mt_log1p_expnegf(float a) { return mt_log1pexpf_(-a); }
     T f = mt_floor##S(d);                                                                                  \
     return d - f > (T)0.5 ? f + 1 : f;                                                                     \
   }                                                                                                        \
+  MT_KM T mt_bce##S(T x, T y) {            /* binary cross entropy, its logarithms held at -100 */          \
+    T q = mt_log1p##S(-x), p = mt_log##S(x);                                                               \
+    return (y - 1) * (q < -100 ? -100 : q) - y * (p < -100 ? -100 : p);                                    \
+  }                                                                                                        \
   MT_KM T mt_copysign##S(T x, T y) { return __builtin_copysign##S(x, y); }                                 \
   MT_KM T mt_nextafter##S(T x, T y) { return __builtin_nextafter##S(x, y); }                               \
   MT_KM T mt_lae##S(T x, T y) {                                                                            \

@@ -1,4 +1,4 @@
-/* rows.c: kernels of ops_rows.def: softmax, layer norm, attention and losses. */
+/* rows.c: kernels of ops_rows.def: softmax, layer norm, attention, triangles. */
 #include "cpu.h"
 #include "expr_rt.h"
 #include "kern_rows.h"
@@ -186,81 +186,6 @@ Tensor *k_F_scaled_dot_product_attention(Ctx *c, Tensor *q, Tensor *k, Tensor *v
     w = t_mul(c, w, t_div(c, to(c, t_ge(c, keep, num(c, dropout)), w->dtype), num(c, 1 - dropout), NULL));
   }
   return t_matmul(c, w, v);
-}
-
-/* ---- losses ---- */
-static Tensor *reduced(Ctx *c, Tensor *t, const char *how, int average, int reduce) {
-  if (average >= 0 || reduce >= 0) how = reduce == 0 ? "none" : average == 0 ? "sum" : "mean";    /* the old arguments */
-  if (!strcmp(how, "mean")) return t_mean(c, t, -1);
-  if (!strcmp(how, "sum")) return t_sum(c, t, -1);
-  return !strcmp(how, "none") ? t : mt_fail(c, "reduction must be 'mean', 'sum' or 'none', got '%s'", how);
-}
-Tensor *k_F_mse_loss(Ctx *c, Tensor *x, Tensor *y, int average, int reduce, const char *how, Tensor *weight) {
-  Tensor *d = sub(c, x, y), *s = t_mul(c, d, d);
-  return reduced(c, weight ? t_mul(c, s, weight) : s, how, average, reduce);
-}
-Tensor *k_F_l1_loss(Ctx *c, Tensor *x, Tensor *y, int average, int reduce, const char *how, Tensor *weight) {
-  Tensor *a = t_abs(c, sub(c, x, y));
-  return reduced(c, weight ? t_mul(c, a, weight) : a, how, average, reduce);
-}
-/* Log-probabilities [n, classes, ...] and targets: the negative weighted log-probability of each target, and its weight. */
-static Tensor *picked(Ctx *c, Tensor *x, Tensor *target, Tensor *weight, int64_t ignore, Tensor **weights) {
-  int ch = x->ndim > 1 ? 1 : 0;
-  if (target->ndim != x->ndim - 1 || mt_dkind(target->dtype) != K_INT)
-    return mt_fail(c, "target of shape %s (%s) does not fit input of shape %s", mt_list_str(c, mt_sizes(target)),
-                   mt_dtypes[target->dtype].name, mt_list_str(c, mt_sizes(x)));
-  for (int i = 0, j = 0; i < x->ndim; i++) {
-    if (i == ch) continue;
-    if (x->size[i] != target->size[j++]) return mt_fail(c, "sizes of input and target differ");
-  }
-  Tensor *t64 = mt_contig_as(c, target, MT_int64);
-  for (int64_t i = 0; t64 && i < t64->numel; i++) {
-    int64_t v = ((int64_t *)mt_data(t64))[i];
-    if (v != ignore && (v < 0 || v >= x->size[ch])) return mt_fail(c, "target %lld is out of bounds (%lld classes)", (long long)v, (long long)x->size[ch]);
-  }
-  Tensor *skip = t_eq(c, target, mt_wrap(c, mt_si(ignore)));
-  Tensor *safe = to(c, t_masked_fill(c, target, skip, mt_si(0)), MT_int64);
-  Tensor *w = weight && safe ? t_reshape(c, t_index_select(c, weight, 0, t_reshape(c, safe, LIST(safe->numel))), mt_sizes(target))
-                             : t_ones(c, mt_sizes(target), x->dtype, -1, -1, -1, false);
-  *weights = t_masked_fill(c, w, skip, mt_si(0));
-  int64_t d = ch;
-  Tensor *p = t_squeeze_dim(c, t_gather(c, x, d, t_unsqueeze(c, safe, d), false), mt_il(&d, 1));
-  return t_neg(c, t_masked_fill(c, t_mul(c, p, *weights), skip, mt_si(0)));
-}
-static const char *resolved(const char *how, int average, int reduce) {
-  return average >= 0 || reduce >= 0 ? (reduce == 0 ? "none" : average == 0 ? "sum" : "mean") : how;
-}
-Tensor *k_F_nll_loss(Ctx *c, Tensor *x, Tensor *target, Tensor *weight, int average, int64_t ignore, int reduce, const char *how) {
-  Tensor *w = NULL, *l = x->ndim ? picked(c, x, target, weight, ignore, &w) : mt_fail(c, "expected at least 1 dimension");
-  how = resolved(how, average, reduce);
-  if (!l || strcmp(how, "mean")) return l ? reduced(c, l, how, -1, -1) : NULL;
-  return t_div(c, t_sum(c, l, -1), t_sum(c, w, -1), NULL);
-}
-Tensor *k_F_cross_entropy(Ctx *c, Tensor *x, Tensor *target, Tensor *weight, int average, int64_t ignore, int reduce, const char *how,
-                          double smoothing) {
-  if (!x->ndim) return mt_fail(c, "expected at least 1 dimension");
-  if (smoothing < 0 || smoothing > 1) return mt_fail(c, "label_smoothing must be between 0 and 1, got %g", smoothing);
-  int64_t ch = x->ndim > 1 ? 1 : 0, n = x->size[ch], per[MT_MAXDIM];
-  for (int i = 0; i < x->ndim; i++) per[i] = i == ch ? n : 1;
-  how = resolved(how, average, reduce);
-  Tensor *lp = t_log_softmax(c, x, ch, -1), *wc = weight ? t_reshape(c, weight, mt_il(per, x->ndim)) : NULL;
-  if (target->ndim == x->ndim && mt_is_float(target->dtype)) {         /* probabilities */
-    if (memcmp(target->size, x->size, sizeof(int64_t) * x->ndim)) return mt_fail(c, "input and target shapes differ");
-    if (smoothing > 0) target = add(c, t_mul(c, target, num(c, 1 - smoothing)), num(c, smoothing / (double)n));
-    Tensor *l = t_mul(c, lp, target);
-    l = t_neg(c, t_sum_dim(c, wc ? t_mul(c, l, wc) : l, mt_il(&ch, 1), false, -1));
-    if (strcmp(how, "mean") || !l) return l ? reduced(c, l, how, -1, -1) : NULL;
-    return t_div(c, t_sum(c, l, -1), num(c, (double)(n ? x->numel / n : 0)), NULL);
-  }
-  Tensor *w = NULL, *l = picked(c, lp, target, weight, ignore, &w);
-  if (!l) return NULL;
-  Tensor *total = t_sum(c, w, -1);
-  if (smoothing > 0) {
-    Tensor *all = t_neg(c, t_sum_dim(c, wc ? t_mul(c, lp, wc) : lp, mt_il(&ch, 1), false, -1));
-    all = t_masked_fill(c, all, t_eq(c, target, mt_wrap(c, mt_si(ignore))), mt_si(0));
-    l = add(c, t_mul(c, l, num(c, 1 - smoothing)), t_mul(c, all, num(c, smoothing / (double)n)));
-  }
-  return strcmp(how, "mean") ? reduced(c, l, how, -1, -1) : t_div(c, t_sum(c, l, -1), total, NULL);
 }
 
 Tensor *k_tril(Ctx *c, Tensor *self, int64_t diagonal) { return t__tri(c, self, diagonal, false); }
