@@ -153,39 +153,6 @@ Tensor *k_F_group_norm(Ctx *c, Tensor *input, int64_t groups, Tensor *weight, Te
   return bias ? add(c, y, t_reshape(c, bias, mt_il(per, input->ndim))) : y;
 }
 
-/* ---- attention ---- */
-Tensor *k_F_scaled_dot_product_attention(Ctx *c, Tensor *q, Tensor *k, Tensor *v, Tensor *mask, double dropout, bool causal,
-                                         Scalar scale, bool gqa) {
-  if (q->ndim < 2 || k->ndim < 2 || v->ndim < 2) return mt_fail(c, "query, key and value need at least 2 dimensions");
-  if (q->dtype != k->dtype || q->dtype != v->dtype) return mt_fail(c, "query, key and value must have the same dtype");
-  if (mask && causal) return mt_fail(c, "attn_mask cannot be given together with is_causal=True");
-  if (gqa && q->ndim >= 3 && k->size[k->ndim - 3]) {     /* each key head serves several query heads */
-    int64_t times = q->size[q->ndim - 3] / k->size[k->ndim - 3], size[MT_MAXDIM + 1], flat[MT_MAXDIM];
-    for (int side = 0; side < 2 && !c->err; side++) {
-      Tensor **t = side ? &v : &k;
-      int n = (*t)->ndim;
-      memcpy(flat, (*t)->size, sizeof(int64_t) * (size_t)n);
-      memcpy(size, flat, sizeof(int64_t) * (size_t)(n - 2));
-      size[n - 2] = times; size[n - 1] = flat[n - 2]; size[n] = flat[n - 1];
-      flat[n - 3] *= times;
-      *t = t_reshape(c, t_expand(c, t_unsqueeze(c, *t, -3), mt_il(size, n + 1), false), mt_il(flat, n));
-    }
-    if (c->err) return NULL;
-  }
-  int64_t L = q->size[q->ndim - 2], S = k->size[k->ndim - 2], e = q->size[q->ndim - 1];
-  double s = mt_has(scale) ? mt_sre(scale) : 1 / sqrt((double)e);
-  Tensor *w = t_matmul(c, t_mul(c, q, num(c, s)), t_transpose(c, k, -2, -1));
-  Tensor *allowed = mask && mask->dtype == MT_bool ? mask : NULL;
-  if (causal) allowed = t_tril(c, t_ones(c, LIST(L, S), MT_bool, -1, -1, -1, false), 0);
-  if (allowed) w = t_masked_fill(c, w, t_logical_not(c, allowed), mt_sd(-INFINITY));
-  else if (mask) w = add(c, w, to(c, mask, q->dtype));
-  w = t_softmax(c, w, -1, -1);
-  if (allowed) w = t_masked_fill(c, w, t_logical_not(c, allowed), mt_si(0));      /* a row with nothing allowed is 0, not nan */
-  if (dropout > 0 && w) {
-    Tensor *keep = t_rand_like(c, w, NULL, -1, -1, -1, -1, false, -1);
-    w = t_mul(c, w, t_div(c, to(c, t_ge(c, keep, num(c, dropout)), w->dtype), num(c, 1 - dropout), NULL));
-  }
-  return t_matmul(c, w, v);
 }
 
 Tensor *k_tril(Ctx *c, Tensor *self, int64_t diagonal) { return t__tri(c, self, diagonal, false); }

@@ -1,0 +1,108 @@
+/* kern_attn.c: row kernels of attention and recurrent cells (see kern_attn.h): plain loops that vectorise. */
+#include "kern_attn.h"
+#include "vmath.h"
+
+#define CAT_(a, b) a##b
+#define CAT(a, b) CAT_(a, b)
+#define VEC _Pragma("GCC ivdep")
+enum { LANES = 32 };
+
+static float largest(int64_t n, const float *x, float m) {
+  float acc[LANES];
+  int64_t i = 0;
+  for (int l = 0; l < LANES; l++) acc[l] = m;
+  for (; i + LANES <= n; i += LANES)
+    for (int l = 0; l < LANES; l++) acc[l] = x[i + l] > acc[l] ? x[i + l] : acc[l];
+  for (int l = 0; l < LANES; l++) m = acc[l] > m ? acc[l] : m;
+  for (; i < n; i++) m = x[i] > m ? x[i] : m;
+  return m;
+}
+
+/* e^x for x <= 88; 0 where it would be subnormal. */
+MT_VM float exp_down(float x) {
+  float v = mt_exp_midf_(x < -87.f ? -87.f : x);
+  return x < -87.f ? 0.f : v;
+}
+
+static float soft(int64_t n, float *s, float old, float *sum) {
+  float m = largest(n, s, old), acc[LANES] = {0}, t = 0;
+  int64_t i = 0;
+  if (m == -INFINITY) {
+    for (; i < n && s[i] == m; i++) ;
+    if (i == n) { memset(s, 0, sizeof(float) * (size_t)n); *sum = 0; return m; }
+    m = 0;                                           /* a nan among -inf */
+  }
+  for (i = 0; i + LANES <= n; i += LANES)
+    for (int l = 0; l < LANES; l++) { float e = exp_down(s[i + l] - m); s[i + l] = e; acc[l] += e; }
+  for (; i < n; i++) { s[i] = exp_down(s[i] - m); t += s[i]; }
+  for (int l = 0; l < LANES; l++) t += acc[l];
+  *sum = t;
+  return m;
+}
+
+static void times(int64_t n, float *y, const float *x, float a) { VEC for (int64_t i = 0; i < n; i++) y[i] = x[i] * a; }
+static void add(int64_t n, float *x, const float *y) { VEC for (int64_t i = 0; i < n; i++) x[i] += y[i]; }
+static float dot(int64_t n, const float *x, const float *y) {
+  float acc[LANES] = {0}, t = 0;
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES) for (int l = 0; l < LANES; l++) acc[l] += x[i + l] * y[i + l];
+  for (; i < n; i++) t += x[i] * y[i];
+  for (int l = 0; l < LANES; l++) t += acc[l];
+  return t;
+}
+static void grad(int64_t n, float *s, float *dp, float lse, float d) {
+  VEC for (int64_t i = 0; i < n; i++) {
+    float p = exp_down(s[i] - lse);
+    s[i] = p;
+    dp[i] = p * (dp[i] - d);
+  }
+}
+
+static void lstm(int64_t n, float *g, const float *c0, float *c, float *h) {
+  VEC for (int64_t i = 0; i < n; i++) {
+    float a = mt_sigmoidf(g[i]), f = mt_sigmoidf(g[n + i]), u = mt_tanhf(g[2 * n + i]), o = mt_sigmoidf(g[3 * n + i]);
+    float v = f * c0[i] + a * u;
+    g[i] = a; g[n + i] = f; g[2 * n + i] = u; g[3 * n + i] = o;
+    c[i] = v;
+    h[i] = o * mt_tanhf(v);
+  }
+}
+static void lstm_grad(int64_t n, const float *g, const float *c0, const float *c, const float *dh, float *dc, float *dg) {
+  VEC for (int64_t i = 0; i < n; i++) {
+    float a = g[i], f = g[n + i], u = g[2 * n + i], o = g[3 * n + i], t = mt_tanhf(c[i]);
+    float d = dc[i] + dh[i] * o * (1.f - t * t);
+    dg[i] = d * u * a * (1.f - a);
+    dg[n + i] = d * c0[i] * f * (1.f - f);
+    dg[2 * n + i] = d * a * (1.f - u * u);
+    dg[3 * n + i] = dh[i] * t * o * (1.f - o);
+    dc[i] = d * f;
+  }
+}
+static void gru(int64_t n, const float *x, const float *r, const float *bn, const float *h0, float *g, float *h) {
+  VEC for (int64_t i = 0; i < n; i++) {
+    float a = mt_sigmoidf(x[i] + r[i]), z = mt_sigmoidf(x[n + i] + r[n + i]), q = r[2 * n + i] + bn[i];
+    float u = mt_tanhf(x[2 * n + i] + a * q);
+    g[i] = a; g[n + i] = z; g[2 * n + i] = u; g[3 * n + i] = q;
+    h[i] = (1.f - z) * u + z * h0[i];
+  }
+}
+static void gru_grad(int64_t n, const float *g, const float *h0, float *dh, float *dx, float *dr) {
+  VEC for (int64_t i = 0; i < n; i++) {
+    float a = g[i], z = g[n + i], u = g[2 * n + i], q = g[3 * n + i];
+    float dn = dh[i] * (1.f - z) * (1.f - u * u), da = dn * q * a * (1.f - a), dz = dh[i] * (h0[i] - u) * z * (1.f - z);
+    dx[i] = da; dx[n + i] = dz; dx[2 * n + i] = dn;
+    dr[i] = da; dr[n + i] = dz; dr[2 * n + i] = dn * a;
+    dh[i] *= z;
+  }
+}
+static void tanh_(int64_t n, float *x) { VEC for (int64_t i = 0; i < n; i++) x[i] = mt_tanhf(x[i]); }
+static void relu_(int64_t n, float *x) { VEC for (int64_t i = 0; i < n; i++) x[i] = x[i] > 0 || x[i] != x[i] ? x[i] : 0; }
+static void tanh_grad(int64_t n, const float *y, const float *dy, float *dx) {
+  VEC for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * (1.f - y[i] * y[i]);
+}
+static void relu_grad(int64_t n, const float *y, const float *dy, float *dx) {
+  VEC for (int64_t i = 0; i < n; i++) dx[i] = y[i] > 0 ? dy[i] : 0;
+}
+
+const MtSeqKerns CAT(mt_seq_kerns_, KLEVEL) = {soft, times, add, dot, grad, lstm, lstm_grad, gru, gru_grad, tanh_, relu_,
+                                               tanh_grad, relu_grad};
