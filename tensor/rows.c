@@ -153,7 +153,5 @@ Tensor *k_F_group_norm(Ctx *c, Tensor *input, int64_t groups, Tensor *weight, Te
   return bias ? add(c, y, t_reshape(c, bias, mt_il(per, input->ndim))) : y;
 }
 
-}
-
 Tensor *k_tril(Ctx *c, Tensor *self, int64_t diagonal) { return t__tri(c, self, diagonal, false); }
 Tensor *k_triu(Ctx *c, Tensor *self, int64_t diagonal) { return t__tri(c, self, diagonal, true); }
