@@ -362,9 +362,12 @@ static _Noreturn void no_match(Call *k, const char *best, Scope s) {
   char text[600];
   snprintf(text, sizeof text, "%.590s", oom ? k->c->msg : best);
   mt_clear(k->c);
-  mt_leave(k->c, s);
   lua_settop(L, 0);
-  luaL_where(L, 1);
+  vm_where(L);
+  vm_push_layer(L, k->c);
+  lua_concat(L, 2);
+  mt_clear(k->c);
+  mt_leave(k->c, s);
   luaL_buffinit(L, &b);
   lua_pushvalue(L, 1);
   luaL_addvalue(&b);

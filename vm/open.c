@@ -212,6 +212,7 @@ static int open_torch(lua_State *L) {
     if (lua_getfield(L, torch, spaces[i]) == LUA_TNIL) { lua_newtable(L); lua_setfield(L, torch, spaces[i]); }
     lua_pop(L, 1);
   }
+  vm_open_nn(L, torch);
   vm_open_files(L, torch);
   vm_open_autograd(L, torch);
   vm_push_methods(L);
@@ -235,6 +236,7 @@ void vm_openlibs(lua_State *L) {
   preload(L, "sys", luaopen_sys);
   preload(L, "json", luaopen_json);
   preload(L, "moth.ops", luaopen_moth_ops);
+  preload(L, "torch.nn.core", luaopen_nn_core);
   preload(L, "tokenizers.core", luaopen_tokenizers_core);
   luaL_requiref(L, "torch", open_torch, 1);
   lua_getfield(L, -1, "nn");

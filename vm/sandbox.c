@@ -53,7 +53,7 @@ static const char *const os_names[] = {"clock", "date", "difftime", "time", NULL
 static const char *const debug_names[] = {"traceback", NULL};
 static const char *const modules[] = {"string",    "table", "math", "utf8",
                                       "coroutine", "torch", "_G",   NULL};
-static const char *const preloads[] = {"json", "moth.ops", NULL};
+static const char *const preloads[] = {"json", "moth.ops", "torch.nn.core", NULL};
 static const char *const torch_files[] = {"save", "load", "from_file", "ops", "hub", "jit", NULL};
 
 /* A new table with the listed fields of the table at index `from`; pushed. */

@@ -10,12 +10,26 @@ static const char meta_key = 0, box_key = 0, ctx_key = 0;
 
 Ctx *vm_ctx(lua_State *L) { return *(Ctx **)lua_getextraspace(L); }
 
-_Noreturn void vm_raise(lua_State *L, Ctx *c, Scope s) {
+/* The line of the script that led here: that of the innermost Lua function outside the embedded library. */
+void vm_where(lua_State *L) {
+  lua_Debug ar;
+  for (int level = 1; level < 200 && lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "Sl", &ar);
+    if (ar.currentline > 0 && strncmp(ar.source, "@<moth>/", 8)) {
+      lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
+      return;
+    }
+  }
   luaL_where(L, 1);
+}
+
+_Noreturn void vm_raise(lua_State *L, Ctx *c, Scope s) {
+  vm_where(L);
   lua_pushstring(L, c->msg[0] ? c->msg : "unknown error");
-  lua_concat(L, 2);
   bool interrupted = c->err == MT_INTERRUPTED;
   mt_clear(c);
+  if (!interrupted) { vm_push_layer(L, c); lua_insert(L, -2); mt_clear(c); }
+  lua_concat(L, interrupted ? 2 : 3);
   mt_leave(c, s);
   if (interrupted) vm_int_answered(L);
   lua_error(L);

@@ -17,6 +17,7 @@ extern const char vm_tensor_magic;
 Ctx *vm_ctx(lua_State *L);
 /* Closes the scope; raises the context's error, if any, else returns n. */
 int vm_leave(lua_State *L, Ctx *c, Scope s, int n);
+void vm_where(lua_State *L);                             /* pushes "script.lua:12: " */
 _Noreturn void vm_raise(lua_State *L, Ctx *c, Scope s);
 
 static inline Tensor *vm_totensor(lua_State *L, int i) {
@@ -58,6 +59,11 @@ Tensor *vm_build_tensor(lua_State *L, Ctx *c, int i, int dtype);   /* nested lis
 Tensor *vm_index(lua_State *L, Ctx *c, Tensor *x, int key);        /* x[key], key at stack index */
 void vm_setindex(lua_State *L, Ctx *c, Tensor *x, int key, int value);
 void vm_gc_tick(lua_State *L);                           /* tells Lua's collector of C bytes */
+
+/* ---- modules (module.c) ---- */
+void vm_open_nn(lua_State *L, int torch);
+int luaopen_nn_core(lua_State *L);
+void vm_push_layer(lua_State *L, Ctx *c);                /* "in encoder.layer.0 (Linear): " inside a forward, else "" */
 
 int luaopen_sys(lua_State *L);
 int luaopen_json(lua_State *L);
