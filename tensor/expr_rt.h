@@ -6,6 +6,7 @@
 #include <string.h>
 
 static inline int64_t mt_numel_of(const Tensor *t) { return t ? t->numel : 0; }
+static inline int64_t mt_len_of(IntList l) { return l.n; }
 static inline int64_t mt_ndim_of(const Tensor *t) { return t ? t->ndim : 0; }
 static inline int mt_dtype_of(const Tensor *t) { return t ? t->dtype : MT_float32; }
 static inline bool mt_t_is_complex(const Tensor *t) { return t && mt_is_complex(t->dtype); }

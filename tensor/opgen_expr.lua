@@ -141,6 +141,7 @@ local builtins = {
   ndim = { "T", "I", "mt_ndim_of", plain = true, shape = true },
   dtype = { "T", "E", "mt_dtype_of", plain = true, shape = true },
   size = { "TI", "I", "mt_size_at", shape = true },
+  len = { { "IL" }, "I", "mt_len_of", plain = true },
   shape = { "T", "T", "", plain = true, shape = true },
   is_complex = { "T", "B", "mt_t_is_complex", plain = true, shape = true },
   has_t = { "T", "B", "NULL != ", plain = true },
@@ -255,7 +256,7 @@ function compile(e, scope, ops, want)
         local inner = scope
         if bi.shape and i == 1 and a.k == "id" then inner = function(name) return scope(name, true) end end
         local code, ty = compile(a, inner, ops)
-        args[#args + 1] = coerce(code, ty, bi[1]:sub(i, i), e.v)
+        args[#args + 1] = coerce(code, ty, type(bi[1]) == "table" and bi[1][i] or bi[1]:sub(i, i), e.v)
       end
       return bi[3] .. "(" .. table.concat(args, ", ") .. ")", bi[2]
     end

@@ -11,7 +11,7 @@ local function parse_type(t)
   local base, rest = t:match("^(%w[%w_]*)(.*)$")
   if not kinds[base] then error("unknown type " .. t, 0) end
   local p = { base = base }
-  if rest:match("^%?%[%]") then p.opt_elems = true rest = rest:sub(2) end
+  if rest:match("^%?%[%d*%]") then p.opt_elems = true rest = rest:sub(2) end
   local len = rest:match("^%[(%d*)%]")
   if len then p.list = true p.list_len = tonumber(len) rest = rest:gsub("^%[%d*%]", "", 1) end
   if rest == "?" then p.optional = true elseif rest ~= "" then error("cannot read type " .. t, 0) end

@@ -99,6 +99,21 @@ static bool is_list(lua_State *L, int i) {
   return false;
 }
 
+/* A list of integers with absent ones (None). */
+static bool sparse_ints(Call *k, int i, IntList *l) {
+  lua_Integer n = (lua_Integer)lua_rawlen(k->L, i);
+  int64_t *x = mt_tmp(k->c, sizeof(int64_t) * (size_t)(n + 1));
+  for (lua_Integer j = 0; x && j < n; j++) {
+    lua_rawgeti(k->L, i, j + 1);
+    bool ok = vm_isnone(k->L, -1) || vm_toint(k->L, -1, &x[j]);
+    if (vm_isnone(k->L, -1)) x[j] = MT_NONE_INT;
+    lua_pop(k->L, 1);
+    if (!ok) return false;
+  }
+  *l = mt_il(x, n);
+  return x != NULL;
+}
+
 /* Reads the value at i as parameter p. */
 static bool take(Call *k, const ParamRow *p, int i, Val *v) {
   lua_State *L = k->L;
@@ -148,6 +163,7 @@ static bool take(Call *k, const ParamRow *p, int i, Val *v) {
         v->il = mt_il(x, p->list_len);
         return true;
       }
+      if (p->opt_elems && is_list(L, i)) return sparse_ints(k, i, &v->il) ? true : mismatch(k, p, i);
       if ((is_list(L, i) || vm_issize(L, i) || vm_totensor(L, i)) && vm_tointlist(L, k->c, i, &v->il)) {
         if (p->list_len > 1 && v->il.n == 1) {      /* one value stands for all, as in PyTorch */
           int64_t *x = mt_tmp(k->c, sizeof(int64_t) * (size_t)p->list_len);
@@ -159,6 +175,12 @@ static bool take(Call *k, const ParamRow *p, int i, Val *v) {
       }
       return mismatch(k, p, i);
     case P_ScalarList: {
+      if (p->list_len && lua_type(L, i) == LUA_TNUMBER) {
+        Scalar *x = mt_tmp(k->c, sizeof(Scalar));
+        if (!x || !vm_toscalar(L, i, x)) return mismatch(k, p, i);
+        v->sl = (ScalarList){x, 1};
+        return true;
+      }
       if (!is_list(L, i)) return mismatch(k, p, i);
       lua_Integer n = (lua_Integer)lua_rawlen(L, i);
       Scalar *s = mt_tmp(k->c, sizeof(Scalar) * (size_t)(n + 1));
