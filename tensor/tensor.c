@@ -19,13 +19,16 @@ void (*mt_ag_free)(Tensor *t);
 
 /* ---- storages ---- */
 enum { SMALL = 128, MIN_SHIFT = 8, NCLASS = 160, ALIGN = 64 };
+/* Freed blocks are kept up to CACHE_CAP, or as much as brings memory back to the most that was ever live: a training loop's
+ * activations come from warm pages each time, and no program uses more than its peak and CACHE_CAP. */
 #define CACHE_CAP ((int64_t)32 << 20)
+#define CACHE_MOST ((int64_t)1 << 30)
 typedef struct Free { struct Free *next; } Free;
 static __thread Free *small_free, *tensor_free;
 static __thread int nsmall_free, ntensor_free;
 static __thread Free *cache[NCLASS];
 static __thread int64_t cached_bytes;
-static int64_t live_bytes, live_tensors;
+static int64_t live_bytes, live_tensors, peak_bytes;
 
 int64_t mt_live_bytes(void) { return live_bytes; }
 int64_t mt_live_tensors(void) { return live_tensors; }
@@ -72,6 +75,11 @@ static int64_t class_bytes(int k) {
   return base + base * (k % 4) / 4;
 }
 
+static int64_t cache_limit(void) {
+  int64_t room = peak_bytes - live_bytes;
+  return room < CACHE_CAP ? CACHE_CAP : room > CACHE_MOST ? CACHE_MOST : room;
+}
+
 static void cache_trim(int64_t want) {
   for (int k = NCLASS - 1; k >= 0 && cached_bytes > want; k--)
     while (cache[k] && cached_bytes > want) {
@@ -83,13 +91,13 @@ static void cache_trim(int64_t want) {
 }
 
 static void block_put(void *p, int32_t cls) {
-  int64_t bytes = class_bytes(cls);
-  if (bytes > CACHE_CAP / 2) { block_free(p); return; }
+  int64_t bytes = class_bytes(cls), limit = cache_limit();
+  if (bytes > limit) { block_free(p); return; }
   Free *f = p;
   f->next = cache[cls];
   cache[cls] = f;
   cached_bytes += bytes;
-  if (cached_bytes > CACHE_CAP) cache_trim(CACHE_CAP / 2);
+  if (cached_bytes > limit) cache_trim(limit);
 }
 
 void mt_cache_release(void);
@@ -128,6 +136,9 @@ Storage *mt_storage_new(Ctx *c, int64_t nbytes, Device dev) {
     }
   }
   live_bytes += nbytes;
+  if (small) return s;
+  if (live_bytes > peak_bytes) peak_bytes = live_bytes;
+  if (cached_bytes > CACHE_CAP && cached_bytes > cache_limit()) cache_trim(cache_limit());
   return s;
 }
 
@@ -145,7 +156,7 @@ Storage *mt_storage_foreign(Ctx *c, void *data, int64_t nbytes, void (*free_fn)(
 /* Gives the bytes back, keeps the header. */
 static void storage_drop(Storage *s) {
   if (s->free_fn) { s->free_fn(s->owner); s->free_fn = NULL; }
-  else if (!s->small && s->cls >= 0) { block_put(s->data, s->cls); live_bytes -= s->nbytes; }
+  else if (!s->small && s->cls >= 0) { live_bytes -= s->nbytes; block_put(s->data, s->cls); }
   else if (s->data && s->small) live_bytes -= s->nbytes;
 }
 

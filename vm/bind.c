@@ -536,6 +536,7 @@ static int op_call(lua_State *L) {
   k.c = vm_ctx(L);
   k.set = lua_touserdata(L, lua_upvalueindex(1));
   k.out_index = 0;
+  vm_gc_before(L);
   Scope s = mt_open(k.c);
   lua_settop(L, lua_gettop(L));
   luaL_checkstack(L, 40, NULL);
@@ -564,6 +565,7 @@ static int op_meta(lua_State *L) {
   const OpSet *set = lua_touserdata(L, lua_upvalueindex(1));
   const OpRow *op = set->rows[0];
   Ctx *c = vm_ctx(L);
+  vm_gc_before(L);
   Scope s = mt_open(c);
   Val a[8], r[1];
   for (int i = 0; i < op->nparam; i++) {
