@@ -1,35 +1,48 @@
 /* copy.c: moving elements: copies with broadcast and cast, contiguous forms, resolved conjugates. */
+#include "cpu.h"
 #include "iter.h"
+#include "kern_move.h"
 #include "op.h"
 #include <string.h>
 
-/* A 2-D transposed copy of 4- or 8-byte elements in 16x16 blocks, so that both sides stay in cache lines. */
-typedef struct { char *d, *s; int64_t rows, cols, ds, ss; int es; } Trans;
-#define TRANS(TY) { \
-  for (int64_t i0 = lo * 16; i0 < hi * 16 && i0 < j->rows; i0 += 16) { \
-    int64_t in = j->rows - i0 < 16 ? j->rows - i0 : 16; \
-    for (int64_t k0 = 0; k0 < j->cols; k0 += 16) { \
-      int64_t kn = j->cols - k0 < 16 ? j->cols - k0 : 16; \
-      TY tmp[16][16]; \
-      for (int64_t k = 0; k < kn; k++) { \
-        const TY *s = (const TY *)j->s + (k0 + k) * j->ss + i0; \
-        for (int64_t i = 0; i < in; i++) tmp[i][k] = s[i]; } \
-      for (int64_t i = 0; i < in; i++) memcpy((TY *)j->d + (i0 + i) * j->ds + k0, tmp[i], sizeof(TY) * (size_t)kn); \
-    } } }
-static void transpose_job(void *ctx, int64_t lo, int64_t hi) {
-  Trans *j = ctx;
-  if (j->es == 4) TRANS(uint32_t) else TRANS(uint64_t)
+const MtMoveKerns *mt_move_kerns(void) {
+#ifdef __x86_64__
+  static const MtMoveKerns *const by_level[] = {&mt_move_kerns_base, &mt_move_kerns_avx2, &mt_move_kerns_avx512};
+  return by_level[mt_cpu_level()];
+#else
+  return &mt_move_kerns_base;
+#endif
 }
 
-/* dst[i][k] (k fastest) <- src[i][k] where i is fastest in src. */
+/* A transposed copy: in dst the last dim is contiguous, in src the one before it; the dims before those are a batch.  Jobs
+ * are bands of 64 rows of dst. */
+enum { BAND = 64 };
+typedef struct { Tensor *d; const Tensor *s; int es; int64_t rows, cols, bands; } Trans;
+static void transpose_job(void *ctx, int64_t lo, int64_t hi) {
+  const Trans *j = ctx;
+  int n = j->d->ndim;
+  for (int64_t k = lo; k < hi; k++) {
+    int64_t row = k % j->bands * BAND, left = k / j->bands, od = row * j->d->stride[n - 2], os = row;
+    for (int i = n - 3; i >= 0; i--) {
+      int64_t at = left % j->d->size[i];
+      left /= j->d->size[i];
+      od += at * j->d->stride[i];
+      os += at * j->s->stride[i];
+    }
+    int64_t rows = j->rows - row < BAND ? j->rows - row : BAND;
+    mt_move_kerns()->transpose[__builtin_ctz((unsigned)j->es)]((char *)mt_data(j->d) + od * j->es, j->d->stride[n - 2],
+                                                               (char *)mt_data(j->s) + os * j->es, j->s->stride[n - 1], rows, j->cols);
+  }
+}
 static bool try_transpose(Tensor *dst, const Tensor *src) {
-  int es = (int)mt_dsize(dst->dtype);
-  if (dst->ndim != 2 || src->ndim != 2 || dst->dtype != src->dtype || (es != 4 && es != 8) || dst->size[0] != src->size[0] ||
-      dst->size[1] != src->size[1] || dst->stride[1] != 1 || src->stride[0] != 1 || dst->numel < 1024 || src->stride[1] < src->size[0])
+  int es = (int)mt_dsize(dst->dtype), n = dst->ndim;
+  if (n < 2 || src->ndim != n || dst->dtype != src->dtype || es > 8 || dst->numel < 1024 ||
+      memcmp(dst->size, src->size, sizeof(int64_t) * n))
     return false;
-  Trans j = {mt_data(dst), mt_data(src), dst->size[0], dst->size[1], dst->stride[0], src->stride[1], es};
-  int64_t blocks = (j.rows + 15) / 16, grain = 32768 / (16 * j.cols) + 1;
-  mt_parallel(blocks, grain, transpose_job, &j);
+  if (dst->stride[n - 1] != 1 || src->stride[n - 2] != 1 || src->stride[n - 1] < src->size[n - 2] || dst->size[n - 1] < 4 || dst->size[n - 2] < 4)
+    return false;
+  Trans j = {dst, src, es, dst->size[n - 2], dst->size[n - 1], (dst->size[n - 2] + BAND - 1) / BAND};
+  mt_parallel(dst->numel / (j.rows * j.cols) * j.bands, 32768 / (BAND * j.cols) + 1, transpose_job, &j);
   return true;
 }
 

@@ -3,6 +3,7 @@
  * The shared walk (each_line): index, and the tensors beside it, are cut into lines along dim; a line is a strided run whose
  * other coordinates are equal, so bodies only see (index value, position). */
 #include "iter.h"
+#include "kern_move.h"
 #include "op.h"
 #include <math.h>
 #include <string.h>
@@ -436,7 +437,7 @@ Tensor *k_masked_fill_Tensor(Ctx *c, Tensor *self, Tensor *mask, Tensor *value) 
 }
 
 /* Counts and copies in pieces, so that two threads can work on one mask. */
-typedef struct { const uint8_t *m; const char *x; char *o; int64_t *count; int64_t n, piece; size_t es; } Pick;
+typedef struct { const uint8_t *m; const char *x; char *o; int64_t *count; int64_t n, piece, es; } Pick;
 enum { PIECE = 16384 };
 static void count_job(void *ctx, int64_t lo, int64_t hi) {
   Pick *p = ctx;
@@ -446,19 +447,12 @@ static void count_job(void *ctx, int64_t lo, int64_t hi) {
     p->count[k + 1] = s;
   }
 }
-#define PICK(TY) { const TY *x = (const TY *)p->x; TY *o = (TY *)p->o + at, tmp[PIECE + 16]; int64_t w = 0; \
-    for (int64_t i = a; i < b; i++) { tmp[w] = x[i]; w += p->m[i]; } memcpy(o, tmp, sizeof(TY) * (size_t)w); }
 static void pick_job(void *ctx, int64_t lo, int64_t hi) {
   Pick *p = ctx;
   for (int64_t k = lo; k < hi; k++) {
     int64_t a = k * PIECE, b = a + PIECE < p->n ? a + PIECE : p->n, at = p->count[k];
-    switch (p->es) {
-      case 1: PICK(uint8_t) break;
-      case 2: PICK(uint16_t) break;
-      case 4: PICK(uint32_t) break;
-      case 8: PICK(uint64_t) break;
-      default: PICK(Wide)
-    }
+    if (p->es < 16) mt_move_kerns()->pick[__builtin_ctz((unsigned)p->es)](p->x + a * p->es, p->m + a, b - a, p->o + at * p->es);
+    else for (int64_t i = a; i < b; i++) if (p->m[i]) ((Wide *)p->o)[at++] = ((const Wide *)p->x)[i];
   }
 }
 Tensor *k_masked_select(Ctx *c, Tensor *self, Tensor *mask) {
@@ -468,7 +462,7 @@ Tensor *k_masked_select(Ctx *c, Tensor *self, Tensor *mask) {
   Tensor *m = mt_contig(c, t_expand(c, mask, mt_il(shape, nd), false)), *x = mt_contig(c, t_expand(c, self, mt_il(shape, nd), false));
   if (!m || !x) return NULL;
   int64_t pieces = (x->numel + PIECE - 1) / PIECE;
-  Pick p = {mt_data(m), mt_data(x), NULL, mt_calloc(sizeof(int64_t) * (size_t)(pieces + 1)), x->numel, PIECE, mt_dsize(x->dtype)};
+  Pick p = {mt_data(m), mt_data(x), NULL, mt_calloc(sizeof(int64_t) * (size_t)(pieces + 1)), x->numel, PIECE, (int64_t)mt_dsize(x->dtype)};
   if (!p.count) return mt_nomem(c);
   mt_parallel(pieces, 2, count_job, &p);
   for (int64_t k = 0; k < pieces; k++) p.count[k + 1] += p.count[k];

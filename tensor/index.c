@@ -117,6 +117,10 @@ static Loop by_size(size_t n, bool put) {
 }
 
 Tensor *k_index(Ctx *c, Tensor *self, TensorList indices) {
+  Tensor *mask = indices.n ? indices.v[0] : NULL;      /* x[x > 0]: packed straight from the mask */
+  if (mask && indices.n == 1 && mask->dtype == MT_bool && mask->ndim == self->ndim && mask->ndim &&
+      !memcmp(mask->size, self->size, sizeof(int64_t) * self->ndim))
+    return k_masked_select(c, self, mask);
   Plan pl;
   if (!plan(c, self, indices, &pl)) return NULL;
   Tensor *t[3] = {mt_new(c, mt_il(pl.shape, pl.ndim), (DType)self->dtype, MT_CPU), pl.self, pl.off};
