@@ -22,6 +22,7 @@ CFLAGS += $(CSTD) $(OPT) $(WARN) $(MATH) $(if $(WERROR),-Werror) $(SANFLAGS) $(D
 SANFLAGS = $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DMT_SAN)
 comma = ,
 LDLIBS = -lm -ldl -lpthread
+VM_LIBS = -lffi
 
 # Kernel files are built once per CPU level; tensor/cpu.c picks the table at load time.
 KERN_SRC := $(wildcard tensor/kern_*.c)
@@ -49,7 +50,7 @@ LUA_SRC := $(shell find stdlib -name '*.lua' -o -name '*.txt' -o -name '*.z' 2>/
 all: $(B)/moth $(B)/libmoth.so $(B)/libmoth.a
 
 $(B)/moth: $(VM_OBJ) $(B)/libmoth.a
-	$(CC) $(SANFLAGS) -rdynamic -o $@ $(VM_OBJ) -Wl,--whole-archive $(B)/libmoth.a $(LUA_LIB) -Wl,--no-whole-archive $(LDLIBS)
+	$(CC) $(SANFLAGS) -rdynamic -o $@ $(VM_OBJ) -Wl,--whole-archive $(B)/libmoth.a $(LUA_LIB) -Wl,--no-whole-archive $(VM_LIBS) $(LDLIBS)
 $(B)/libmoth.a: $(LIB_OBJ)
 	@rm -f $@; ar rcs $@ $(LIB_OBJ)
 $(B)/libmoth.so: $(LIB_OBJ)
