@@ -65,6 +65,8 @@ void vm_open_nn(lua_State *L, int torch);
 int luaopen_nn_core(lua_State *L);
 void vm_push_layer(lua_State *L, Ctx *c);                /* "in encoder.layer.0 (Linear): " inside a forward, else "" */
 
+void vm_open_optim(lua_State *L, int torch);             /* torch.optim, which loads when first used */
+
 int luaopen_sys(lua_State *L);
 int luaopen_json(lua_State *L);
 int luaopen_moth_ops(lua_State *L);

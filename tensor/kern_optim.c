@@ -1,0 +1,67 @@
+/* kern_optim.c: the loops of the optimizers for each dtype (see kern_optim.h; the lines are in kern_optim.inc).
+ *
+ * Products that PyTorch's kernels fuse with a sum (add's alpha, lerp) are fused here where the CPU level can. */
+#include "kern_optim.h"
+#include "half.h"
+#include <math.h>
+#include <stddef.h>
+
+#define CAT_(a, b) a##_##b
+#define CAT(a, b) CAT_(a, b)
+#define TABLE_(a, b) a##b
+#define TABLE(a, b) TABLE_(a, b)
+#ifdef __FMA__
+#define FUSED_F(a, b, c) __builtin_fmaf(a, b, c)
+#define FUSED_D(a, b, c) __builtin_fma(a, b, c)
+#else
+#define FUSED_F(a, b, c) ((a) * (b) + (c))
+#define FUSED_D(a, b, c) ((a) * (b) + (c))
+#endif
+
+#define CODE f32
+#define T float
+#define C float
+#define LD(x) (x)
+#define ST(x) (x)
+#define R(x) (x)
+#define SQRT sqrtf
+#define ABS fabsf
+#define FUSED FUSED_F
+#include "kern_optim.inc"
+
+#define CODE f64
+#define T double
+#define C double
+#define LD(x) (x)
+#define ST(x) (x)
+#define R(x) (x)
+#define SQRT sqrt
+#define ABS fabs
+#define FUSED FUSED_D
+#include "kern_optim.inc"
+
+#define CODE f16
+#define T uint16_t
+#define C float
+#define LD(x) mt_half_to_float(x)
+#define ST(x) mt_float_to_half(x)
+#define R(x) mt_half_to_float(mt_float_to_half(x))
+#define SQRT sqrtf
+#define ABS fabsf
+#define FUSED FUSED_F
+#include "kern_optim.inc"
+
+#define CODE bf16
+#define T uint16_t
+#define C float
+#define LD(x) mt_bf16_to_float(x)
+#define ST(x) mt_float_to_bf16(x)
+#define R(x) mt_bf16_to_float(mt_float_to_bf16(x))
+#define SQRT sqrtf
+#define ABS fabsf
+#define FUSED FUSED_F
+#include "kern_optim.inc"
+
+#define ROW(c) {sgd_##c, sgd_first_##c, sgd_momentum_##c, adam_##c, amsgrad_##c, adamax_##c, nadam_##c, radam_##c, adagrad_##c, \
+  adadelta_##c, rmsprop_##c, rmsprop_m_##c, rmsprop_c_##c, rmsprop_cm_##c, rprop_##c, asgd_##c}
+const MtOptKerns TABLE(mt_opt_kerns_, KLEVEL) = {{ROW(f32), ROW(f64), ROW(f16), ROW(bf16)}};
