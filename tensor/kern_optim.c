@@ -18,6 +18,17 @@
 #define FUSED_D(a, b, c) ((a) * (b) + (c))
 #endif
 
+/* Each loop is there with and without its conditions (RUN), so the compiler need not split them further; the emulated
+ * half precision of the base level is not worth that room. */
+#ifdef __AVX2__
+#define PLAIN_HALF false
+#else
+#define PLAIN_HALF true
+#endif
+#ifndef __clang__
+#pragma GCC optimize("no-unswitch-loops")
+#endif
+
 #define CODE f32
 #define T float
 #define C float
@@ -27,6 +38,7 @@
 #define SQRT sqrtf
 #define ABS fabsf
 #define FUSED FUSED_F
+#define PLAIN false
 #include "kern_optim.inc"
 
 #define CODE f64
@@ -38,6 +50,7 @@
 #define SQRT sqrt
 #define ABS fabs
 #define FUSED FUSED_D
+#define PLAIN false
 #include "kern_optim.inc"
 
 #define CODE f16
@@ -49,6 +62,7 @@
 #define SQRT sqrtf
 #define ABS fabsf
 #define FUSED FUSED_F
+#define PLAIN PLAIN_HALF
 #include "kern_optim.inc"
 
 #define CODE bf16
@@ -60,6 +74,7 @@
 #define SQRT sqrtf
 #define ABS fabsf
 #define FUSED FUSED_F
+#define PLAIN PLAIN_HALF
 #include "kern_optim.inc"
 
 #define ROW(c) {sgd_##c, sgd_first_##c, sgd_momentum_##c, adam_##c, amsgrad_##c, adamax_##c, nadam_##c, radam_##c, adagrad_##c, \

@@ -40,7 +40,8 @@ local function cubic_interpolate(x1, f1, g1, x2, f2, g2, low, high)
   local d1 = g1 + g2 - 3 * (f1 - f2) / (x1 - x2)
   local square = d1 ^ 2 - g1 * g2
   if not (square >= 0) then return (low + high) / 2.0 end
-  local d2, at = sqrt(square), nil
+  local d2 = sqrt(square)
+  local at
   if x1 <= x2 then at = x2 - (x2 - x1) * ((g2 + d2 - d1) / (g2 - g1 + 2 * d2))
   else at = x1 - (x1 - x2) * ((g1 + d2 - d1) / (g1 - g2 + 2 * d2)) end
   return smaller(larger(at, low), high)

@@ -124,7 +124,7 @@ end
 function Optimizer.__tostring(self)
   local out = { getmetatable(self).__name .. " (" }
   for i, group in ipairs(self.param_groups) do
-    out[#out + 1] = "Parameter Group " .. i - 1
+    out[#out + 1] = (i > 1 and "\n" or "") .. "Parameter Group " .. i - 1
     local keys = {}
     for k in pairs(group) do if k ~= "params" then keys[#keys + 1] = tostring(k) end end
     table.sort(keys)
