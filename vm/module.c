@@ -616,6 +616,15 @@ static int f_set_data(lua_State *L) {                         /* (x, y): x takes
   nn_take_data(c, x, y);
   return vm_leave(L, c, sc, 0);
 }
+static int f_become(lua_State *L) {                           /* (m, class): m is an object of that class from now on */
+  checkmodule(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  lua_pushliteral(L, "__instance");
+  if (lua_rawget(L, 2) != LUA_TTABLE) return luaL_error(L, "become: not a class of modules");
+  lua_setmetatable(L, 1);
+  return 0;
+}
 static int f_ordered(lua_State *L) {
   vm_ordered_open(L, 0);
   vm_ordered_close(L, lua_gettop(L) - 1);
@@ -656,7 +665,7 @@ int luaopen_nn_core(lua_State *L) {
   static const luaL_Reg fns[] = {
     {"entries", f_entries}, {"entry", f_entry}, {"count", f_count}, {"has", f_has}, {"clear", f_clear}, {"put", f_put},
     {"fields", f_fields}, {"hooks", f_hooks}, {"set_hooks", f_set_hooks}, {"set_hook_call", f_set_hook_call}, {"is_module", f_is_module},
-    {"class_of", f_class_of}, {"is_parameter", f_is_parameter}, {"set_data", f_set_data}, {"ordered", f_ordered}, {"Parameter", f_parameter},
+    {"class_of", f_class_of}, {"is_parameter", f_is_parameter}, {"set_data", f_set_data}, {"ordered", f_ordered}, {"become", f_become}, {"Parameter", f_parameter},
     {"layer", f_layer}, {"new", f_new}, {NULL, NULL}};
   static const struct { const char *name; DType d; } casts[] = {
     {"half", MT_float16}, {"bfloat16", MT_bfloat16}, {"float", MT_float32}, {"double", MT_float64}};
@@ -683,11 +692,22 @@ static int nn_lazy(lua_State *L) {
   lua_gettable(L, 1);
   return 1;
 }
+static int nn_dir(lua_State *L) {                             /* the same for completion */
+  lua_settop(L, 1);
+  lua_getfield(L, 1, "Module");
+  lua_settop(L, 1);
+  luaL_getmetafield(L, 1, "__dir");
+  if (lua_tocfunction(L, -1) == nn_dir) { lua_newtable(L); return 1; }
+  lua_call(L, 0, 1);
+  return 1;
+}
 void vm_open_nn(lua_State *L, int torch) {
   lua_getfield(L, torch, "nn");
   lua_createtable(L, 0, 2);
   lua_pushcfunction(L, nn_lazy);
   lua_setfield(L, -2, "__index");
+  lua_pushcfunction(L, nn_dir);
+  lua_setfield(L, -2, "__dir");
   lua_setmetatable(L, -2);
   lua_pop(L, 1);
 }

@@ -39,6 +39,9 @@ layer.define(M, "Linear(in_features: int, out_features: int, bias: bool = True, 
   },
 })
 
+require("torch.nn.lazy").define(M, "LazyLinear(out_features: int, bias: bool = True, device = None, dtype = None)", M.Linear,
+  { "in_features" }, function(x) return { in_features = x:size(-1) } end)
+
 layer.define(M, [[Bilinear(in1_features: int, in2_features: int, out_features: int, bias: bool = True, device = None, dtype = None)]], {
   doc = "x1 @ weight[k] @ x2 + bias[k] for every output k.",
   example = "nn.Bilinear(2, 3, 4)(torch.ones(5, 2), torch.ones(5, 3)).shape", see = "nn.Linear",
