@@ -60,4 +60,6 @@ int vm_open_term(lua_State *L);            /* loader of "moth.term" */
 int vm_docall(lua_State *L, int narg, int nres);           /* protected call with a traceback */
 int vm_report(lua_State *L, int status);                   /* prints the error on top, if any */
 extern const char *vm_progname;
+/* The interpreter with its own memory (state.c). */
+lua_State *vm_new_state(void);
 #endif

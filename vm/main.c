@@ -306,7 +306,7 @@ int main(int argc, char **argv) {
   parse_options(&o);
   if (o.bad) return usage(stderr, o.bad), EXIT_FAILURE;
   if (o.usage) return usage(stdout, NULL), EXIT_SUCCESS;
-  lua_State *L = luaL_newstate();
+  lua_State *L = vm_new_state();
   if (!L) return message(vm_progname, "cannot create state: not enough memory"), EXIT_FAILURE;
   lua_pushcfunction(L, protected_main);
   lua_pushlightuserdata(L, &o);
