@@ -15,16 +15,20 @@
 typedef struct AgNode AgNode;
 typedef struct AgEdge { AgNode *node; int32_t nr; } AgEdge;
 typedef struct AgShape { uint8_t dtype, ndim, device; int64_t size[4], *more; } AgShape;
-typedef struct AgSaved { Tensor *t; AgNode *node; int32_t nr; int8_t kind; int64_t version; } AgSaved;   /* kind: 0 none, 1 full, 2 shape, 3 own result */
+/* kind: 0 none, 1 full, 2 shape, 3 own result; packed: what a pack hook made of it, then t is NULL */
+typedef struct AgSaved { Tensor *t; AgNode *node; int32_t nr; int8_t kind; int64_t version; void *packed; } AgSaved;
 typedef struct AgHook {
   struct AgHook *next;
   int64_t id;
-  int nr;                                  /* output the hook watches; -1: the node's inputs after it ran */
+  int nr;                                  /* output the hook watches, or one of the kinds below */
   Tensor *(*fn)(Ctx *c, void *ud, Tensor *g);   /* a replacement gradient or NULL */
   void (*node_fn)(Ctx *c, void *ud, Tensor **gin, int nin, Tensor **gout, int nout);
   void (*free_fn)(void *ud);
   void *ud;
 } AgHook;
+/* POST sees a node's gradients after it ran, PRE those that reach it, ACCUM a leaf after accumulation; OWNED only lives with
+ * the node. */
+enum { AG_HOOK_POST = -1, AG_HOOK_PRE = -2, AG_HOOK_ACCUM = -3, AG_HOOK_OWNED = -4 };
 
 struct AgNode {
   int32_t ref;
@@ -40,6 +44,9 @@ struct AgNode {
   Val *args;                               /* copies; tensors live in saved */
   AgSaved *saved, *saved_ret;
   AgSaved **saved_list;                    /* per parameter: saved entries of a tensor list */
+  AgSaved *extra;                          /* what a custom function saved */
+  int nextra;
+  AgNode *inner;                           /* a node this one runs itself (borrowed; ud owns it) */
   int16_t *edge_at;                        /* first edge of each parameter, -1 none */
   Tensor **gin, **gbuf;
   Tensor *var;                             /* accumulator: the leaf */
@@ -58,8 +65,7 @@ typedef struct AgMeta {
   AgNode *accum;                           /* not counted */
   Tensor *grad;
   AgHook *hooks;                           /* of a leaf */
-  bool retain;
-  const char *detached_at;
+  bool retain, cleared;                    /* cleared: its gradient was taken away by hand */
 } AgMeta;
 
 typedef struct DerivRow { void (*fn)(Ctx *c, AgNode *n, Tensor **g); const char *args, *rets, *diff, *text; } DerivRow;
@@ -77,9 +83,12 @@ Tensor *ag_grad_of(Tensor *t);
 void ag_set_grad(Ctx *c, Tensor *t, Tensor *g);
 void ag_retain_grad(Ctx *c, Tensor *t);
 int64_t ag_add_hook(Ctx *c, Tensor *t, AgHook *h);          /* takes h; returns its id */
+AgHook *ag_node_add_hook(AgNode *n, AgHook *h);               /* takes h, numbers it */
 bool ag_remove_hook(Tensor *t, AgNode *n, int64_t id);
 void ag_set_history(Ctx *c, Tensor *t, AgNode *n, int nr);  /* t becomes output nr of n */
 void ag_detach_(Ctx *c, Tensor *t);
+void ag_rebase(Ctx *c, Tensor *view, AgNode *n);             /* n wrote through view: its first input is the view's old value */
+bool ag_may_write(Ctx *c, Tensor *t);
 /* ---- nodes ---- */
 AgNode *ag_node_new(Ctx *c, const OpRow *op, int nedge, int nout);
 void ag_node_release(AgNode *n);
@@ -87,6 +96,7 @@ AgNode *ag_custom(Ctx *c, const char *name, int nin, Tensor **in, int nout);   /
 void ag_node_shape(Ctx *c, AgNode *n, int nr, Tensor *t);
 const char *ag_node_name(AgNode *n, char *buf, size_t size);  /* "AddBackward0" */
 void ag_save(Ctx *c, AgSaved *s, Tensor *t, bool shape_only);
+void ag_keep(Ctx *c, AgSaved *s, Tensor *alias);              /* the last step of saving: packed when a hook wants it */
 Tensor *ag_unpack(Ctx *c, AgNode *n, AgSaved *s, const char *what);
 /* ---- for generated derivatives ---- */
 bool ag_needs(AgNode *n, int param);
@@ -102,7 +112,13 @@ TensorList ag_grads(Ctx *c, AgNode *n, Tensor **g);
  * none arrives), owned by the scope. */
 bool ag_backward(Ctx *c, int nroots, Tensor **roots, Tensor **seeds, int ninputs, Tensor **inputs, Tensor **result, bool retain_graph,
                  bool create_graph, bool accumulate);
-extern bool ag_anomaly;
+bool ag_leads_elsewhere(Ctx *c, int nroots, Tensor **roots, int ninputs, Tensor **inputs);
+extern bool ag_anomaly, ag_check_nan;
 extern const char *(*ag_where)(void);      /* the script's current line, for anomaly mode */
-extern Tensor *(*ag_pack_hook)(Ctx *c, Tensor *t);
+/* While ag_pack is set, what is saved is given to it and what it returns is kept instead; the other two take that back. */
+extern void *(*ag_pack)(Ctx *c, Tensor *t);
+extern Tensor *(*ag_unpack_packed)(Ctx *c, void *packed);
+extern void (*ag_free_packed)(void *packed);
+uint64_t ag_run_id(void);                  /* the walk under way */
+extern uint64_t ag_last_walk;              /* the number of the last backward; accumulators it reached carry it */
 #endif

@@ -5,9 +5,13 @@
 #include <string.h>
 
 void ag_free_saved(AgNode *n);
-static uint64_t run_id;
+static uint64_t run_id, next_run;          /* the walk under way; a walk may start another (a hook, a checkpoint) */
+uint64_t ag_last_walk;
+uint64_t ag_run_id(void) { return run_id; }
 
 typedef struct { AgNode **v; int64_t n, cap; } Nodes;
+/* What an outer walk knew of a node that an inner one visits too. */
+typedef struct { AgNode *node; uint64_t run; Tensor **gbuf; bool needed, target; } Mark;
 static bool push(Ctx *c, Nodes *l, AgNode *n) {
   if (l->n == l->cap) {
     int64_t cap = l->cap ? 2 * l->cap : 64;
@@ -25,19 +29,33 @@ static int by_seq(const void *a, const void *b) {
   return x < y ? 1 : x > y ? -1 : 0;
 }
 
+/* Marks n as seen by this walk; an inner walk keeps the outer one's marks to put them back. */
+static bool visit(Ctx *c, Nodes *all, Mark **marks, AgNode *n) {
+  if (n->run == run_id) return true;
+  int64_t cap = all->cap;
+  if (!push(c, all, n)) return false;
+  if (c->busy > 1) {
+    if (all->cap != cap || !*marks) {
+      Mark *m = mt_realloc(*marks, sizeof *m * (size_t)all->cap);
+      if (!m) { all->n--; mt_nomem(c); return false; }
+      *marks = m;
+    }
+    (*marks)[all->n - 1] = (Mark){n, n->run, n->gbuf, n->needed, n->target};
+  }
+  n->run = run_id;
+  n->needed = n->target = false;
+  n->gbuf = NULL;
+  return true;
+}
+
 /* Every node reachable from the roots, in the order they will run. */
-static bool collect(Ctx *c, Nodes *all, AgNode **roots, int nroots) {
-  run_id++;
+static bool collect(Ctx *c, Nodes *all, Mark **marks, AgNode **roots, int nroots) {
   for (int i = 0; i < nroots; i++)
-    if (roots[i] && roots[i]->run != run_id) { roots[i]->run = run_id; if (!push(c, all, roots[i])) return false; }
+    if (roots[i] && !visit(c, all, marks, roots[i])) return false;
   for (int64_t k = 0; k < all->n; k++) {
     AgNode *n = all->v[k];
-    n->needed = n->target = false;
-    n->gbuf = NULL;
-    for (int i = 0; i < n->nedge; i++) {
-      AgNode *m = n->edge[i].node;
-      if (m && m->run != run_id) { m->run = run_id; if (!push(c, all, m)) return false; }
-    }
+    for (int i = 0; i < n->nedge; i++)
+      if (n->edge[i].node && !visit(c, all, marks, n->edge[i].node)) return false;
   }
   bool sorted = true;
   for (int64_t k = 1; k < all->n && sorted; k++) sorted = all->v[k - 1]->seq >= all->v[k]->seq;
@@ -87,7 +105,8 @@ static bool receive(Ctx *c, AgNode *n, int nr, Tensor *g) {
 }
 
 static void run_hooks(Ctx *c, AgHook *h, Tensor **g, int nout) {
-  for (; h && !c->err; h = h->next) {
+  for (AgHook *next; h && !c->err; h = next) {
+    next = h->next;                        /* a hook may remove itself */
     if (!h->fn || h->nr < 0 || h->nr >= nout || !g[h->nr]) continue;
     Tensor *old = g[h->nr], *r = h->fn(c, h->ud, old);
     if (c->err || !r || r == old) continue;
@@ -98,6 +117,14 @@ static void run_hooks(Ctx *c, AgHook *h, Tensor **g, int nout) {
     mt_retain(r);
     mt_release(old);
     g[h->nr] = r;
+  }
+}
+
+/* Hooks of a node: PRE before it runs, POST after. */
+static void node_hooks(Ctx *c, AgNode *n, int kind, Tensor **gin, int nin) {
+  for (AgHook *h = n->hooks, *next; h && !c->err; h = next) {
+    next = h->next;                        /* a hook may remove itself */
+    if (h->nr == kind && h->node_fn) h->node_fn(c, h->ud, gin, nin, n->gbuf, n->nout);
   }
 }
 
@@ -126,6 +153,16 @@ static void retain_grads(Ctx *c, AgNode *n, bool create_graph) {
     if (!create_graph) c->grad_mode = false;
     ag_set_grad(c, r->t, have ? t_add(c, have, g, mt_si(1)) : t_clone(c, g, -1));
     c->grad_mode = mode;
+  }
+}
+
+static void leaf_done(Ctx *c, AgNode *n, bool create_graph) {
+  accumulate(c, n, n->gbuf[0], create_graph);
+  if (n->hooks) node_hooks(c, n, AG_HOOK_POST, NULL, 0);
+  AgHook *h = n->var->ag ? n->var->ag->hooks : NULL;
+  for (AgHook *next; h && !c->err; h = next) {
+    next = h->next;
+    if (h->nr == AG_HOOK_ACCUM) h->fn(c, h->ud, n->var);
   }
 }
 
@@ -159,8 +196,8 @@ static void run_node(Ctx *c, AgNode *n, bool retain_graph, bool create_graph) {
   n->gin = gin;
   if (n->apply) n->apply(c, n, n->gbuf);
   n->gin = NULL;
-  if (!c->err && ag_anomaly) check_anomaly(c, n, gin);
-  for (AgHook *h = n->hooks; h && !c->err; h = h->next) if (h->node_fn) h->node_fn(c, h->ud, gin, n->nedge, n->gbuf, n->nout);
+  if (!c->err && ag_anomaly && ag_check_nan) check_anomaly(c, n, gin);
+  if (n->hooks) node_hooks(c, n, AG_HOOK_POST, gin, n->nedge);
   for (int i = 0; i < n->nedge && !c->err; i++) {
     AgEdge e = n->edge[i];
     if (!gin[i] || !e.node || !e.node->needed || e.node->run != run_id) continue;
@@ -189,12 +226,52 @@ static Tensor *seed(Ctx *c, Tensor *root, Tensor *given) {
   return t_ones_like(c, root, -1, -1, -1, -1, false, -1);
 }
 
-typedef struct { Nodes all; AgNode **roots; AgEdge *want; } Walk;
+typedef struct { Nodes all; AgNode **roots; AgEdge *want; Mark *marks; uint64_t outer; } Walk;
 static void finish(Walk *w) {
-  for (int64_t k = 0; k < w->all.n; k++) { drop_gbuf(w->all.v[k]); ag_node_release(w->all.v[k]); }
+  for (int64_t k = 0; k < w->all.n; k++) drop_gbuf(w->all.v[k]);
+  for (int64_t k = 0; w->marks && k < w->all.n; k++) {
+    const Mark *m = &w->marks[k];
+    m->node->run = m->run;
+    m->node->gbuf = m->gbuf;
+    m->node->needed = m->needed;
+    m->node->target = m->target;
+  }
+  for (int64_t k = 0; k < w->all.n; k++) ag_node_release(w->all.v[k]);
+  run_id = w->outer;
+  mt_free(w->marks);
   mt_free(w->all.v);
   mt_free(w->roots);
   mt_free(w->want);
+}
+
+/* Does the graph of roots reach a leaf that is not among inputs without passing through one of them? */
+bool ag_leads_elsewhere(Ctx *c, int nroots, Tensor **roots, int ninputs, Tensor **inputs) {
+  Nodes all = {NULL, 0, 0};
+  bool found = false;
+  uint64_t outer = run_id;
+  if (c->err || c->busy) return true;      /* a walk's marks are in use: the safe answer */
+  run_id = ++next_run;
+  for (int i = 0; i < ninputs && !c->err; i++) {
+    AgEdge e = ag_edge(c, inputs[i]);
+    if (!e.node) continue;
+    e.node->run = run_id;
+    if (!e.node->ref) { e.node->ref = 1; ag_node_release(e.node); }
+  }
+  for (int i = 0; i < nroots && !c->err; i++) {
+    AgEdge e = ag_edge(c, roots[i]);
+    if (e.node && e.node->run != run_id) { e.node->run = run_id; push(c, &all, e.node); }
+  }
+  for (int64_t k = 0; k < all.n && !c->err && !found; k++) {
+    AgNode *n = all.v[k];
+    found = n->var != NULL;
+    for (int i = 0; i < n->nedge && !found; i++) {
+      AgNode *m = n->edge[i].node;
+      if (m && m->run != run_id) { m->run = run_id; if (!push(c, &all, m)) break; }
+    }
+  }
+  mt_free(all.v);
+  run_id = outer;
+  return found;
 }
 
 /* Which nodes lead to a wanted one: ascending order, so successors are known. */
@@ -209,9 +286,11 @@ static void mark_needed(Nodes *all, bool everything) {
 bool ag_backward(Ctx *c, int nroots, Tensor **roots, Tensor **seeds, int ninputs, Tensor **inputs, Tensor **result, bool retain_graph,
                  bool create_graph, bool accum) {
   if (c->err) return false;
-  Walk w = {{NULL, 0, 0}, mt_calloc(sizeof(AgNode *) * (size_t)(nroots + 1)), mt_calloc(sizeof(AgEdge) * (size_t)(ninputs + 1))};
+  Walk w = {{NULL, 0, 0}, mt_calloc(sizeof(AgNode *) * (size_t)(nroots + 1)), mt_calloc(sizeof(AgEdge) * (size_t)(ninputs + 1)), NULL, run_id};
   bool mode = c->grad_mode;
   c->busy++;
+  run_id = ++next_run;
+  if (c->busy == 1) ag_last_walk = run_id;
   if (!w.roots || !w.want) { mt_nomem(c); finish(&w); c->busy--; return false; }
   for (int i = 0; i < nroots && !c->err; i++) {
     AgEdge e = ag_edge(c, roots[i]);
@@ -219,11 +298,12 @@ bool ag_backward(Ctx *c, int nroots, Tensor **roots, Tensor **seeds, int ninputs
     w.roots[i] = e.node;
   }
   for (int i = 0; i < nroots && w.roots[i]; i++) w.roots[i]->ref++;      /* a fresh accumulator has no other owner */
-  if (!c->err) collect(c, &w.all, w.roots, nroots);
+  if (!c->err) collect(c, &w.all, &w.marks, w.roots, nroots);
   for (int64_t k = 0; k < w.all.n; k++) w.all.v[k]->ref++;
   for (int i = 0; i < nroots && w.roots[i]; i++) { AgNode *r = w.roots[i]; ag_node_release(r); }
   for (int i = 0; i < ninputs && !c->err; i++) {
     w.want[i] = ag_edge(c, inputs[i]);
+    if (accum && inputs[i]->ag && inputs[i]->ag->node) ag_retain_grad(c, inputs[i]);   /* as PyTorch */
     if (!w.want[i].node) mt_fail(c, "one of the inputs (number %d) does not require grad", i);
     else if (w.want[i].node->run == run_id) w.want[i].node->target = true;
     else if (w.want[i].node->ref == 0) { w.want[i].node->ref = 1; ag_node_release(w.want[i].node); w.want[i].node = NULL; }
@@ -246,14 +326,16 @@ bool ag_backward(Ctx *c, int nroots, Tensor **roots, Tensor **seeds, int ninputs
       for (int i = 0; i < ninputs; i++)
         if (w.want[i].node == n && n->gbuf[w.want[i].nr]) result[i] = mt_own(c, mt_retain(n->gbuf[w.want[i].nr]));
     if (n->var) {
-      if (accum && (!ninputs || n->target)) accumulate(c, n, n->gbuf[0], create_graph);
+      if (n->hooks) node_hooks(c, n, AG_HOOK_PRE, NULL, 0);
+      if (!c->err && accum && (!ninputs || n->target)) leaf_done(c, n, create_graph);
       drop_gbuf(n);
       continue;
     }
     if (!c->err) {
       bool on = false;
       for (int i = 0; i < n->nedge; i++) on |= n->edge[i].node && n->edge[i].node->needed;
-      if (on) run_node(c, n, retain_graph, create_graph); else { drop_gbuf(n); }
+      if (on && n->hooks) node_hooks(c, n, AG_HOOK_PRE, NULL, 0);
+      if (on && !c->err) run_node(c, n, retain_graph, create_graph); else { drop_gbuf(n); }
     }
   }
   c->grad_mode = mode;

@@ -5,8 +5,11 @@
 #include <string.h>
 
 extern void (*mt_ag_free)(Tensor *t);
-bool ag_anomaly;
+bool ag_anomaly, ag_check_nan = true;
 const char *(*ag_where)(void);
+void *(*ag_pack)(Ctx *c, Tensor *t);
+Tensor *(*ag_unpack_packed)(Ctx *c, void *packed);
+void (*ag_free_packed)(void *packed);
 static uint64_t next_seq = 1;
 
 /* ---- node memory: one block each, recycled by size ---- */
@@ -61,6 +64,8 @@ AgNode *ag_node_new(Ctx *c, const OpRow *op, int nedge, int nout) {
 static void drop_saved(AgSaved *s) {
   if (s->t) mt_release(s->t);
   if (s->node) ag_node_release(s->node);
+  if (s->packed) ag_free_packed(s->packed);
+  s->packed = NULL;
   s->t = NULL;
   s->node = NULL;
 }
@@ -77,7 +82,9 @@ void ag_free_saved(AgNode *n) {
     }
   }
   for (int i = 0; i < nr; i++) drop_saved(&n->saved_ret[i]);
+  for (int i = 0; i < n->nextra; i++) drop_saved(&n->extra[i]);
   n->released = true;
+  if (n->inner) ag_free_saved(n->inner);
 }
 
 void ag_hooks_free(AgHook *h);
@@ -108,6 +115,7 @@ static void node_destroy(AgNode *n) {
     mt_release(n->var);
   }
   ag_hooks_free(n->hooks);
+  mt_free(n->extra);
   while (n->retain) { struct AgRetain *r = n->retain; n->retain = r->next; mt_free(r); }
   mt_free(n->where);
   block_put(n, n->bytes);
@@ -161,30 +169,49 @@ void ag_node_shape(Ctx *c, AgNode *n, int nr, Tensor *t) {
 }
 
 /* ---- saving ---- */
+void ag_keep(Ctx *c, AgSaved *s, Tensor *alias) {
+  if (!alias) return;
+  if (!ag_pack) { s->t = mt_retain(alias); return; }
+  bool mode = c->grad_mode;
+  c->grad_mode = false;
+  s->packed = ag_pack(c, alias);
+  c->grad_mode = mode;
+}
+
+static Tensor *unpacked(Ctx *c, AgNode *n, AgSaved *s) {
+  AgNode *from = s->kind == 3 ? n : s->node;
+  Tensor *t = ag_unpack_packed(c, s->packed), *v = t ? mt_alias(c, t) : NULL;
+  if (v && from && c->grad_mode) ag_set_history(c, v, from, s->nr);
+  return v;
+}
+
 void ag_save(Ctx *c, AgSaved *s, Tensor *t, bool shape_only) {
   if (!t || c->err) return;
+  if (t->flags & MT_INFERENCE && !shape_only) {
+    mt_fail(c, "Inference tensors cannot be saved for backward; clone() the tensor to get a normal one and use that");
+    return;
+  }
   s->kind = shape_only ? 2 : 1;
   s->version = t->st->version;
   if (shape_only) {
-    int64_t zero[MT_MAXDIM] = {0};
     Tensor *z = mt_new(c, mt_il(NULL, 0), (DType)t->dtype, MT_META);
-    Tensor *v = z ? mt_view(c, z, t->ndim, t->size, zero, 0) : NULL;
+    Tensor *v = z ? mt_view(c, z, t->ndim, t->size, t->stride, t->offset) : NULL;
     if (v) { v->flags |= t->flags & MT_WRAPPED; s->t = mt_retain(v); }
     return;
   }
   bool leaf = (t->flags & MT_REQ_GRAD) && !(t->ag && t->ag->node) && !t->base;
-  if (leaf) { s->t = mt_retain(t); return; }
+  if (leaf && !ag_pack) { s->t = mt_retain(t); return; }
   AgEdge e = ag_edge(c, t);
   s->node = e.node;
   if (e.node) e.node->ref++;
   s->nr = e.nr;
-  Tensor *a = mt_alias(c, t);
-  if (a) s->t = mt_retain(a);
+  ag_keep(c, s, mt_alias(c, t));
 }
 
 Tensor *ag_unpack(Ctx *c, AgNode *n, AgSaved *s, const char *what) {
   if (c->err || s->kind == 0) return NULL;
   char name[96];
+  if (s->packed) return unpacked(c, n, s);
   if (!s->t) {
     mt_fail(c, "trying to backward through the graph a second time: what %s saved was freed by the first backward; pass retain_graph=true to it",
             ag_node_name(n, name, sizeof name));

@@ -136,6 +136,7 @@ void ag_set_grad(Ctx *c, Tensor *t, Tensor *g) {
   if (!m) return;
   mt_retain(g);
   if (m->grad) mt_release(m->grad);
+  m->cleared = !g && (m->grad || m->cleared);
   m->grad = g;
 }
 
@@ -170,6 +171,13 @@ void ag_retain_grad(Ctx *c, Tensor *t) {
 }
 
 static int64_t next_hook = 1;
+AgHook *ag_node_add_hook(AgNode *n, AgHook *h) {
+  AgHook **at = &n->hooks;
+  h->id = next_hook++;
+  h->next = NULL;
+  while (*at) at = &(*at)->next;
+  return *at = h;
+}
 int64_t ag_add_hook(Ctx *c, Tensor *t, AgHook *h) {
   if (!ag_requires_grad(c, t)) { mt_fail(c, "register_hook: cannot register a hook on a tensor that does not require gradients"); return 0; }
   AgNode *n = ag_grad_fn(c, t);
@@ -177,7 +185,7 @@ int64_t ag_add_hook(Ctx *c, Tensor *t, AgHook *h) {
   if (!m) return 0;
   h->id = next_hook++;
   h->next = NULL;
-  h->nr = n ? m->nr : 0;
+  if (h->nr >= 0) h->nr = n ? m->nr : 0;
   AgHook **at = n ? &n->hooks : &m->hooks;
   while (*at) at = &(*at)->next;
   *at = h;
@@ -274,11 +282,12 @@ static bool differentiable(const Tensor *t) { return t && !mt_is_int(t->dtype); 
 static void save_result(Ctx *c, AgNode *n, int k, Tensor *t, bool shape_only) {
   AgSaved *s = &n->saved_ret[k];
   if (shape_only) { ag_save(c, s, t, true); return; }
+  if (t->flags & MT_INFERENCE) { ag_save(c, s, t, false); return; }
   Tensor *alias = mt_alias(c, t);
   s->kind = differentiable(t) ? 3 : 1;
   s->nr = k;
   s->version = t->st->version;
-  s->t = mt_retain(alias);
+  ag_keep(c, s, alias);
 }
 
 static void no_derivative(Ctx *c, AgNode *n, Tensor **g) {
@@ -336,6 +345,7 @@ static void attach(Ctx *c, const OpRow *op, const Val *a, Val *r, AgNode *n, con
 typedef struct { Geometry *q; AgNode *fn; } Slices;
 static void slices_free(AgNode *n) {
   Slices *s = n->ud;
+  n->inner = NULL;
   ag_node_release(s->fn);
   mt_free(s->q);
   mt_free(s);
@@ -362,14 +372,14 @@ static void slices_apply(Ctx *c, AgNode *n, Tensor **g) {
   for (int i = 1; i < n->nedge; i++) n->gin[i] = gin[i];
 }
 
-static void rebase(Ctx *c, Tensor *out, AgNode *fn) {
+void ag_rebase(Ctx *c, Tensor *out, AgNode *fn) {
   Tensor *base = out->base;
   AgNode *n = ag_node_new(c, NULL, fn->nedge, 1);
   Slices *s = n ? mt_malloc(sizeof *s) : NULL;
   if (!s) { mt_nomem(c); if (n) ag_node_release(n); return; }
   n->name = "CopySlices";
   s->q = geometry(c, out, base);
-  s->fn = fn;
+  s->fn = n->inner = fn;
   fn->ref++;
   n->ud = s;
   n->free_fn = slices_free;
@@ -387,12 +397,12 @@ static void rebase(Ctx *c, Tensor *out, AgNode *fn) {
   refresh_view(c, out);
 }
 
-static bool may_write(Ctx *c, Tensor *t) {
+bool ag_may_write(Ctx *c, Tensor *t) {
   if ((t->flags & MT_REQ_GRAD) && ag_is_leaf(c, t) && !(t->base && !(t->flags & MT_LEAFVIEW))) {
     mt_fail(c, "a leaf tensor that requires grad is being used in an in-place operation; use torch.no_grad or x.data");
     return false;
   }
-  if (t->base && !(t->flags & MT_LEAFVIEW) && (t->base->flags & MT_REQ_GRAD) && ag_is_leaf(c, t->base)) {
+  if (t->base && !(t->flags & MT_LEAFVIEW) && ((t->base->flags | t->flags) & MT_REQ_GRAD) && ag_is_leaf(c, t->base)) {
     mt_fail(c, "a view of a leaf tensor that requires grad is being used in an in-place operation; use torch.no_grad or x.data");
     return false;
   }
@@ -402,7 +412,7 @@ static bool may_write(Ctx *c, Tensor *t) {
 static void call_inplace(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, const DerivRow *d) {
   Tensor *t = out[0];
   bool need = false;
-  if (!may_write(c, t)) return;
+  if (!ag_may_write(c, t)) return;
   for (int i = 0; i < op->nparam && !need; i++) {
     if (op->params[i].type == P_Tensor) need = a[i].t && ag_requires_grad(c, a[i].t);
     else if (op->params[i].type == P_TensorList) for (int64_t k = 0; k < a[i].tl.n; k++) need |= a[i].tl.v[k] && ag_requires_grad(c, a[i].tl.v[k]);
@@ -417,7 +427,7 @@ static void call_inplace(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, 
   if (n && !c->err) {
     ag_node_shape(c, n, 0, t);
     if (d->rets && d->rets[0] != '0') save_result(c, n, 0, t, d->rets[0] == 's');
-    if (t->base && !(t->flags & MT_LEAFVIEW)) rebase(c, t, n);
+    if (t->base && !(t->flags & MT_LEAFVIEW)) ag_rebase(c, t, n);
     else ag_set_history(c, t, n, 0);
   }
   if (n) ag_node_release(n);
@@ -439,7 +449,15 @@ static void record(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int no
   if (c->err) memset(r, 0, sizeof(Val) * op->nret);
 }
 
+/* t became its own view v: v's node stands for t's former self and leads to t's former node. */
+static bool adopt(Ctx *c, Tensor *t, Tensor *v) {
+  if (!v) return ag_may_write(c, t);
+  if (v->ag && v->ag->node) ag_set_history(c, t, v->ag->node, v->ag->nr);
+  return !c->err;
+}
+
 __attribute__((constructor)) void ag_init(void) {
+  mt_autograd_adopt = adopt;
   mt_autograd_call = record;
   ag_meta_init();
 }

@@ -49,15 +49,37 @@ Tensor *k_index_backward(Ctx *c, Tensor *grad, IntList sizes, TensorList indices
 }
 
 /* The gradient of a window into a storage: overlapping windows add up. */
+static int64_t span_of(IntList size, IntList stride) {
+  int64_t n = 1;
+  for (int64_t i = 0; i < size.n; i++) {
+    if (size.v[i] == 0) return 0;
+    n += (size.v[i] - 1) * stride.v[i];
+  }
+  return n;
+}
+/* The places of a geometry in its storage, as one list of indices. */
+static Tensor *places(Ctx *c, int64_t n, IntList size, IntList stride, int64_t off) {
+  Tensor *lin = t_arange(c, mt_si(0), mt_si(n), mt_si(1), MT_int64, -1, -1, -1, false);
+  return t_reshape(c, t_as_strided(c, lin, size, stride, off), mt_il((int64_t[]){-1}, 1));
+}
+/* grad is summed into the part of the storage that both geometries cover, and read there through the input's; where the
+ * input's own elements share memory, they share the gradient. */
 Tensor *k_as_strided_backward(Ctx *c, Tensor *grad, Tensor *like, IntList size, IntList stride, int64_t storage_offset) {
-  int64_t span = 1, off = storage_offset == MT_NONE_INT ? 0 : storage_offset;
-  for (int64_t i = 0; i < size.n; i++) if (size.v[i] > 0) span += (size.v[i] - 1) * stride.v[i];
-  int64_t need = off + span > like->numel ? off + span : like->numel;
-  Tensor *flat = zeros(c, grad, mt_il(&need, 1));
-  Tensor *lin = t_arange(c, mt_si(0), mt_si(need), mt_si(1), MT_int64, -1, -1, -1, false);
-  Tensor *idx = t_reshape(c, t_as_strided(c, lin, size, stride, off), mt_il((int64_t[]){-1}, 1));
-  Tensor *ix[1] = {idx};
-  flat = t_index_put(c, flat, (TensorList){ix, 1}, t_reshape(c, grad, mt_il((int64_t[]){-1}, 1)), true);
-  Tensor *head = t_slice(c, flat, 0, 0, like->numel, 1);
-  return t_reshape(c, head, mt_sizes(like));
+  int64_t in_off = like->offset, out_off = storage_offset == MT_NONE_INT ? in_off : storage_offset;
+  int64_t low = in_off < out_off ? in_off : out_off;
+  IntList in_size = mt_sizes(like), in_stride = mt_il(like->stride, like->ndim), all = mt_il((int64_t[]){-1}, 1);
+  int64_t a = span_of(in_size, in_stride), b = span_of(size, stride);
+  if (a == 0 || b == 0) return zeros(c, grad, in_size);
+  in_off -= low;
+  out_off -= low;
+  int64_t n = in_off + a > out_off + b ? in_off + a : out_off + b;
+  Tensor *flat = zeros(c, grad, mt_il(&n, 1)), *ix[1] = {places(c, n, size, stride, out_off)};
+  flat = t_index_put(c, flat, (TensorList){ix, 1}, t_reshape(c, grad, all), true);
+  if (!mt_is_dense(like) && !c->err) {
+    Tensor *at[1] = {places(c, n, in_size, in_stride, in_off)};
+    Tensor *one = t_ones_like(c, t_index(c, flat, (TensorList){at, 1}), -1, -1, -1, -1, false, -1);
+    Tensor *count = t_index_put(c, zeros(c, grad, mt_il(&n, 1)), (TensorList){at, 1}, one, true);
+    flat = t_div(c, flat, t_clamp_min(c, t_detach(c, count), mt_wrap(c, mt_si(1))), NULL);
+  }
+  return t_as_strided(c, flat, in_size, in_stride, in_off);
 }

@@ -66,6 +66,7 @@ typedef struct Storage {
 typedef struct Tensor {
   int32_t ref;
   uint8_t dtype, ndim, device, flags;
+  uint32_t why;                            /* why it has no gradient history (mt_why), 0: nothing cut it */
   int64_t numel, offset;                   /* offset in elements */
   int64_t *size, *stride;
   Storage *st;
@@ -88,6 +89,7 @@ typedef struct Ctx {
   ErrKind err;
   bool grad_mode, inference, deterministic;
   DType default_dtype;
+  uint32_t site;                           /* the line that switched gradients off, for Tensor.why */
   Tensor *out;                             /* where the running op's first result is wanted, or NULL */
   Tensor **pool; int32_t npool, pool_cap;  /* tensors owned by open scopes */
   const struct OpRow *op;                  /* the op named in error messages */
@@ -115,6 +117,11 @@ void mt_leave(Ctx *c, Scope s);            /* the way out to the caller: closes 
 Tensor *mt_close_with(Ctx *c, Scope s, Tensor *keep);     /* closes; keep moves to the outer scope */
 Tensor *mt_own(Ctx *c, Tensor *t);         /* hands a counted reference to the innermost scope */
 void *mt_tmp(Ctx *c, size_t n);            /* scratch memory until the outermost mt_leave; NULL and an error if none */
+
+/* ---- why a tensor has no history: kind, op id and script line in one word ---- */
+enum { MT_CUT_NONE, MT_CUT_NOGRAD, MT_CUT_OP };
+static inline uint32_t mt_why(int kind, int op, uint32_t site) { return (uint32_t)kind << 30 | (uint32_t)op << 18 | (site & 0x3ffff); }
+extern uint32_t (*mt_site)(void);          /* the host's number for the line that runs now; NULL: unknown */
 
 /* ---- tensors ---- */
 static inline Tensor *mt_retain(Tensor *t) { if (t) t->ref++; return t; }

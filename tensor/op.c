@@ -8,6 +8,8 @@
 #include <string.h>
 
 void (*mt_autograd_call)(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout, bool inplace);
+bool (*mt_autograd_adopt)(Ctx *c, Tensor *t, Tensor *v);
+uint32_t (*mt_site)(void);
 void (*mt_op_observer)(Ctx *c, const OpRow *op, int begin);
 
 #define EACH_BIT(m, i) for (uint32_t m_ = (m), i; m_ && (i = (uint32_t)__builtin_ctz(m_), 1); m_ &= m_ - 1)
@@ -112,6 +114,13 @@ static void mark_views(const OpRow *op, Val *r) {
   else for (int64_t k = 0; k < r[0].tl.n; k++) r[0].tl.v[k]->flags |= MT_LEAFVIEW;
 }
 
+/* An input wanted gradients and the results will not: remembered for the person who asks why. */
+static void mark_cut(Ctx *c, const OpRow *op, Val *r, bool outer) {
+  uint32_t why = c->grad_mode ? mt_why(MT_CUT_OP, op->id, outer && mt_site ? mt_site() : 0) : mt_why(MT_CUT_NOGRAD, op->id, c->site);
+  for (int k = 0; k < op->nret && !c->err; k++)
+    if (op->ret_types[k] == P_Tensor && r[k].t && !(r[k].t->flags & MT_REQ_GRAD)) r[k].t->why = why;
+}
+
 void mt_call(Ctx *c, const OpRow *op, Val *a, Val *r) {
   if (c->err) { no_result(op, r); return; }
   if (op->flags & OF_INPLACE_ONLY) {                  /* copy_ and its like write their first argument however they are called */
@@ -131,6 +140,7 @@ void mt_call(Ctx *c, const OpRow *op, Val *a, Val *r) {
   else {
     mt_run_kernel(c, op, a, r);
     if (op->flags & OF_VIEW && !c->grad_mode) mark_views(op, r);
+    if (s.flags & MT_REQ_GRAD && !(op->flags & OF_COMPOSITE) && mt_autograd_call) mark_cut(c, op, r, !c->op);
   }
 }
 
@@ -153,7 +163,25 @@ static bool partly_overlap(const Tensor *a, const Tensor *b) {
   return a->offset < be && b->offset < ae;
 }
 
-static bool check_overlap(Ctx *c, const OpRow *op, const Val *a, Tensor *out) {
+/* n: the elements a will have once it fits its result */
+static bool same_memory(const Tensor *a, int64_t n, const Tensor *b) {
+  if (a->st != b->st || !n || !b->numel || !mt_is_dense(a) || !mt_is_dense(b)) return false;
+  int64_t size = (int64_t)mt_dsize(a->dtype), bsize = (int64_t)mt_dsize(b->dtype);
+  return a->offset * size < (b->offset + b->numel) * bsize && b->offset * bsize < (a->offset + n) * size;
+}
+
+/* PyTorch forbids even a full overlap to ops that read out of order. */
+static bool check_apart(Ctx *c, const OpRow *op, const Val *a, Tensor *out, int64_t n) {
+  if (op->id != OP_cat && op->id != OP_gather && op->id != OP_masked_select && op->id != OP_index_select && op->id != OP_take) return true;
+  bool bad = false;
+  EACH_BIT(op->tmask, i) bad |= a[i].t && same_memory(out, n, a[i].t);
+  EACH_BIT(op->lmask, i) for (int64_t k = 0; k < a[i].tl.n; k++) bad |= a[i].tl.v[k] && same_memory(out, n, a[i].tl.v[k]);
+  if (bad) mt_fail(c, "unsupported operation: an input shares memory with out; clone() one of them first");
+  return !bad;
+}
+
+static bool check_overlap(Ctx *c, const OpRow *op, const Val *a, Tensor *out, bool inplace) {
+  if (!inplace && !check_apart(c, op, a, out, out->numel)) return false;
   if (!(op->flags & OF_POINTWISE)) return true;
   EACH_BIT(op->tmask, i)
     if (a[i].t && partly_overlap(out, a[i].t)) {
@@ -193,6 +221,7 @@ void mt_run_kernel_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, in
   else {
     if (!(op->flags & OF_COMPOSITE)) c->out = out[0];
     mt_run_kernel(c, op, a, res);
+    for (int k = 0; !inplace && k < nout && res[k].t; k++) check_apart(c, op, a, out[k], res[k].t->numel);
     for (int k = 0; k < nout; k++) if (!land(c, out[k], res[k].t, inplace)) break;
   }
   if (c->err) no_result(op, r);
@@ -205,6 +234,19 @@ void mt_run_kernel_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, in
   if (outer) c->op = NULL;
 }
 
+static bool changes_geometry(const OpRow *op) { return op->flags & OF_VIEW || op->id == OP_t; }
+
+/* transpose_ and its like: the tensor becomes its own view. */
+static void call_geometry(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor *t) {
+  bool track = mt_autograd_adopt && c->grad_mode;
+  if (track && !mt_autograd_adopt(c, t, NULL)) return;
+  mt_call(c, op, a, r);
+  if (c->err || r[0].t == t || !mt_become(c, t, r[0].t)) return;
+  if (track) mt_autograd_adopt(c, t, r[0].t);
+  r[0].t = t;
+  t->st->version++;
+}
+
 void mt_call_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout, bool inplace) {
   if (c->err) { no_result(op, r); return; }
   Seen s = scan(op, a);
@@ -212,7 +254,17 @@ void mt_call_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout
   bool outer = !c->op;
   if (outer) c->op = op;
   for (int k = 0; k < nout; k++) {
-    if (!check_written(c, out[k]) || !check_overlap(c, op, a, out[k])) goto done;
+    if (out[k]->flags & MT_INFERENCE && !c->inference) {
+      mt_fail(c, "Inplace update to inference tensor outside InferenceMode is not allowed; clone() it to get a normal tensor first");
+      goto done;
+    }
+  }
+  if (inplace && changes_geometry(op)) {
+    call_geometry(c, op, a, r, out[0]);
+    goto done;
+  }
+  for (int k = 0; k < nout; k++) {
+    if (!check_written(c, out[k]) || !check_overlap(c, op, a, out[k], inplace)) goto done;
     if (s.meta && !mt_meta(out[k])) { mt_fail(c, "arguments are on the meta device but the output is not"); goto done; }
   }
   if ((s.flags & (MT_CONJ | MT_NEG)) && !(op->flags & (OF_CONJ | OF_COMPOSITE | OF_VIEW))) {

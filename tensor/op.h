@@ -56,6 +56,8 @@ void mt_run_kernel(Ctx *c, const OpRow *op, Val *a, Val *r);
 void mt_run_kernel_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout, bool inplace);
 /* Autograd sets this; NULL: tensors never record. */
 extern void (*mt_autograd_call)(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout, bool inplace);
+/* t became its own view v (transpose_ and its like): autograd checks before (v NULL) and moves v's history after. */
+extern bool (*mt_autograd_adopt)(Ctx *c, Tensor *t, Tensor *v);
 const OpRow *mt_find_op(const char *cname);
 
 /* A profiler's or tracer's view of every op; NULL: off. */

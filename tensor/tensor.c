@@ -207,7 +207,8 @@ static Tensor *tensor_raw(Ctx *c, int ndim) {
   t->stride = t->size + (ndim <= MT_INLINE_DIMS ? MT_INLINE_DIMS : ndim);
   t->ref = 1;
   t->ndim = (uint8_t)ndim;
-  t->flags = 0;
+  t->flags = c->inference ? MT_INFERENCE : 0;
+  t->why = 0;
   t->offset = 0;
   t->base = NULL;
   t->ag = NULL;
@@ -357,7 +358,8 @@ Tensor *mt_view(Ctx *c, Tensor *t, int ndim, const int64_t *size, const int64_t 
   if (!v) return NULL;
   v->dtype = t->dtype;
   v->device = t->device;
-  v->flags = t->flags & (MT_CONJ | MT_NEG);
+  v->flags = t->flags & (MT_CONJ | MT_NEG | MT_INFERENCE);
+  v->why = t->why;
   v->offset = offset;
   int64_t n = 1;
   for (int i = 0; i < ndim; i++) {

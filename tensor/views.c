@@ -23,7 +23,7 @@ Tensor *k_as_strided(Ctx *c, Tensor *self, IntList size, IntList stride, int64_t
   int64_t off = storage_offset == MT_NONE_INT ? self->offset : storage_offset;
   Tensor *t = mt_from_storage(c, self->st, size, stride, off, (DType)self->dtype);
   if (!t) return NULL;
-  t->flags |= self->flags & (MT_CONJ | MT_NEG);
+  t->flags = self->flags & (MT_CONJ | MT_NEG | MT_INFERENCE);
   t->base = mt_retain(self->base ? self->base : self);
   return t;
 }

@@ -151,7 +151,7 @@ static bool take(Call *k, const ParamRow *p, int i, Val *v) {
     case P_Scalar: {
       Tensor *t;
       if (vm_toscalar(L, i, &v->s)) return true;
-      if ((t = vm_totensor(L, i)) && t->ndim == 0 && !mt_meta(t)) { v->s = mt_item(k->c, t); return true; }
+      if ((t = vm_totensor(L, i)) && t->ndim == 0 && !mt_meta(t) && !(t->flags & MT_REQ_GRAD)) { v->s = mt_item(k->c, t); return true; }
       return mismatch(k, p, i);
     }
     case P_int: return vm_toint(L, i, &v->i) ? true : mismatch(k, p, i);

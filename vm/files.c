@@ -90,18 +90,6 @@ static int t_save(lua_State *L) {
   return 0;
 }
 
-/* torch.utils.data is Lua and loads when first asked for. */
-static int utils_index(lua_State *L) {
-  if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "data")) return 0;
-  lua_getglobal(L, "require");
-  lua_pushliteral(L, "torch.utils.data");
-  lua_call(L, 1, 1);
-  lua_pushvalue(L, 2);
-  lua_pushvalue(L, -2);
-  lua_rawset(L, 1);
-  return 1;
-}
-
 static void preload(lua_State *L, const char *name, lua_CFunction f) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   lua_pushcfunction(L, f);
@@ -118,15 +106,5 @@ void vm_open_files(lua_State *L, int torch) {
   preload(L, "audio", luaopen_audio);
   lua_pushvalue(L, torch);
   luaL_setfuncs(L, fns, 0);
-  if (lua_getfield(L, -1, "utils") != LUA_TTABLE) {
-    lua_pop(L, 1);
-    lua_newtable(L);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -3, "utils");
-  }
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, utils_index);
-  lua_setfield(L, -2, "__index");
-  lua_setmetatable(L, -2);
-  lua_pop(L, 2);
+  lua_pop(L, 1);
 }

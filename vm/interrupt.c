@@ -36,6 +36,7 @@ void vm_int_install(lua_State *L) {
   sigaction(SIGINT, &sa, NULL);
 }
 
+lua_State *vm_int_running(void) { return running; }
 void vm_int_interactive(bool on) { interactive = on; }
 bool vm_int_passing(void) { return passing && interactive; }
 

@@ -1,0 +1,79 @@
+/* lazy.c: names of torch's namespaces that live in Lua files and load when first asked for.
+ *
+ * Invariant: a name listed here is looked up at most once; after that it is a plain field of its namespace.  An empty list
+ * of names stands for the module itself under its last word. */
+#include "vm.h"
+#include <string.h>
+
+static const struct { const char *space, *module, *names; } rows[] = {
+  {"utils", "torch.utils.data", ""},
+  {"utils", "torch.utils.checkpoint", ""},
+  {"autograd", "torch.autograd.function", ""},
+  {"autograd", "torch.autograd.function", "Function"},
+  {"autograd", "torch.autograd.functional", ""},
+  {"autograd", "torch.autograd.gradcheck", "gradcheck gradgradcheck GradcheckError"},
+  {"autograd", "torch.autograd.graph", ""},
+  {"autograd", "torch.autograd.explain", "explain"},
+  {"autograd", "torch.autograd.modes", "detect_anomaly"},
+  {"func", "torch.func", "grad grad_and_value value_and_grad vjp jvp linearize jacrev jacfwd hessian vmap"},
+  {"", "torch.func", "vmap"},
+};
+
+static bool listed(const char *names, const char *name) {
+  size_t n = strlen(name);
+  for (const char *p = names; (p = strstr(p, name)); p += n)
+    if ((p == names || p[-1] == ' ') && (p[n] == ' ' || !p[n])) return true;
+  return false;
+}
+
+static int lazy_index(lua_State *L) {
+  const char *space = lua_tostring(L, lua_upvalueindex(1));
+  if (lua_type(L, 2) != LUA_TSTRING) return 0;
+  const char *name = lua_tostring(L, 2);
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    bool whole = !*rows[i].names;
+    if (strcmp(rows[i].space, space)) continue;
+    if (whole ? strcmp(strrchr(rows[i].module, '.') + 1, name) != 0 : !listed(rows[i].names, name)) continue;
+    lua_getglobal(L, "require");
+    lua_pushstring(L, rows[i].module);
+    lua_call(L, 1, 1);
+    if (!whole) lua_getfield(L, -1, name);
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, 1);
+    return 1;
+  }
+  return 0;
+}
+
+/* The names of a space, for completion. */
+static void push_names(lua_State *L, const char *space) {
+  lua_newtable(L);
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    const char *p = *rows[i].names ? rows[i].names : strrchr(rows[i].module, '.') + 1;
+    while (!strcmp(rows[i].space, space) && *p) {
+      size_t n = strcspn(p, " ");
+      lua_pushlstring(L, p, n);
+      lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+      p += n + (p[n] == ' ');
+    }
+  }
+}
+
+/* Makes the namespaces of the rows lazy; torch itself too, where nothing else has given it a metatable. */
+void vm_open_lazy(lua_State *L, int torch) {
+  torch = lua_absindex(L, torch);
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    if (*rows[i].space) lua_getfield(L, torch, rows[i].space); else lua_pushvalue(L, torch);
+    if (lua_istable(L, -1) && !lua_getmetatable(L, -1)) {
+      lua_createtable(L, 0, 1);
+      lua_pushstring(L, rows[i].space);
+      lua_pushcclosure(L, lazy_index, 1);
+      lua_setfield(L, -2, "__index");
+      push_names(L, rows[i].space);
+      lua_setfield(L, -2, "__fields");
+      lua_setmetatable(L, -2);
+    }
+    lua_settop(L, torch);
+  }
+}
