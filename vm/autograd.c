@@ -239,7 +239,7 @@ static int f_is_inference(lua_State *L) { lua_pushboolean(L, vm_ctx(L)->inferenc
 /* ---- anomaly mode ---- */
 static void set_anomaly(bool on) {
   ag_anomaly = on;
-  ag_where = vm_where;
+  ag_where = vm_script_line;
 }
 static int f_set_detect_anomaly(lua_State *L) {
   luaL_checktype(L, 1, LUA_TBOOLEAN);

@@ -113,7 +113,7 @@ static bool user_line(lua_Debug *ar) {
   }
   return false;
 }
-const char *vm_where(void) {
+const char *vm_script_line(void) {
   static char buf[300];
   lua_Debug ar;
   if (!user_line(&ar)) return NULL;

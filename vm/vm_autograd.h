@@ -15,7 +15,7 @@ void vm_push_node(lua_State *L, AgNode *n);
 AgNode *vm_check_node(lua_State *L, int i);
 /* A tensor or a list of tensors (None allowed where `none`) at i. */
 int vm_tensors_at(lua_State *L, Ctx *c, int i, Tensor ***out, bool none, const char *what);
-const char *vm_where(void);                /* "script.lua:12" of the line that runs, NULL when unknown */
+const char *vm_script_line(void);                /* "script.lua:12" of the line that runs, NULL when unknown */
 uint32_t vm_site(void);                    /* a number for that line, 0 when unknown */
 const char *vm_site_name(uint32_t site);
 int vm_node_saved_tensors(lua_State *L);
