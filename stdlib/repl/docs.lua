@@ -23,8 +23,11 @@ local function trim(s) return (s:match("^%s*(.-)%s*$")) end
 
 local function load_lua_entries()
   lua_entries = {}
-  local text = require("moth.embed").read("repl/luadoc.txt") or ""
-  for line in text:gmatch("[^\n]+") do
+  local embed, texts = require "moth.embed", {}
+  for _, file in ipairs(embed.list()) do           -- every part of stdlib may have a luadoc.txt
+    if file:find("luadoc%.txt$") then texts[#texts + 1] = embed.read(file) end
+  end
+  for line in table.concat(texts, "\n"):gmatch("[^\n]+") do
     local parts = {}
     for part in (line .. "|"):gmatch("(.-)|") do parts[#parts + 1] = trim(part) end
     local name = parts[1]:match("^[%w_.]+")
@@ -56,6 +59,59 @@ local function op_entry(name)
     derivative = op.derivative, see = see, params = op.params or parse_params(op.signature or ""), op = op }
 end
 
+-- ---- classes and functions below torch that are written in Lua: a class has __doc, a namespace __docs ----
+local spaces = { "nn", "nn.init", "nn.utils", "optim", "optim.lr_scheduler", "utils.data" }
+
+local function made_entry(name, doc)
+  local see = {}
+  for other in (doc.see or ""):gmatch("%S+") do see[#see + 1] = other end
+  return { name = name, signature = doc.signature, doc = doc.doc, example = doc.example, see = see,
+    params = parse_params(doc.signature or "") }
+end
+
+-- The value at a dotted path below torch; files that define its parts are loaded.
+local function value_at(path)
+  local at = package.loaded.torch
+  for part in path:gmatch("[^.]+") do
+    if type(at) ~= "table" then return nil end
+    local ok, v = pcall(function() return at[part] end)
+    at = ok and v or nil
+  end
+  return at
+end
+
+local function class_entry(name)
+  local space, last = name:match("^(.*)%.([^.]+)$")
+  if not space then return nil end
+  local owner = value_at(space)
+  if type(owner) ~= "table" then return nil end
+  local docs_of = rawget(owner, "__docs")
+  if type(docs_of) == "table" and docs_of[last] then return made_entry(name, docs_of[last]) end
+  local ok, v = pcall(function() return owner[last] end)
+  local doc = ok and type(v) == "table" and rawget(v, "__doc")
+  return type(doc) == "table" and made_entry(name, doc) or nil
+end
+
+--- Names of all documented classes and functions of those namespaces.
+local function class_names()
+  local list = {}
+  for _, space in ipairs(spaces) do
+    local t = value_at(space)
+    local meta = type(t) == "table" and debug.getmetatable(t)
+    local dir = type(meta) == "table" and rawget(meta, "__dir")
+    local ok, more = pcall(dir or function() return {} end, t)
+    local set = {}
+    for _, name in ipairs(ok and more or {}) do set[name] = true end
+    for _, keys in ipairs { type(t) == "table" and t or {}, type(t) == "table" and rawget(t, "__docs") or {} } do
+      for k in next, keys do set[k] = true end
+    end
+    for name in pairs(set) do
+      if type(name) == "string" and class_entry(space .. "." .. name) then list[#list + 1] = space .. "." .. name end
+    end
+  end
+  return list
+end
+
 -- Names in the engine's table stand without "torch.": "softmax", "linalg.inv", "nn.functional.relu".
 local aliases = { { "^torch%.", "" }, { "^F%.", "nn.functional." }, { "^Tensor%.", "" }, { "^x%.", "" } }
 local prefixes = { "nn.functional.", "nn.", "linalg.", "special.", "fft.", "optim.", "nn.init.", "autograd." }
@@ -63,18 +119,18 @@ local prefixes = { "nn.functional.", "nn.", "linalg.", "special.", "fft.", "opti
 --- The entry for a name such as "softmax", "torch.softmax", "F.softmax", "x:softmax", "string.find"; nil for none.
 function docs.get(name)
   name = name:gsub(":", ".")
-  local entry = op_entry(name) or lua_entry(name)
+  local entry = op_entry(name) or lua_entry(name) or class_entry(name)
   if entry then return entry end
   for _, alias in ipairs(aliases) do
     local short, n = name:gsub(alias[1], alias[2])
     if n > 0 then
-      entry = op_entry(short)
+      entry = op_entry(short) or lua_entry(short) or class_entry(short)
       if entry then return entry end
       name = short
     end
   end
   for _, prefix in ipairs(prefixes) do
-    entry = op_entry(prefix .. name)
+    entry = op_entry(prefix .. name) or class_entry(prefix .. name)
     if entry then return entry end
   end
   if #name > 1 and name:sub(-1) == "_" then return docs.get(name:sub(1, -2)) end
@@ -91,6 +147,12 @@ function docs.names()
         seen[name] = true
         list[#list + 1] = name
       end
+    end
+  end
+  for _, name in ipairs(class_names()) do
+    if not seen[name] then
+      seen[name] = true
+      list[#list + 1] = name
     end
   end
   table.sort(list)

@@ -9,7 +9,11 @@ init.__docs = {}
 -- recording and gives back the tensor.
 local function define(name, names, dflt, doc, fn)
   local shown = {}
-  for i, p in ipairs(names) do shown[i] = dflt[p] ~= nil and p .. "=" .. tostring(dflt[p]) or p end
+  for i, p in ipairs(names) do
+    local d = dflt[p]
+    if d == nil then shown[i] = p == "generator" and "generator=nil" or p
+    else shown[i] = p .. "=" .. (type(d) == "string" and ("%q"):format(d) or tostring(d)) end
+  end
   local call = name == "dirac_" and "torch.empty(3, 3, 3)" or "torch.empty(3, 3)"
   local more = ({ constant_ = ", 2.0", sparse_ = ", 0.5" })[name] or ""
   init.__docs[name] = { signature = ("nn.init.%s(%s)"):format(name, table.concat(shown, ", ")), doc = doc,
