@@ -498,8 +498,47 @@ static void push_result(Call *k, int type, Val *r) {
   }
 }
 
+/* A list as a plain table, None as nil: what a forward function written in Lua is given. */
+static void push_argument(Call *k, const ParamRow *p, Val *v) {
+  lua_State *L = k->L;
+  switch (p->type) {
+    case P_float: if (p->optional) vm_pushscalar(L, v->s); else lua_pushnumber(L, v->d); return;
+    case P_int: if (v->i == MT_NONE_INT) lua_pushnil(L); else lua_pushinteger(L, v->i); return;
+    case P_IntList:
+      if (v->il.n < 0) { lua_pushnil(L); return; }
+      lua_createtable(L, (int)v->il.n, 0);
+      for (int64_t i = 0; i < v->il.n; i++) { lua_pushinteger(L, v->il.v[i]); lua_rawseti(L, -2, i + 1); }
+      return;
+    case P_ScalarList:
+      if (v->sl.n < 0) { lua_pushnil(L); return; }
+      lua_createtable(L, (int)v->sl.n, 0);
+      for (int64_t i = 0; i < v->sl.n; i++) { vm_pushscalar(L, v->sl.v[i]); lua_rawseti(L, -2, i + 1); }
+      return;
+    case P_bool: case P_dtype: if (p->optional && v->i < 0) { lua_pushnil(L); return; } break;
+    case P_device: if (v->i < 0) lua_pushnil(L); else vm_pushdevice(L, (int)v->i); return;
+    case P_TensorList: if (v->tl.n < 0) { lua_pushnil(L); return; } break;
+    default: break;
+  }
+  push_result(k, p->type, v);
+}
+
+/* An op of the user's: its arguments as Lua values to the function in upvalue 2; an argument not given is nil. */
+static int call_user(Call *k, Scope s) {
+  lua_State *L = k->L;
+  int n = k->op->nparam, top = lua_gettop(L);
+  luaL_checkstack(L, n + 4, "too many arguments");
+  lua_pushvalue(L, lua_upvalueindex(2));
+  for (int i = 0; i < n; i++)
+    if (k->where[i]) push_argument(k, &k->op->params[i], &k->v[i]); else lua_pushnil(L);
+  if (k->c->err) vm_raise(L, k->c, s);
+  mt_leave(k->c, s);
+  lua_call(L, n, LUA_MULTRET);
+  return lua_gettop(L) - top;
+}
+
 static int finish(Call *k, Scope s) {
   lua_State *L = k->L;
+  if (k->op->id < 0) return call_user(k, s);
   Ctx *c = k->c;
   Val r[8];
   int pushed = 0;
@@ -558,6 +597,18 @@ static int op_call(lua_State *L) {
     k.nargs++;
   }
   no_match(&k, best, s);
+}
+
+void vm_push_user_op(lua_State *L, const OpRow *row, const char *shown, int owner) {
+  owner = lua_absindex(L, owner);
+  OpSet *set = lua_newuserdatauv(L, sizeof *set, 1);
+  memset(set, 0, sizeof *set);
+  set->shown = shown;
+  set->rows[set->n++] = row;
+  lua_pushvalue(L, owner);
+  lua_setiuservalue(L, -2, 1);
+  lua_insert(L, -2);
+  lua_pushcclosure(L, op_call, 2);
 }
 
 /* Binary operators, the hot path: two tensors, or a tensor and a number. */

@@ -217,6 +217,7 @@ static int open_torch(lua_State *L) {
   vm_open_autograd(L, torch);
   vm_open_optim(L, torch);
   vm_open_lazy(L, torch);
+  vm_open_library(L, torch);
   vm_push_methods(L);
   lua_setfield(L, torch, "_methods");
   vm_push_attrs(L);

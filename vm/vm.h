@@ -65,6 +65,10 @@ void vm_gc_before(lua_State *L);                         /* before an op allocat
 void vm_open_nn(lua_State *L, int torch);
 int luaopen_nn_core(lua_State *L);
 void vm_push_layer(lua_State *L, Ctx *c);                /* "in encoder.layer.0 (Linear): " inside a forward, else "" */
+/* The function on top becomes the op's Lua function: it reads arguments by row's schema (id < 0),
+ * then calls what was on top with them.  The value at owner keeps row and shown alive. */
+void vm_push_user_op(lua_State *L, const OpRow *row, const char *shown, int owner);
+void vm_open_library(lua_State *L, int torch);           /* torch.library, torch.ops, torch.utils.dlpack */
 
 void vm_open_optim(lua_State *L, int torch);             /* torch.optim, which loads when first used */
 
