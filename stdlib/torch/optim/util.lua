@@ -87,19 +87,30 @@ util.required = setmetatable({}, { __tostring = function() return "required" end
 
 local function is_keywords(v) return type(v) == "table" and not getmetatable(v) and next(v) ~= nil and #v == 0 end
 
+local function check_known(name, spec, kw)
+  local names, known = {}, {}
+  for i, p in ipairs(spec) do names[i], known[p[1]] = p[1], true end
+  for k in pairs(kw) do
+    if not known[k] then
+      local near = type(k) == "string" and suggest.nearest(k, names)
+      error(("%s: unknown keyword '%s'%s; %s"):format(name, tostring(k), near and (" (did you mean '" .. near .. "'?)") or "",
+        signature(name, spec)), 5)
+    end
+  end
+end
+
 --- The arguments of a call as a table by name.  spec: a list of {name, default}; spec.keywords: the first that has no place.
 function util.arguments(name, spec, args)
   local out, n, max = {}, args.n, spec.keywords and spec.keywords - 1 or #spec
   local kw = n > 0 and is_keywords(args[n]) and args[n] or {}
   if next(kw) == nil and n > 0 and type(args[n]) == "table" and not getmetatable(args[n]) and next(args[n]) == nil
-    and n > 1 then n = n - 1 end
+    and n > 1 and not (spec[n] and spec[n][2] == util.required) then n = n - 1 end
   if next(kw) ~= nil then n = n - 1 end
   if n > max then
     error(("%s: at most %d arguments before the keywords, got %d; %s"):format(name, max, n, signature(name, spec)), 4)
   end
-  local known = {}
+  check_known(name, spec, kw)
   for i, p in ipairs(spec) do
-    known[p[1]] = true
     local v = args[i]
     if i > n then v = nil end
     if kw[p[1]] ~= nil then
@@ -111,15 +122,6 @@ function util.arguments(name, spec, args)
       error(("%s: argument '%s' is missing; %s"):format(name, p[1], signature(name, spec)), 4)
     end
     out[p[1]] = v
-  end
-  for k in pairs(kw) do
-    if not known[k] then
-      local names = {}
-      for _, p in ipairs(spec) do names[#names + 1] = p[1] end
-      local near = type(k) == "string" and suggest.nearest(k, names)
-      error(("%s: unknown keyword '%s'%s; %s"):format(name, tostring(k), near and (" (did you mean '" .. near .. "'?)") or "",
-        signature(name, spec)), 4)
-    end
   end
   return out
 end
