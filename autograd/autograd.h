@@ -56,6 +56,8 @@ struct AgNode {
   AgNode *link;                            /* list of nodes waiting to be freed */
   size_t bytes;
   bool needed, released, target;
+  uint32_t cut;                            /* Tensor.why of an input without history, and its storage (an address only) */
+  const void *cut_st;
 };
 
 typedef struct AgMeta {

@@ -119,6 +119,10 @@ bool ag_is_leaf(Ctx *c, Tensor *t) { return !ag_grad_fn(c, t); }
 void ag_set_requires_grad(Ctx *c, Tensor *t, bool on) {
   if (on && mt_is_int(t->dtype)) { mt_fail(c, "only tensors of floating point or complex dtype can require gradients, got %s", mt_dtypes[t->dtype].name); return; }
   if (!on && ag_grad_fn(c, t)) { mt_fail(c, "requires_grad can only be turned off for leaf tensors; use detach() for a tensor without history"); return; }
+  if (on && t->flags & MT_INFERENCE && !c->inference) {
+    mt_fail(c, "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed; clone() it first");
+    return;
+  }
   if (on) t->flags |= MT_REQ_GRAD; else t->flags &= (uint8_t)~MT_REQ_GRAD;
 }
 
@@ -226,7 +230,10 @@ static int count_edges(const OpRow *op, const Val *a) {
 static void link_edge(Ctx *c, AgNode *n, int at, Tensor *t) {
   if (!t) return;
   AgEdge e = ag_edge(c, t);
-  if (!e.node) return;
+  if (!e.node) {
+    if (t->why) { n->cut = t->why; n->cut_st = t->st; }
+    return;
+  }
   n->edge[at] = e;
   e.node->ref++;
 }

@@ -76,7 +76,7 @@ static bool kw_bool(lua_State *L, int i, const char *name, bool dflt) {
   return v;
 }
 static void check_keys(lua_State *L, int i, const char *fn, const char *allowed) {
-  if (!lua_istable(L, i)) return;
+  if (i <= 0 || !lua_istable(L, i)) return;
   lua_pushnil(L);
   while (lua_next(L, i)) {
     lua_pop(L, 1);

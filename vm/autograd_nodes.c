@@ -351,26 +351,26 @@ static int node_saved(lua_State *L, AgNode *n, const char *name) {
   return vm_leave(L, c, sc, t ? 1 : 0);
 }
 
-/* What a node saved that has no history of its own: {name, tensor, reason} for explain. */
-static int node_operands(lua_State *L) {
+static int push_why(lua_State *L, uint32_t why) {
+  int kind = (int)(why >> 30), op = (int)(why >> 18 & 0xfff);
+  if (!kind) return 0;
+  lua_pushstring(L, kind == MT_CUT_NOGRAD ? "no_grad" : "op");
+  lua_pushstring(L, op < mt_nops ? mt_ops[op].path : NULL);
+  lua_pushstring(L, vm_site_name(why & 0x3ffff));
+  return 3;
+}
+/* node:_cut(x) -> does an input without history share x's data, then as _why; nothing when no input's history was cut */
+static int node_cut(lua_State *L) {
   AgNode *n = vm_check_node(L, 1);
-  lua_newtable(L);
-  for (int i = 0; n->op && i < n->op->nparam; i++) {
-    const AgSaved *s = &n->saved[i];
-    if (s->kind != 1 || !s->t || s->node || s->t->flags & MT_REQ_GRAD) continue;
-    lua_createtable(L, 2, 0);
-    lua_pushstring(L, n->op->params[i].name);
-    lua_rawseti(L, -2, 1);
-    vm_pushtensor(L, s->t);
-    lua_rawseti(L, -2, 2);
-    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
-  }
-  return 1;
+  Tensor *x = vm_checktensor(L, 2);
+  if (!n->cut) return 0;
+  lua_pushboolean(L, n->cut_st == x->st);
+  return 1 + push_why(L, n->cut);
 }
 
 static int node_index(lua_State *L) {
   static const luaL_Reg fns[] = {{"name", node_name}, {"register_hook", node_register_hook}, {"register_prehook", node_register_prehook},
-                                 {"_operands", node_operands}, {NULL, NULL}};
+                                 {"_cut", node_cut}, {NULL, NULL}};
   AgNode *n = vm_check_node(L, 1);
   const char *k = luaL_checkstring(L, 2);
   for (const luaL_Reg *f = fns; f->name; f++) if (!strcmp(k, f->name)) { lua_pushcfunction(L, f->func); return 1; }
@@ -411,6 +411,8 @@ static int f_will_run(lua_State *L) {
   lua_pushboolean(L, vm_ctx(L)->busy && n->run == ag_run_id() && n->needed);
   return 1;
 }
+/* _walk(): the number of the walk under way. */
+static int f_walk(lua_State *L) { lua_pushinteger(L, (lua_Integer)ag_run_id()); return 1; }
 static int f_increment_version(lua_State *L) {
   if (lua_istable(L, 1)) {
     for (lua_Integer i = 1; lua_rawgeti(L, 1, i) != LUA_TNIL; i++) { vm_checktensor(L, -1)->st->version++; lua_pop(L, 1); }
@@ -432,12 +434,7 @@ static int f_leads_elsewhere(lua_State *L) {
 /* _why(t) -> kind ("no_grad", "op" or nil), op's path, the script's line */
 static int f_why(lua_State *L) {
   SELF;
-  int kind = (int)(x->why >> 30), op = (int)(x->why >> 18 & 0xfff);
-  if (!kind) return 0;
-  lua_pushstring(L, kind == MT_CUT_NOGRAD ? "no_grad" : "op");
-  lua_pushstring(L, op < mt_nops ? mt_ops[op].path : NULL);
-  lua_pushstring(L, vm_site_name(x->why & 0x3ffff));
-  return 3;
+  return push_why(L, x->why);
 }
 /* _reached(t) -> has any backward run, did the last one reach this leaf, was its gradient taken away by hand */
 static int f_reached(lua_State *L) {
@@ -453,7 +450,7 @@ static uint32_t site_hook(void) { return vm_site(); }
 void vm_open_nodes(lua_State *L, int space) {
   static const luaL_Reg methods[] = {{"register_hook", m_register_hook}, {"register_post_accumulate_grad_hook", m_register_accum_hook}, {NULL, NULL}};
   static const luaL_Reg node[] = {{"__gc", node_gc}, {"__tostring", node_tostring}, {"__index", node_index}, {NULL, NULL}};
-  static const luaL_Reg fns[] = {{"_edge", f_edge}, {"_will_run", f_will_run}, {"_increment_version", f_increment_version}, {"_why", f_why}, {"_leads_elsewhere", f_leads_elsewhere},
+  static const luaL_Reg fns[] = {{"_edge", f_edge}, {"_will_run", f_will_run}, {"_walk", f_walk}, {"_increment_version", f_increment_version}, {"_why", f_why}, {"_leads_elsewhere", f_leads_elsewhere},
                                  {"_reached", f_reached}, {NULL, NULL}};
   lua_pushvalue(L, space);
   luaL_setfuncs(L, fns, 0);

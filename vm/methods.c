@@ -43,7 +43,10 @@ static int m_nbytes(lua_State *L) { SELF; lua_pushinteger(L, x->numel * (lua_Int
 static int m_data_ptr(lua_State *L) { SELF; lua_pushinteger(L, (lua_Integer)(intptr_t)mt_data(x)); return 1; }
 static int m_storage_ptr(lua_State *L) { SELF; lua_pushinteger(L, (lua_Integer)(intptr_t)x->st->data); return 1; }
 static int m_storage_size(lua_State *L) { SELF; lua_pushinteger(L, x->st->nbytes / (lua_Integer)mt_dsize(x->dtype)); return 1; }
-static int m_version(lua_State *L) { SELF; lua_pushinteger(L, x->st->version); return 1; }
+static int m_version(lua_State *L) {
+  SELF;
+  if (x->flags & MT_INFERENCE) return luaL_error(L, "Inference tensors do not track version counter");
+  lua_pushinteger(L, x->st->version); return 1; }
 static int m_is_contiguous(lua_State *L) {
   SELF;
   int fmt = 0;

@@ -76,7 +76,7 @@ void vm_pushtensor(lua_State *L, Tensor *t) {
   t->box = b;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_key);
   lua_setmetatable(L, -2);
-  if (t->ref > 2) vm_keep(L, -1);          /* C holds it elsewhere: it may be pushed again */
+  if (t->ref > 2 || (t->flags & MT_REQ_GRAD && !t->ag)) vm_keep(L, -1);   /* C holds it, or will (a leaf): it may be pushed again */
   collect(L, mt_live_bytes(), PUSHED_BYTES);
 }
 

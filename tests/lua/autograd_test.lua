@@ -289,4 +289,299 @@ t.test("in-place forms of views rewrite the graph", function()
   t.eq(x.shape, torch.Size { 3, 2 })
 end)
 
+-- ---- hooks, nodes, saved tensors ----
+
+t.test("nodes: identity, names, edges, metadata, saved values", function()
+  local x = vec(1, 2)
+  local y = x * x:exp()
+  t.ok(y.grad_fn == y.grad_fn)
+  t.eq(y.grad_fn.next_functions[1][1]:name(), "AccumulateGrad")
+  t.ok(y.grad_fn.next_functions[1][1].variable == x)
+  y.grad_fn.metadata.note = 5
+  collectgarbage()
+  t.eq(y.grad_fn.metadata.note, 5)
+  same(y.grad_fn._saved_self, x)
+end)
+
+t.test("node hooks and prehooks replace gradients", function()
+  local x = vec(1, 2)
+  local y = x * 2
+  local seen
+  y.grad_fn:register_prehook(function(gs) return { gs[1] * 10 } end)
+  local h = y.grad_fn:register_hook(function(gin, gout)
+    seen = gout[1]:sum():item()
+    return { gin[1] + 1, gin[2] }
+  end)
+  same(autograd.grad(y:sum(), x, { retain_graph = true })[1], torch.tensor({ 21., 21. }))
+  t.eq(seen, 20.0)
+  h:remove()
+  same(autograd.grad(y:sum(), x)[1], torch.tensor({ 20., 20. }))
+  t.error_matches(function()
+    local z = x * 2
+    z.grad_fn:register_hook(function() return { 1 } end)
+    z:sum():backward()
+  end, "2 are expected")
+end)
+
+t.test("post accumulate hooks, retain_grad, hooks that remove themselves", function()
+  local x = vec(1, 2)
+  local n = 0
+  x:register_post_accumulate_grad_hook(function(p) n = n + p.grad:sum():item() end)
+  local y = x * 3
+  y:retain_grad()
+  local h
+  h = y:register_hook(function() h:remove() end)
+  y:sum():backward()
+  t.eq(n, 6.0)
+  same(y.grad, torch.ones(2))
+  t.error_matches(function() y:register_post_accumulate_grad_hook(print) end, "non-leaf")
+end)
+
+t.test("multi-grad hooks", function()
+  local a, b, c = vec(1), vec(2), vec(3)
+  local got, calls = nil, 0
+  local h = autograd.graph.register_multi_grad_hook({ a, b, c }, function(gs) got = gs; calls = calls + 1 end)
+  ;(a * b):sum():backward()
+  t.eq(calls, 1)
+  t.ok(got[3] == torch.None)
+  same(got[1], torch.tensor({ 2. }))
+  h:remove()
+  ;(a * b):sum():backward()
+  t.eq(calls, 1)
+end)
+
+t.test("gradient edges stand for tensors", function()
+  local x = vec(2)
+  local y = x * x
+  local z = y:exp()
+  local edge = autograd.graph.get_gradient_edge(y)
+  same(autograd.grad(z, edge, { retain_graph = true })[1], z)
+  same(autograd.grad(z, autograd.graph.get_gradient_edge(x))[1], z * 4)
+end)
+
+t.test("saved tensor hooks pack and unpack", function()
+  local x = vec(1, 2, 3)
+  local packed, unpacked = 0, 0
+  local y = autograd.graph.saved_tensors_hooks(
+    function(v) packed = packed + 1; return { v:tolist(), v.dtype } end,
+    function(p) unpacked = unpacked + 1; return torch.tensor(p[1], { dtype = p[2] }) end,
+    function() return (x:exp() * x):sum() end)
+  same(autograd.grad(y, x)[1], x:exp() * (x + 1))
+  t.eq(packed, 3)
+  t.eq(unpacked, 3)
+  local w
+  do
+    local _ <close> = autograd.graph.save_on_cpu()
+    w = (x * x):sum()
+  end
+  local g = autograd.grad(w, x, { create_graph = true })[1]
+  same(autograd.grad(g:sum(), x)[1], torch.full({ 3 }, 2.0))
+  t.error_matches(function()
+    autograd.graph.saved_tensors_hooks(function() error("no room") end, function(v) return v end, function() return x * x end)
+  end, "no room")
+  t.error_matches(function()
+    local _ <close> = autograd.graph.disable_saved_tensors_hooks("not here")
+    autograd.graph.save_on_cpu()
+  end, "not here")
+  same((x * x).grad_fn._saved_self, x)
+end)
+
+t.test("a backward may run inside a backward", function()
+  local w = vec(2)
+  local Inner = autograd.Function:extend("Inner")
+  function Inner.forward(ctx, x) ctx:save_for_backward(x); return x * x end
+  function Inner.backward(ctx, g)
+    local x = ctx:saved_tensors():detach():requires_grad_()
+    torch.enable_grad(function() (x * x * w):sum():backward() end)
+    return g * x.grad / 2
+  end
+  local x = vec(3)
+  ;(Inner.apply(x) * w):sum():backward()
+  same(x.grad, torch.tensor({ 12. }))
+  same(w.grad, torch.tensor({ 18. }))
+end)
+
+-- ---- inference mode ----
+
+t.test("inference tensors", function()
+  local w = vec(1, 2)
+  local a = torch.inference_mode(function() return w * 2 end)
+  t.ok(a:is_inference() and not a.requires_grad)
+  t.error_matches(function() return w * a end, "Inference tensors cannot be saved for backward")
+  t.error_matches(function() a:add_(1) end, "Inplace update to inference tensor outside InferenceMode is not allowed")
+  t.error_matches(function() a:requires_grad_() end, "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed")
+  t.error_matches(function() return a._version end, "Inference tensors do not track version counter")
+  t.ok(not (a + 1):is_inference() and a:view(2, 1):is_inference() and not a:clone():is_inference())
+  torch.inference_mode(function()
+    a:add_(1)
+    t.ok(not w:view(2, 1):is_inference())
+  end)
+  same((w * a:clone()):sum(), torch.tensor(3. + 10.))
+end)
+
+-- ---- checkpoint ----
+
+t.test("checkpoint: both ways give the gradients of the plain call", function()
+  local checkpoint = torch.utils.checkpoint
+  local w = torch.randn(4, 4, { dtype = f64, requires_grad = true })
+  local runs = 0
+  local function f(x)
+    runs = runs + 1
+    return x:matmul(w):tanh() * torch.rand(4, { dtype = f64 }), x * 2
+  end
+  local x = torch.randn(2, 4, { dtype = f64, requires_grad = true })
+  torch.manual_seed(3)
+  local a, b = f(x)
+  local want = autograd.grad(a:sum() + b:sum(), { x, w })
+  for _, way in ipairs { true, false } do
+    runs = 0
+    x.grad, w.grad = nil, nil
+    torch.manual_seed(3)
+    local c, d = checkpoint.checkpoint(f, x, { use_reentrant = way })
+    t.ok(torch.equal(a, c))
+    ;(c:sum() + d:sum()):backward()
+    t.eq(runs, 2)
+    same(x.grad, want[1])
+    same(w.grad, want[2])
+  end
+  local y = checkpoint.checkpoint_sequential({ torch.sin, torch.cos, torch.tanh }, 2, x)
+  same(autograd.grad(y:sum(), x)[1], autograd.grad(x:sin():cos():tanh():sum(), x)[1])
+  t.error_matches(function() checkpoint.checkpoint(function() error("inside") end, x) end, "inside")
+  t.error_matches(function() checkpoint.checkpoint_sequential({ torch.sin }, 2, x) end, "segments")
+end)
+
+t.test("checkpoint: gradients of gradients without reentrance", function()
+  local x = vec(0.5, 1)
+  local y = torch.utils.checkpoint.checkpoint(function(v) return v:sin() * v end, x, { use_reentrant = false })
+  local g = autograd.grad(y:sum(), x, { create_graph = true })[1]
+  local plain = autograd.grad((x:sin() * x):sum(), x, { create_graph = true })[1]
+  same(g, plain)
+  same(autograd.grad(g:sum(), x)[1], autograd.grad(plain:sum(), x)[1])
+end)
+
+-- ---- for people ----
+
+t.test("graph: the tape as text, DOT and SVG", function()
+  local w, x = vec(1, 2), vec(3, 4)
+  local h = w * x
+  local loss = (h:tanh() + h):sum()
+  local text = autograd.graph.text(loss)
+  t.ok(text:find("Sum %[%] ← Add %[2%]") and text:find("Mul %[2%] %(1, above%)") and text:find("w float64 %[2%]"), text)
+  t.ok(autograd.graph.dot(loss):find("digraph tape {", 1, true))
+  local svg = autograd.graph.svg(loss)
+  t.ok(svg:find("^<svg ") and svg:find("</svg>\n$"))
+  t.error_matches(function() autograd.graph(loss:detach()) end, "does not require gradients")
+  t.error_matches(function() autograd.graph(loss, { file = "x.pdf" }) end, ".svg")
+end)
+
+t.test("explain answers why a gradient is nil", function()
+  local function says(x, part, loss)
+    local text = autograd.explain(x, loss)
+    t.ok(text:find(part), text)
+  end
+  local x, v = vec(1, 2), vec(3, 4)
+  local d = x:detach()
+  says(d, "detached at .*autograd_test.lua:%d+")
+  says(x * 2, "not a leaf")
+  local q = torch.no_grad(function() return x * 2 end)
+  says(q, "by mul while gradients were off .no_grad, switched off at .*autograd_test.lua:%d+")
+  says(x:argmax(), "int64")
+  says(torch.ones(2), "requires_grad_")
+  local loss = (v:detach() * x):sum()
+  loss:backward()
+  says(v, "last backward did not reach x")
+  says(v, "Mul uses x's data, but it was detached at .*autograd_test.lua", loss)
+  says(x, "x.grad is there")
+  x.grad = nil
+  says(x, "taken away")
+end)
+
+t.test("anomaly mode names the line of the script", function()
+  local x = torch.tensor({ 0. }, { dtype = f64, requires_grad = true })
+  t.error_matches(function()
+    autograd.detect_anomaly(function()
+      local y = (x * 0) / x
+      y:sqrt():sum():backward()
+    end)
+  end, "returned nan values")
+  local ok, err = pcall(autograd.detect_anomaly, function()
+    local bad = (x - 1):sqrt()
+    bad:sum():backward()
+  end)
+  t.ok(not ok and err:find("forward ran at .*autograd_test.lua:%d+"), err)
+  t.ok(not autograd.is_anomaly_enabled())
+end)
+
+-- ---- size and memory ----
+
+t.test("a chain of 100,000 ops and a graph of 20,000 branches", function()
+  local x = vec(1)
+  local y = x
+  for _ = 1, 100000 do y = y + 1 end
+  y:sum():backward()
+  same(x.grad, torch.ones(1))
+  local all = {}
+  for i = 1, 20000 do all[i] = x * 1 end
+  x.grad = nil
+  torch.stack(all):sum():backward()
+  same(x.grad, torch.full({ 1 }, 20000.0))
+end)
+
+t.test("activations go as backward passes them; a loop's memory is flat", function()
+  local x = torch.randn(64, 64, { requires_grad = true })
+  local peak = 0
+  local y = x
+  for _ = 1, 20 do
+    y = y:tanh()
+    y:register_hook(function() peak = math.max(peak, torch._live()) end)
+  end
+  local loss = y:sum()
+  y = nil
+  collectgarbage()
+  local before = torch._live()
+  loss:backward()
+  collectgarbage()
+  t.ok(torch._live() < before - 15 * 64 * 64 * 4, "activations stayed")
+  local w = torch.randn(32, 32, { requires_grad = true })
+  local function step()
+    local l = (w:matmul(w):tanh() - 1):square():sum()
+    l:backward()
+    torch.no_grad(function() w:sub_(w.grad, { alpha = 1e-3 }) end)
+    w.grad = nil
+  end
+  for _ = 1, 200 do step() end
+  collectgarbage()
+  local bytes, tensors = torch._live()
+  for _ = 1, 1000 do step() end
+  collectgarbage()
+  local bytes2, tensors2 = torch._live()
+  t.ok(bytes2 <= bytes and tensors2 <= tensors, ("grew from %d to %d"):format(bytes, bytes2))
+end)
+
+t.test("bad input: PyTorch's verdict, and the session goes on", function()
+  local x = vec(1, 2)
+  local y = x:exp()
+  y:mul_(2)
+  t.error_matches(function() y:sum():backward() end, "ExpBackward0")
+  local z = (x * x):sum()
+  z:backward()
+  t.error_matches(function() z:backward() end, "second time")
+  t.error_matches(function() (x * 2):backward() end, "scalar outputs")
+  t.error_matches(function() x:add_(1) end, "leaf")
+  t.error_matches(function() x["0"]:add_(1) end, "view of a leaf")
+  local s = x * 3
+  local w = (s * s):sum()
+  s.data:add_(1)
+  t.error_matches(function() w:backward() end, "modified by an in-place operation")
+  local d = x * 3
+  local v = (d * d):sum()
+  d:detach():add_(1)
+  t.error_matches(function() v:backward() end, "modified by an in-place operation")
+  t.error_matches(function() torch.add(x, 1, { out = torch.empty(2, { dtype = f64 }) }) end, "out=")
+  t.error_matches(function() (x * 2):backward(torch.ones(3)) end, "shape")
+  x.grad = nil
+  ;(x * x):sum():backward()
+  same(x.grad, 2 * x)
+end)
+
 t.done()
