@@ -61,6 +61,8 @@ int vm_open_term(lua_State *L);            /* loader of "moth.term" */
 int vm_docall(lua_State *L, int narg, int nres);           /* protected call with a traceback */
 int vm_report(lua_State *L, int status);                   /* prints the error on top, if any */
 extern const char *vm_progname;
+/* msg, with the module whose forward is running added unless it names one; module.c */
+const char *vm_name_layer(lua_State *L, const char *msg);
 /* The interpreter with its own memory (state.c). */
 lua_State *vm_new_state(void);
 #endif

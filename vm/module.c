@@ -5,6 +5,7 @@
  * the fields and the C tree agree.  A box is the only one of its module and is found again through a weak table.  References
  * between modules are Lua's own (fields), so its collector sees every cycle; the C tree refuses them.  A class is a table
  * with `__instance`, the metatable of its objects; layers written in Lua (stdlib/torch/nn) extend these. */
+#include "host.h"
 #include "nn.h"
 #include "ordered.h"
 #include "vm.h"
@@ -209,7 +210,21 @@ void vm_push_layer(lua_State *L, Ctx *c) {
   lua_replace(L, base + 1);
   lua_settop(L, base + 1);
 }
-static int f_layer(lua_State *L) {
+/* For errors that no op raised: the layer's name is added behind the message. */
+const char *vm_name_layer(lua_State *L, const char *msg) {
+  Ctx *c = vm_ctx(L);
+  if (!c || c->err) return msg;
+  Scope sc = mt_open(c);
+  vm_push_layer(L, c);
+  mt_clear(c);
+  mt_leave(c, sc);
+  size_t n;
+  const char *layer = lua_tolstring(L, -1, &n);
+  if (!n || strstr(msg, layer)) return msg;
+  lua_pushlstring(L, layer, n - 2);                           /* without ": " */
+  return lua_pushfstring(L, "%s\n\t(%s)", msg, lua_tostring(L, -1));
+}
+static int f_layer(lua_State *L) {                            /* where we are, as errors say it */
   ENTER;
   vm_push_layer(L, c);
   return vm_leave(L, c, sc, 1);

@@ -302,6 +302,9 @@ local cases = {
   { function() return torch.ones(2, {requires_grad = true}):view(2, 1) end, {},
 [==[tensor([[1.],
         [1.]], grad_fn=<ViewBackward0>)]==] },
+  { function() return torch.nn.Parameter(torch.ones(2)) end, {},
+[==[Parameter containing:
+tensor([1., 1.], requires_grad=True)]==] },
 }
 
 for i, c in ipairs(cases) do
