@@ -60,7 +60,8 @@ local function op_entry(name)
 end
 
 -- ---- classes and functions below torch that are written in Lua: a class has __doc, a namespace __docs ----
-local spaces = { "nn", "nn.init", "nn.utils", "optim", "optim.lr_scheduler", "utils.data" }
+local spaces = { "nn", "nn.init", "nn.utils", "optim", "optim.lr_scheduler", "optim.swa_utils", "amp",
+  "utils.data" }
 
 local function made_entry(name, doc)
   local see = {}
@@ -114,7 +115,8 @@ end
 
 -- Names in the engine's table stand without "torch.": "softmax", "linalg.inv", "nn.functional.relu".
 local aliases = { { "^torch%.", "" }, { "^F%.", "nn.functional." }, { "^Tensor%.", "" }, { "^x%.", "" } }
-local prefixes = { "nn.functional.", "nn.", "linalg.", "special.", "fft.", "optim.", "nn.init.", "autograd." }
+local prefixes = { "nn.functional.", "nn.", "linalg.", "special.", "fft.", "optim.", "optim.Optimizer.", "optim.lr_scheduler.",
+  "optim.swa_utils.", "nn.init.", "autograd." }
 
 --- The entry for a name such as "softmax", "torch.softmax", "F.softmax", "x:softmax", "string.find"; nil for none.
 function docs.get(name)
@@ -130,7 +132,7 @@ function docs.get(name)
     end
   end
   for _, prefix in ipairs(prefixes) do
-    entry = op_entry(prefix .. name) or class_entry(prefix .. name)
+    entry = op_entry(prefix .. name) or lua_entry(prefix .. name) or class_entry(prefix .. name)
     if entry then return entry end
   end
   if #name > 1 and name:sub(-1) == "_" then return docs.get(name:sub(1, -2)) end

@@ -218,6 +218,29 @@ t.test("errors", function()
   t.error_matches(function() opt:step() end, "capturable=True")
 end)
 
+t.test("every name has help, and its example runs", function()
+  local docs = require "repl.docs"
+  local function shown(...) return (tostring((...)):gsub("%s+", " ")) end
+  local seen = 0
+  for _, name in ipairs(docs.names()) do
+    local entry = name:find("^optim%.") and docs.get(name)
+    if entry then
+      t.ok(entry.doc and entry.signature, name)
+      seen = seen + 1
+    end
+    if entry and entry.example then
+      local code, want = entry.example:match("^(.-)%s*%-%->%s*(.*)$")
+      code = code or entry.example
+      local got = shown(assert(load("return " .. code) or load(code), code)())
+      if want then t.eq(got, want, name) end
+    end
+  end
+  for _, name in ipairs { "optim.SGD", "optim.LBFGS", "optim.lr_scheduler.StepLR", "optim.swa_utils.SWALR" } do
+    t.ok(docs.get(name), name)
+  end
+  t.ok(seen > 50, seen)
+end)
+
 t.test("memory stays flat over 10,000 steps", function()
   local p = params(4)
   local opts = { optim.AdamW(p), optim.SGD(p, { momentum = 0.9 }) }

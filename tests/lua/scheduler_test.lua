@@ -135,4 +135,25 @@ t.test("averages", function()
   t.error_matches(function() swa.get_ema_avg_fn(1.5) end, "Invalid decay value 1.5")
 end)
 
+t.test("AveragedModel, update_bn", function()
+  torch.manual_seed(0)
+  local net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+  local mean, ema = swa.AveragedModel(net), swa.AveragedModel(net, { multi_avg_fn = swa.get_ema_multi_avg_fn(0.9) })
+  for k = 1, 3 do
+    torch.no_grad(function() net[0].weight:fill_(k) end)
+    mean:update_parameters(net)
+    ema:update_parameters(net)
+  end
+  t.near(mean.module[0].weight[0][0]:item(), 2)
+  t.near(ema.module[0].weight[0][0]:item(), (1 * 0.9 + 2 * 0.1) * 0.9 + 3 * 0.1)
+  t.eq(mean.n_averaged:item(), 3)
+  t.eq(#mean:state_dict(), #net:state_dict() + 1)
+  if not F.batch_norm then return end
+  local data = { torch.randn(8, 2), torch.randn(8, 2) }
+  swa.update_bn(data, mean)
+  local want = torch.stack({ mean.module[0](data[1]):mean(0), mean.module[0](data[2]):mean(0) }):mean(0)
+  t.ok(torch.allclose(mean.module[1].running_mean, want:detach()))
+  t.near(mean.module[1].momentum, 0.1)
+end)
+
 t.done()

@@ -121,12 +121,15 @@ local function define(name, spec, options)
     Optimizer.init(self, params, o)
     if options.after then options.after(self) end
   end
+  util.document(class, "optim.", full, options.doc, options.example or
+    ("optim.%s({torch.ones(2, 2):requires_grad_()}, {lr = 0.1})"):format(name), options.see or "optim.Optimizer.step")
   classes[name] = class
   return class
 end
 
 define("SGD", { { "lr", 1e-3 }, { "momentum", 0 }, { "dampening", 0 }, { "weight_decay", 0 }, { "nesterov", false },
   { "maximize", false }, { "foreach", None }, { "differentiable", false }, { "fused", None }, keywords = 6 }, {
+  doc = "p <- p - lr * g; momentum keeps a running sum of gradients, nesterov looks ahead along it, weight_decay adds wd * p to g.",
   checks = { at_least_zero { LR, { "momentum", "Invalid momentum value" }, WD }, function(o)
     need_number(o, "dampening")
     if truth(o.nesterov) and (number(o.momentum) <= 0 or number(o.dampening) ~= 0) then
@@ -137,12 +140,16 @@ define("SGD", { { "lr", 1e-3 }, { "momentum", 0 }, { "dampening", 0 }, { "weight
 local adam_checks = { at_least_zero { LR, EPS }, check_betas, at_least_zero { WD }, check_adam_tensors }
 define("Adam", { { "lr", 1e-3 }, { "betas", { 0.9, 0.999 } }, { "eps", 1e-8 }, { "weight_decay", 0 }, { "amsgrad", false },
   { "foreach", None }, { "maximize", false }, { "capturable", false }, { "differentiable", false }, { "fused", None },
-  { "decoupled_weight_decay", false }, keywords = 6 }, { checks = adam_checks })
+  { "decoupled_weight_decay", false }, keywords = 6 }, {
+  doc = "steps of size lr * mean(g) / sqrt(mean(g^2)), both means exponential and corrected for their start; weight_decay adds to g.",
+  checks = adam_checks })
 
 local AdamW = define("AdamW", { { "lr", 1e-3 }, { "betas", { 0.9, 0.999 } }, { "eps", 1e-8 }, { "weight_decay", 1e-2 },
   { "amsgrad", false }, { "maximize", false }, { "foreach", None }, { "capturable", false }, { "differentiable", false },
   { "fused", None }, keywords = 6 },
-  { base = classes.Adam, kind = "Adam", checks = adam_checks, fixed = { decoupled_weight_decay = true } })
+  {
+  doc = "Adam whose weight decay shrinks the parameter itself by lr * weight_decay instead of entering the means.",
+  base = classes.Adam, kind = "Adam", checks = adam_checks, fixed = { decoupled_weight_decay = true } })
 function AdamW:_upgrade(group)
   Optimizer._upgrade(self, group)
   group.decoupled_weight_decay = true
@@ -150,19 +157,26 @@ end
 
 local plain_checks = { at_least_zero { LR, EPS }, check_betas, at_least_zero { WD } }
 define("Adamax", { { "lr", 2e-3 }, { "betas", { 0.9, 0.999 } }, { "eps", 1e-8 }, { "weight_decay", 0 }, { "foreach", None },
-  { "maximize", false }, { "differentiable", false }, { "capturable", false }, keywords = 6 }, { checks = plain_checks })
+  { "maximize", false }, { "differentiable", false }, { "capturable", false }, keywords = 6 }, {
+  doc = "Adam with the largest recent gradient (infinity norm) in place of the mean of squares.",
+  checks = plain_checks })
 
 define("NAdam", { { "lr", 2e-3 }, { "betas", { 0.9, 0.999 } }, { "eps", 1e-8 }, { "weight_decay", 0 }, { "momentum_decay", 4e-3 },
   { "decoupled_weight_decay", false }, { "foreach", None }, { "maximize", false }, { "capturable", false },
   { "differentiable", false }, keywords = 7 },
-  { checks = { at_least_zero { LR, EPS }, check_betas, at_least_zero { WD, { "momentum_decay", "Invalid momentum_decay value" } } } })
+  {
+  doc = "Adam with Nesterov's momentum.",
+  checks = { at_least_zero { LR, EPS }, check_betas, at_least_zero { WD, { "momentum_decay", "Invalid momentum_decay value" } } } })
 
 define("RAdam", { { "lr", 1e-3 }, { "betas", { 0.9, 0.999 } }, { "eps", 1e-8 }, { "weight_decay", 0 },
   { "decoupled_weight_decay", false }, { "foreach", None }, { "maximize", false }, { "capturable", false },
-  { "differentiable", false }, keywords = 6 }, { checks = plain_checks })
+  { "differentiable", false }, keywords = 6 }, {
+  doc = "Adam that waits with adaptive steps until the variance of the mean of squares is small enough.",
+  checks = plain_checks })
 
 define("Adagrad", { { "lr", 1e-2 }, { "lr_decay", 0 }, { "weight_decay", 0 }, { "initial_accumulator_value", 0 }, { "eps", 1e-10 },
   { "foreach", None }, { "maximize", false }, { "differentiable", false }, { "fused", None }, keywords = 7 }, {
+  doc = "steps divided by the root of the sum of all squared gradients so far.",
   checks = { at_least_zero { LR, { "lr_decay", "Invalid lr_decay value" }, WD,
     { "initial_accumulator_value", "Invalid initial_accumulator_value value" }, EPS } },
   after = function(self)
@@ -171,6 +185,7 @@ define("Adagrad", { { "lr", 1e-2 }, { "lr_decay", 0 }, { "weight_decay", 0 }, { 
 
 define("Adadelta", { { "lr", 1.0 }, { "rho", 0.9 }, { "eps", 1e-6 }, { "weight_decay", 0 }, { "foreach", None },
   { "capturable", false }, { "maximize", false }, { "differentiable", false }, keywords = 6 }, {
+  doc = "steps scaled by the root of the mean squares of earlier steps over that of gradients.",
   checks = { at_least_zero { LR }, function(o)
     local rho = need_number(o, "rho")
     if not (rho >= 0 and rho <= 1) then fail(o, "Invalid rho value: %s", o.rho) end
@@ -178,10 +193,13 @@ define("Adadelta", { { "lr", 1.0 }, { "rho", 0.9 }, { "eps", 1e-6 }, { "weight_d
 
 define("RMSprop", { { "lr", 1e-2 }, { "alpha", 0.99 }, { "eps", 1e-8 }, { "weight_decay", 0 }, { "momentum", 0 },
   { "centered", false }, { "capturable", false }, { "foreach", None }, { "maximize", false }, { "differentiable", false } },
-  { checks = { at_least_zero { LR, EPS, { "momentum", "Invalid momentum value" }, WD, { "alpha", "Invalid alpha value" } } } })
+  {
+  doc = "steps divided by the root of the mean of squared gradients; centered subtracts the squared mean.",
+  checks = { at_least_zero { LR, EPS, { "momentum", "Invalid momentum value" }, WD, { "alpha", "Invalid alpha value" } } } })
 
 define("Rprop", { { "lr", 1e-2 }, { "etas", { 0.5, 1.2 } }, { "step_sizes", { 1e-6, 50 } }, { "capturable", false },
   { "foreach", None }, { "maximize", false }, { "differentiable", false }, keywords = 4 }, {
+  doc = "only signs count: a step per element grows while the gradient keeps its sign and shrinks when it turns. For full batches.",
   checks = { at_least_zero { LR }, function(o)
     local etas = pair(o, "etas")
     pair(o, "step_sizes")
@@ -192,12 +210,14 @@ define("Rprop", { { "lr", 1e-2 }, { "etas", { 0.5, 1.2 } }, { "step_sizes", { 1e
 
 define("ASGD", { { "lr", 1e-2 }, { "lambd", 1e-4 }, { "alpha", 0.75 }, { "t0", 1e6 }, { "weight_decay", 0 }, { "foreach", None },
   { "maximize", false }, { "differentiable", false }, { "capturable", false } }, {
+  doc = "SGD that averages the parameters in state[p].ax from step t0 on.",
   checks = { at_least_zero { LR, WD }, function(o)
     for _, name in ipairs { "lambd", "alpha", "t0" } do need_number(o, name) end
   end } })
 
 define("Adafactor", { { "lr", 1e-2 }, { "beta2_decay", -0.8 }, { "eps", { None, 1e-3 } }, { "d", 1.0 }, { "weight_decay", 0.0 },
   { "foreach", None }, { "maximize", false }, keywords = 6 }, {
+  doc = "Adam's means of squares kept as one row and one column per matrix, relative step sizes, clipped updates.",
   checks = { at_least_zero { { "lr", "Learning rate should be >= 0 but is" } }, function(o)
     if not (need_number(o, "beta2_decay") <= 0) then fail(o, "beta2_decay should be <= 0 but is: %s", o.beta2_decay) end
     local eps = pair(o, "eps")
@@ -208,6 +228,7 @@ define("Adafactor", { { "lr", 1e-2 }, { "beta2_decay", -0.8 }, { "eps", { None, 
 
 define("Muon", { { "lr", 1e-3 }, { "weight_decay", 0.1 }, { "momentum", 0.95 }, { "nesterov", true },
   { "ns_coefficients", { 3.4445, -4.7750, 2.0315 } }, { "eps", 1e-7 }, { "ns_steps", 5 }, { "adjust_lr_fn", None } }, {
+  doc = "momentum made orthogonal by Newton-Schulz iterations; for 2-D parameters of hidden layers.",
   checks = { at_least_zero { { "lr", "Learning rate should be >= 0 but is" }, { "momentum", "momentum should be >= 0 but is" },
     { "weight_decay", "weight decay should be >= 0 but is" } }, function(o)
     need_number(o, "eps")
@@ -228,6 +249,7 @@ define("Muon", { { "lr", 1e-3 }, { "weight_decay", 0.1 }, { "momentum", 0.95 }, 
   end })
 
 define("SparseAdam", { { "lr", 1e-3 }, { "betas", { 0.9, 0.999 } }, { "eps", 1e-8 }, { "maximize", false } }, {
+  doc = "raises: there are no sparse tensors here.", example = "pcall(optim.SparseAdam, {torch.ones(2):requires_grad_()})",
   checks = { at_least_zero { LR, EPS }, check_betas, function(o)
     fail(o, "works on sparse gradients, and there are no sparse tensors here; use Adam")
   end } })

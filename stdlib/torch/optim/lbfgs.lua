@@ -221,4 +221,8 @@ function LBFGS:step(closure)
   return orig_loss
 end
 
+util.document(LBFGS, "optim.", spec,
+  "a quasi-Newton method: step(closure) evaluates the loss several times; line_search_fn = \"strong_wolfe\" searches along the direction.",
+  "optim.LBFGS({torch.ones(2):requires_grad_()}, {line_search_fn = \"strong_wolfe\"})", "optim.Optimizer.step")
+
 return LBFGS

@@ -634,6 +634,45 @@ function Plateau:load_state_dict(sd)
   self:_init_is_better()
 end
 
+-- ---- help ----
+
+local texts = {
+  LambdaLR = { "lr = initial lr * f(epoch); one function for all groups or a list.",
+    "optim.lr_scheduler.LambdaLR(o, function(e) return 0.9 ^ e end)" },
+  MultiplicativeLR = { "lr is multiplied by f(epoch) at every step.",
+    "optim.lr_scheduler.MultiplicativeLR(o, function() return 0.9 end)" },
+  StepLR = { "lr is multiplied by gamma every step_size epochs.",
+    "optim.lr_scheduler.StepLR(o, 30)" },
+  MultiStepLR = { "lr is multiplied by gamma at each of the milestones.",
+    "optim.lr_scheduler.MultiStepLR(o, {30, 80})" },
+  ConstantLR = { "lr is factor times its value for the first total_iters epochs.",
+    "optim.lr_scheduler.ConstantLR(o, 0.5, 4)" },
+  LinearLR = { "lr goes linearly from start_factor to end_factor times its value in total_iters epochs: a warm-up.",
+    "optim.lr_scheduler.LinearLR(o, 0.1)" },
+  ExponentialLR = { "lr is multiplied by gamma at every step.",
+    "optim.lr_scheduler.ExponentialLR(o, 0.9)" },
+  PolynomialLR = { "lr falls to zero in total_iters epochs along a polynomial.",
+    "optim.lr_scheduler.PolynomialLR(o, 10)" },
+  CosineAnnealingLR = { "lr follows half a cosine from its value to eta_min in T_max epochs.",
+    "optim.lr_scheduler.CosineAnnealingLR(o, 50)" },
+  CosineAnnealingWarmRestarts = { "half cosines over and over, each T_mult times as long as the last.",
+    "optim.lr_scheduler.CosineAnnealingWarmRestarts(o, 10, 2)" },
+  CyclicLR = { "lr swings between base_lr and max_lr, momentum the other way.",
+    "optim.lr_scheduler.CyclicLR(o, 0.01, 0.1)" },
+  OneCycleLR = { "one rise to max_lr and one long fall, momentum the other way; step it after every batch.",
+    "optim.lr_scheduler.OneCycleLR(o, 0.1, 100)" },
+  SequentialLR = { "one scheduler after the other, changing at the milestones.",
+    "optim.lr_scheduler.SequentialLR(o, {optim.lr_scheduler.ConstantLR(o), optim.lr_scheduler.ExponentialLR(o, 0.9)}, {2})" },
+  ChainedScheduler = { "several schedulers at once: their factors multiply.",
+    "optim.lr_scheduler.ChainedScheduler{optim.lr_scheduler.ConstantLR(o), optim.lr_scheduler.ExponentialLR(o, 0.9)}" },
+  ReduceLROnPlateau = { "lr is multiplied by factor when step(metric) has not improved for more than patience epochs.",
+    "optim.lr_scheduler.ReduceLROnPlateau(o, {patience = 3})" },
+}
+for name, t in pairs(texts) do
+  util.document(M[name], "optim.lr_scheduler.", M[name]._spec, t[1],
+    "local o = optim.SGD({torch.ones(2):requires_grad_()}, {momentum = 0.9}); return " .. t[2], "optim.lr_scheduler.LRScheduler.step")
+end
+
 M._define = define
 M._per_group = per_group
 M._map_groups = map_groups

@@ -22,6 +22,8 @@ local SWALR = lr._define("SWALR", { { "optimizer", util.required }, { "swa_lr", 
 end)
 lr.SWALR = nil
 M.SWALR = SWALR
+util.document(SWALR, "optim.swa_utils.", SWALR._spec, "lr goes to swa_lr in anneal_epochs epochs and stays there.",
+  "local o = optim.SGD({torch.ones(2):requires_grad_()}); return optim.swa_utils.SWALR(o, 0.05)", "optim.swa_utils.AveragedModel")
 
 function SWALR:_alpha(step)
   local t = math.max(0, math.min(1, step / math.max(1, self.anneal_epochs)))
@@ -109,7 +111,7 @@ local function averaged_model()
     if given.avg_fn and given.multi_avg_fn then
       error("AveragedModel: Only one of avg_fn and multi_avg_fn should be provided", 3)
     end
-    self.module = M._deepcopy(o.model)
+    self.module = o.model:clone()
     self:register_buffer("n_averaged", torch.tensor(0))
     self.avg_fn, self.multi_avg_fn, self.use_buffers = given.avg_fn, given.multi_avg_fn, o.use_buffers
   end
@@ -136,13 +138,6 @@ local function averaged_model()
     end)
   end
   return Averaged
-end
-
---- A copy of a module with tensors of its own.
-function M._deepcopy(model)
-  if type(torch.deepcopy) == "function" then return torch.deepcopy(model) end
-  if model.deepcopy then return model:deepcopy() end
-  error("AveragedModel: this model cannot be copied", 3)
 end
 
 --- Computes the batch norms' statistics anew, over the loader's inputs (the first field of a batch).

@@ -73,11 +73,22 @@ function util.fail(level, fmt, ...)
   error(fmt:format(table.unpack(args)), level + 1)
 end
 
+-- A default as Lua writes it.
+local function default_text(v)
+  if v == nil or v == None then return "nil" end
+  if type(v) == "string" then return '"' .. v .. '"' end
+  if type(v) == "boolean" then return tostring(v) end
+  if type(v) ~= "table" then return util.text(v) end
+  local parts = {}
+  for i, x in ipairs(v) do parts[i] = default_text(x) end
+  return "{" .. table.concat(parts, ", ") .. "}"
+end
+
 local function signature(name, spec)
   local parts = {}
   for i, p in ipairs(spec) do
     local default = p[2]
-    parts[i] = p[1] .. (default == util.required and "" or "=" .. (default == nil and "nil" or util.text(default)))
+    parts[i] = p[1] .. (default == util.required and "" or "=" .. default_text(default))
     if spec.keywords and i == spec.keywords then parts[i] = "{" .. parts[i] end
   end
   return ("%s(%s%s)"):format(name, table.concat(parts, ", "), spec.keywords and "}" or "")
@@ -124,6 +135,11 @@ function util.arguments(name, spec, args)
     out[p[1]] = v
   end
   return out
+end
+
+--- What help shows for a class: its signature and one line of text, an example, names to see also.
+function util.document(class, space, spec, text, example, see)
+  rawset(class, "__doc", { signature = signature(space .. class.__name, spec), doc = text, example = example, see = see })
 end
 
 --- A one-element tensor's value, or the number itself.
