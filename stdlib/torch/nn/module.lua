@@ -9,7 +9,7 @@ local None = torch.None
 local function spread(fn, names, ...)
   local n, out = select("#", ...), { ... }
   local last = out[n]
-  if n > 0 and type(last) == "table" and getmetatable(last) == nil and type(next(last)) == "string" then
+  if n > 0 and type(last) == "table" and getmetatable(last) == nil and (next(last) == nil or type(next(last)) == "string") then
     out[n] = nil
     for k, v in pairs(last) do
       local at
