@@ -12,7 +12,7 @@
 #include <string.h>
 
 typedef struct MBox { const void *magic; NnModule *m; } MBox;
-static const char module_magic = 0, boxes_key = 0, hook_call_key = 0;
+static const char module_magic = 0, boxes_key = 0, hook_call_key = 0, names_key = 0;
 
 #define ENTER Ctx *c = vm_ctx(L); Scope sc = mt_open(c)
 
@@ -161,12 +161,43 @@ static int m_newindex(lua_State *L) {
 
 /* ---- calls ---- */
 static int call_done(lua_State *L, int status, lua_KContext n) { return lua_gettop(L) - (int)n; }
+/* Keywords of a layer's forward, `linear{input = x}`: the table at n becomes values by the names (a list) that core.names
+ * gave for the forward function at f.  Returns the new count of arguments; they follow from index 2. */
+static int spread_keywords(lua_State *L, int n, int f) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
+  lua_pushvalue(L, f);
+  if (lua_rawget(L, -2) != LUA_TTABLE) { lua_pop(L, 2); return n; }
+  int names = lua_gettop(L), count = (int)lua_rawlen(L, names);
+  lua_pushnil(L);
+  if (!lua_next(L, n) || lua_type(L, -2) != LUA_TSTRING) { lua_settop(L, f); return n; }
+  lua_pop(L, 2);
+  luaL_checkstack(L, count + n + 8, NULL);
+  for (int i = 1; i <= count; i++) {                          /* values above names */
+    lua_rawgeti(L, names, i);
+    if (i < n - 1) { lua_pushvalue(L, i + 1); lua_replace(L, -2); } else lua_rawget(L, n);
+  }
+  for (lua_pushnil(L); lua_next(L, n); lua_pop(L, 1)) {
+    bool known = false;
+    for (int i = n - 1; i <= count && !known; i++) {
+      lua_rawgeti(L, names, i);
+      known = lua_rawequal(L, -1, -3);
+      lua_pop(L, 1);
+    }
+    if (!known) return luaL_error(L, "%s: unknown keyword '%s'", class_name(L, 1), luaL_tolstring(L, -2, NULL));
+  }
+  lua_pushvalue(L, f);
+  for (int i = 2; i <= names; i++) lua_remove(L, 2);          /* self, values, forward */
+  return count + 1;
+}
 static int m_call(lua_State *L) {                             /* self stays at index 1: error messages look for it there */
   NnModule *m = checkmodule(L, 1);
   int n = lua_gettop(L);
   luaL_checkstack(L, n + 4, "too many arguments");
   lua_getfield(L, 1, "forward");
   if (lua_isnil(L, -1)) return luaL_error(L, "Module [%s] is missing the required \"forward\" function", class_name(L, 1));
+  if (n > 1 && lua_istable(L, n)) {
+    if (lua_getmetatable(L, n)) lua_pop(L, 1); else n = spread_keywords(L, n, n + 1);
+  }
   int extra = 0;
   if (m->hooked) { lua_rawgetp(L, LUA_REGISTRYINDEX, &hook_call_key); lua_insert(L, -2); extra = 1; }
   if (extra) { lua_pushvalue(L, 1); lua_insert(L, -2); }      /* around(self, forward, ...) */
@@ -631,6 +662,15 @@ static int f_set_data(lua_State *L) {                         /* (x, y): x takes
   nn_take_data(c, x, y);
   return vm_leave(L, c, sc, 0);
 }
+static int f_names(lua_State *L) {                            /* (forward, list): its arguments may be given by name */
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
+  lua_insert(L, 1);
+  lua_rawset(L, 1);
+  return 0;
+}
 static int f_become(lua_State *L) {                           /* (m, class): m is an object of that class from now on */
   checkmodule(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
@@ -680,11 +720,13 @@ int luaopen_nn_core(lua_State *L) {
   static const luaL_Reg fns[] = {
     {"entries", f_entries}, {"entry", f_entry}, {"count", f_count}, {"has", f_has}, {"clear", f_clear}, {"put", f_put},
     {"fields", f_fields}, {"hooks", f_hooks}, {"set_hooks", f_set_hooks}, {"set_hook_call", f_set_hook_call}, {"is_module", f_is_module},
-    {"class_of", f_class_of}, {"is_parameter", f_is_parameter}, {"set_data", f_set_data}, {"ordered", f_ordered}, {"become", f_become}, {"Parameter", f_parameter},
+    {"class_of", f_class_of}, {"is_parameter", f_is_parameter}, {"set_data", f_set_data}, {"ordered", f_ordered}, {"become", f_become}, {"names", f_names}, {"Parameter", f_parameter},
     {"layer", f_layer}, {"new", f_new}, {NULL, NULL}};
   static const struct { const char *name; DType d; } casts[] = {
     {"half", MT_float16}, {"bfloat16", MT_bfloat16}, {"float", MT_float32}, {"double", MT_float64}};
   weak_table(L, &boxes_key);
+  lua_newtable(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &names_key);
   luaL_newlib(L, fns);
   lua_newtable(L);
   luaL_setfuncs(L, methods, 0);

@@ -196,4 +196,11 @@ t.test("arguments of constructors", function()
   t.eq(nn.Linear { 3, 4, bias = false }.bias, nil)
 end)
 
+t.test("arguments of forward by name", function()
+  local x = torch.ones(1, 3)
+  t.eq(nn.Linear(3, 2) { input = x }.shape == { 1, 2 }, true)
+  t.eq(nn.MSELoss()(x, { target = x * 3 }):item(), 4.0)
+  t.error_matches(function() nn.Linear(3, 2) { inptu = x } end, "Linear: unknown keyword 'inptu'")
+end)
+
 t.done()

@@ -154,6 +154,7 @@ define(M, [[AdaptiveLogSoftmaxWithLoss(in_features: int, n_classes: int, cutoffs
       self.tail:append(nn.Sequential(nn.Linear(a.in_features, hidden, kw), nn.Linear(hidden, out, kw)))
     end
   end,
+  arguments = "input_ target_",
   forward = function(self, x, target)
     local batched = target.ndim > 0
     if target.ndim > 1 then error("0D or 1D target tensor expected, multi-target not supported", 2) end

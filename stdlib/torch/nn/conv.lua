@@ -122,7 +122,6 @@ local function forwards(n)
     return F[conv](x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
   end
   local function transposed_forward(self, x, size)
-    if type(size) == "table" and getmetatable(size) == nil and size.output_size then size = size.output_size end
     local extra = output_padding(self, x, size, n)
     return F[transposed](x, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation)
   end
@@ -150,7 +149,7 @@ for n = 1, 3 do
       end
       build(self, a, n, true)
     end,
-    forward = transposed_forward, methods = { reset_parameters = reset, extra_repr = describe },
+    forward = transposed_forward, arguments = "input output_size", methods = { reset_parameters = reset, extra_repr = describe },
   })
   -- Lazy forms learn in_channels from their first input.
   for _, base in ipairs { M["Conv" .. n .. "d"], M["ConvTranspose" .. n .. "d"] } do

@@ -114,7 +114,8 @@ end
 layer.read = function(text, ...) return read(parse_signature(text), ...) end
 
 local skip = { device = true, dtype = true }
---- Defines class `name` in family M.  spec: base, doc, example, see, init, forward, extra (a format of text.fill), methods.
+--- Defines class `name` in family M.  spec: base, doc, example, see, init, forward, arguments (the names
+-- of forward's arguments when there are others than input), extra (a format of text.fill), methods.
 function layer.define(M, signature, spec)
   local sig = parse_signature(signature)
   local class = (spec.base or core.Module):extend(sig.name)
@@ -126,6 +127,11 @@ function layer.define(M, signature, spec)
     for _, p in ipairs(sig) do if not skip[p.name] then self[p.name] = a[p.name] end end
   end
   class.forward = spec.forward
+  if spec.forward then                                 -- its arguments by name: nn.Linear(3, 2)({input = x})
+    local names = {}
+    for name in (spec.arguments or "input"):gmatch("%S+") do names[#names + 1] = name end
+    core.names(spec.forward, names)
+  end
   if spec.extra then
     function class.extra_repr(self) return require("torch.nn.text").fill(self, spec.extra) end
   end

@@ -12,7 +12,8 @@ local function materialize(self, more)
   local a = {}
   for k, v in pairs(self._lazy_arguments) do a[k] = v end
   for k, v in pairs(more) do a[k] = v end
-  local training = self.training
+  local training, like = self.training, self.weight
+  if like ~= nil then a.dtype, a.device = like.dtype, like.device end      -- what :to() made of them
   core.clear(self, "parameter")
   core.clear(self, "buffer")
   self._lazy_arguments = nil

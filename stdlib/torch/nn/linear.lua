@@ -52,6 +52,7 @@ layer.define(M, [[Bilinear(in1_features: int, in2_features: int, out_features: i
     if a.bias then self.bias = layer.parameter(a, a.out_features) else self:register_parameter("bias", nil) end
     self:reset_parameters()
   end,
+  arguments = "input1 input2",
   forward = function(self, x1, x2) return F.bilinear(x1, x2, self.weight, self.bias) end,
   methods = {
     reset_parameters = function(self)

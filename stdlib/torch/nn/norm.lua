@@ -185,6 +185,7 @@ define(M, "RMSNorm(normalized_shape: size, eps: float = None, elementwise_affine
     else self:register_parameter("weight", nil) end
     self:reset_parameters()
   end,
+  arguments = "x",
   forward = function(self, x) return F.rms_norm(x, self.normalized_shape, self.weight, self.eps) end,
   extra = "{normalized_shape}, eps={eps}, elementwise_affine={elementwise_affine}",
   methods = { reset_parameters = reset_affine },

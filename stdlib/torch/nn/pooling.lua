@@ -34,8 +34,8 @@ for n = 1, 3 do
       self.kernel_size, self.stride = tuple(a.kernel_size, n), tuple(a.stride or a.kernel_size, n)
       self.padding = tuple(a.padding, n)
     end,
+    arguments = "input indices output_size",
     forward = function(self, x, indices, size)
-      if type(size) == "table" and getmetatable(size) == nil and size.output_size then size = size.output_size end
       return F[fn "max_unpool"](x, indices, self.kernel_size, self.stride, self.padding, size)
     end,
     extra = "kernel_size={kernel_size}, stride={stride}, padding={padding}",

@@ -92,12 +92,8 @@ layer.define(M, [[EmbeddingBag(num_embeddings: int, embedding_dim: int, max_norm
     self.mode, self.include_last_offset = a.mode, a.include_last_offset
     make_weight(self, a)
   end,
+  arguments = "input offsets per_sample_weights",
   forward = function(self, x, offsets, per_sample_weights)
-    if type(offsets) == "table" and not torch.is_tensor(offsets) then
-      offsets, per_sample_weights = offsets.offsets, offsets.per_sample_weights
-    elseif type(per_sample_weights) == "table" and not torch.is_tensor(per_sample_weights) then
-      per_sample_weights = per_sample_weights.per_sample_weights
-    end
     return (F.embedding_bag(x, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.mode,
       self.sparse, per_sample_weights, self.include_last_offset, self.padding_idx))
   end,
