@@ -31,7 +31,7 @@ static const Mode *find_mode(Ctx *c, const char *name, int n) {
 }
 
 /* The output size; scales[i] is the factor that the positions follow, 0 where the sizes' quotient does. */
-static bool target(Ctx *c, const Tensor *x, int n, IntList size, ScalarList factor, bool recompute, int64_t *out, Scalar *scales) {
+static bool target(Ctx *c, const Tensor *x, int n, IntList size, ScalarList factor, bool recompute, int64_t least, int64_t *out, Scalar *scales) {
   if ((size.n < 0) == (factor.n < 0)) {
     mt_fail(c, size.n < 0 ? "either size or scale_factor should be defined" : "only one of size or scale_factor should be defined");
     return false;
@@ -48,7 +48,7 @@ static bool target(Ctx *c, const Tensor *x, int n, IntList size, ScalarList fact
     if (size.n < 0 && !(whole >= -1e18 && whole <= 1e18)) { mt_fail(c, "scale_factor %g is out of range", f); return false; }
     out[i] = size.n >= 0 ? size.v[size.n == 1 ? 0 : i] : (int64_t)whole;
     scales[i] = mt_sd(recompute ? 0 : f);
-    if (in < 1 || out[i] < 1 || out[i] > INT32_MAX) {
+    if (in < 1 || out[i] < least || out[i] > INT32_MAX) {
       mt_fail(c, "input and output sizes should be greater than 0, but got input size %lld and output size %lld", (long long)in, (long long)out[i]);
       return false;
     }
@@ -66,7 +66,7 @@ Tensor *k_F_interpolate(Ctx *c, Tensor *x, IntList size, ScalarList factor, cons
   if (corners >= 0 && !m->corners) return mt_fail(c, "align_corners can only be set with mode linear, bilinear, bicubic or trilinear");
   if (antialias && !m->smooth) return mt_fail(c, "antialias is for bilinear and bicubic modes of 4-dimensional input");
   if (recompute > 0 && size.n >= 0) return mt_fail(c, "recompute_scale_factor is not meaningful with a fixed size");
-  if (!target(c, x, n, size, factor, recompute > 0, out, scales)) return NULL;
+  if (!target(c, x, n, size, factor, recompute > 0, strcmp(name, "area") != 0, out, scales)) return NULL;
   if (!strcmp(m->kind, "adaptive")) return adaptive_avg(c, n, x, mt_il(out, n));
   for (int i = 1; i < x->ndim; i++)
     if (!x->size[i]) return mt_fail(c, "expected input with non-zero sizes apart from the batch, got shape %s", mt_list_str(c, mt_sizes(x)));

@@ -184,7 +184,7 @@ static void adaptive_max(Ctx *c, int n, Tensor *x, IntList size, bool places, Va
   int64_t out[3];
   r[0].t = r[1].t = NULL;
   if (!mt_adaptive_size(c, x, size, n, out)) return;
-  if (mt_is_complex(x->dtype) || x->dtype == MT_bool) { mt_fail(c, "adaptive max pooling is not implemented for %s", mt_dtypes[x->dtype].name); return; }
+  if (!mt_is_float(x->dtype)) { mt_fail(c, "adaptive max pooling is not implemented for %s", mt_dtypes[x->dtype].name); return; }
   t__adaptive_max_pool(c, x, mt_last(out, n), r);
   if (!places) r[1].t = NULL;
 }
@@ -227,7 +227,7 @@ static bool fractional_sizes(Ctx *c, const Tensor *x, int n, const int64_t *k, I
     mt_fail(c, size.n < 0 ? "requires specifying either an output_size or an output_ratio" : "only one of output_size and output_ratio can be specified");
     return false;
   }
-  if (size.n >= 0 && !mt_spread(c, size, n, "output_size", 1, out)) return false;
+  if (size.n >= 0 && !mt_spread(c, size, n, "output_size", 0, out)) return false;
   if (ratio.n >= 0 && ratio.n != 1 && ratio.n != n) { mt_fail(c, "output_ratio must have 1 or %d elements, got %lld", n, (long long)ratio.n); return false; }
   for (int d = 0; d < 3; d++) {
     int j = d - (3 - n);
@@ -238,7 +238,7 @@ static bool fractional_sizes(Ctx *c, const Tensor *x, int n, const int64_t *k, I
       if (!(q > 0 && q < 1)) { mt_fail(c, "output_ratio must be between 0 and 1, got %g", q); return false; }
       out[d] = (int64_t)((double)in * q);
     }
-    if (out[d] < 1 || out[d] + k[d] - 1 > in) {
+    if (out[d] + k[d] - 1 > in - (n == 3)) {
       mt_fail(c, "kernel_size %lld and output_size %lld are too large for input of size %lld", (long long)k[d], (long long)out[d], (long long)in);
       return false;
     }
@@ -267,7 +267,7 @@ static void fractional(Ctx *c, int n, Tensor *x, IntList kernel, IntList size, S
 /* ---- unpooling ---- */
 /* The output size asked for must lie less than a stride from the natural one. */
 static bool unpool_size(Ctx *c, const Tensor *x, int n, const int64_t *k, const int64_t *s, const int64_t *p, IntList want, int64_t *out) {
-  if (want.n == x->ndim && want.n >= n) want = mt_il(want.v + want.n - n, n);
+  if (want.n == n + 2) want = mt_il(want.v + want.n - n, n);
   if (want.n >= 0 && want.n != n) { mt_fail(c, "output_size must have %d or %d elements, got %lld", n, n + 2, (long long)want.n); return false; }
   for (int i = 3 - n; i < 3; i++) {
     int64_t natural = (x->size[x->ndim - 3 + i] - 1) * s[i] + k[i] - 2 * p[i];

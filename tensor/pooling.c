@@ -43,8 +43,8 @@ bool mt_check_planes(Ctx *c, const Tensor *x, int n) {
 
 static bool out_size(Ctx *c, MtWindows *w, int i, bool ceil_, const Tensor *x) {
   int64_t span = w->d[i] * (w->k[i] - 1) + 1, room = w->in[i] + 2 * w->p[i] - span, s = w->s[i];
-  if (2 * w->p[i] > span) {
-    mt_fail(c, "padding must be at most half of the kernel size, got padding %lld for %lld", (long long)w->p[i], (long long)span);
+  if (2 * w->p[i] > w->k[i]) {
+    mt_fail(c, "padding should be at most half of the kernel size, but got padding %lld and kernel size %lld", (long long)w->p[i], (long long)w->k[i]);
     return false;
   }
   int64_t up = ceil_ ? room + s - 1 : room;
@@ -137,6 +137,7 @@ static void max_pool(Ctx *c, int n, Tensor *x, IntList k, IntList s, IntList p, 
   MtWindows w;
   r[0].t = r[1].t = NULL;
   if (!mt_windows(c, &w, x, n, k, s, p, d, ceil_)) return;
+  if (n == 1 && !places && mt_is_int(x->dtype)) { mt_fail(c, "max_pool1d is not implemented for %s", mt_dtypes[x->dtype].name); return; }
 #define ARGS mt_last(w.k, n), mt_last(w.s, n), mt_last(w.p, n), mt_last(w.d, n), mt_last(w.out, n)
   if (places || (c->grad_mode && x->flags & MT_REQ_GRAD)) t__max_pool(c, x, ARGS, r);
   else r[0].t = t__max_pool_values(c, x, ARGS);
@@ -150,6 +151,9 @@ static Tensor *avg_pool(Ctx *c, int n, Tensor *x, IntList k, IntList s, IntList 
   MtWindows w;
   int64_t args[11];
   if (!mt_windows(c, &w, x, n, k, s, p, mt_il((int64_t[]){1}, 1), ceil_)) return NULL;
+  for (int i = 0; n == 3 && i < 3; i++)
+    if (w.in[i] < w.k[i])
+      return mt_fail(c, "input of size %s is smaller than the kernel %s", mt_list_str(c, mt_il(w.in, 3)), mt_list_str(c, mt_il(w.k, 3)));
   if (divisor == 0) return mt_fail(c, "divisor_override must not be zero");
   if (!mt_is_float(x->dtype) && x->dtype != MT_int64) return mt_fail(c, "average pooling is not implemented for %s", mt_dtypes[x->dtype].name);
   for (int i = 0; i < n; i++) { args[i] = w.k[3 - n + i]; args[n + i] = w.s[3 - n + i]; args[2 * n + i] = w.p[3 - n + i]; }

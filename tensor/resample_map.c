@@ -1,7 +1,7 @@
 /* resample_map.c: which inputs make an output, and with what weights (see resample.h).
  *
  * Positions and weights are computed in the element's own precision, as PyTorch does: in float the source position of
- * a large output differs from the exact one, and a nearest neighbour with it. */
+ * a large output differs from the exact one, and a nearest neighbour with it (so does its rounding: one fma). */
 #include "resample.h"
 #include <math.h>
 #include <string.h>
@@ -76,12 +76,12 @@ static bool adaptive_map(Ctx *c, Map *m, int64_t in, int64_t out) {
 static double conv_near(double x, double a) { return ((a + 2) * x - (a + 3)) * x * x + 1; }
 static double conv_far(double x, double a) { return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a; }
 
-#define INTERPOLATION(T, S, FLOOR, CEIL)                                                                             \
+#define INTERPOLATION(T, S, FLOOR, CEIL, FMA)                                                                           \
 static T scale_##S(int64_t in, int64_t out, bool align, double scale) {                                              \
   if (align) return out > 1 ? (T)(in - 1) / (T)(out - 1) : 0;                                                        \
   return scale > 0 ? (T)(1.0 / scale) : (T)in / (T)out;                                                              \
 }                                                                                                                    \
-static T source_##S(T scale, int64_t o, bool align) { return align ? scale * (T)o : scale * ((T)o + (T)0.5) - (T)0.5; } \
+static T source_##S(T scale, int64_t o, bool align) { return align ? scale * (T)o : FMA(scale, (T)o + (T)0.5, (T)-0.5); } \
 static void nearest_##S(Map *m, bool exact, T scale) {                                                               \
   int64_t e = 0;                                                                                                     \
   for (int64_t o = 0; o < m->out; o++) {                                                                             \
@@ -151,8 +151,8 @@ static int64_t smooth_count_##S(int64_t in, int64_t out, int size, T scale) {   
   }                                                                                                                  \
   return total;                                                                                                      \
 }
-INTERPOLATION(float, f32, floorf, ceilf)
-INTERPOLATION(double, f64, floor, ceil)
+INTERPOLATION(float, f32, floorf, ceilf, fmaf)
+INTERPOLATION(double, f64, floor, ceil, fma)
 
 static bool interpolation(Ctx *c, Map *m, const char *kind, int64_t in, int64_t out, bool align, double scale, bool wide) {
   bool smooth = !strncmp(kind, "aa_", 3), near = !strncmp(kind, "nearest", 7);
@@ -161,7 +161,7 @@ static bool interpolation(Ctx *c, Map *m, const char *kind, int64_t in, int64_t 
   int64_t entries = near ? out : out * size;
   if (smooth) entries = wide ? smooth_count_f64(in, out, size, s) : smooth_count_f32(in, out, size, (float)s);
   if (!map_alloc(c, m, in, out, entries)) return false;
-  if (!smooth && !near && in == out && size == 2) {            /* the same, whatever the scale says */
+  if (in == out && (smooth || (!near && size == 2))) {         /* the same, whatever the scale says */
     for (int64_t o = 0; o < out; o++) { m->idx[o] = (int32_t)o; m->w[o] = 1; m->first[o + 1] = (int32_t)(o + 1); }
     return true;
   }
