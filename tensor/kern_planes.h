@@ -24,6 +24,8 @@ typedef struct {
   void (*max)(const MtWindows *m, const void *x, void *y, int64_t *at, void *row);
   /* x [outer, in, inner] -> y [outer, out, inner] */
   void (*along)(const MtAxis *a, int64_t outer, int64_t inner, const void *x, void *y);
+  /* y[o] = the sum over taps of w[t * n + o] * x[idx[t * n + o]]; a place below 0 counts as an element 0. */
+  void (*sample)(int64_t n, int64_t taps, const int32_t *idx, const void *w, const void *x, void *y);
   void (*divide)(int64_t n, const void *x, const void *by, double factor, void *y);     /* y = x / (by * factor) */
 } MtPlaneKerns;
 typedef enum { MT_PLANE_F32, MT_PLANE_F64, MT_PLANE_I64, MT_PLANE_TYPES } MtPlaneType;
