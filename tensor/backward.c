@@ -83,3 +83,17 @@ Tensor *k_as_strided_backward(Ctx *c, Tensor *grad, Tensor *like, IntList size, 
   }
   return t_as_strided(c, flat, in_size, in_stride, in_off);
 }
+
+/* One less than a number is computed here: as tensors, both would count as numbers of the default dtype. */
+Tensor *k_pow_backward(Ctx *c, Tensor *grad, Tensor *self, Tensor *exponent) {
+  Tensor *one = mt_wrap(c, mt_si(1)), *zero = mt_wrap(c, mt_si(0));
+  if (exponent->flags & MT_WRAPPED) {
+    Scalar e = mt_item(c, exponent);
+    if (e.kind != K_COMPLEX && mt_sre(e) == 0) return t_zeros_like(c, grad, -1, -1, -1, -1, false, -1);
+    Scalar less = e;
+    if (e.kind >= K_FLOAT) less.d -= 1; else less = mt_si(e.i - 1);
+    return t_mul(c, grad, t_conj(c, t_mul(c, exponent, t_pow(c, self, mt_wrap(c, less)))));
+  }
+  Tensor *g = t_mul(c, grad, t_conj(c, t_mul(c, exponent, t_pow(c, self, t_sub(c, exponent, one, mt_si(1))))));
+  return t_where(c, t_eq(c, exponent, zero), zero, g);
+}

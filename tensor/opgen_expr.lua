@@ -313,7 +313,7 @@ function M.derivative(o, rules, ops)
       if not i then error("need() of unknown parameter " .. name:sub(6), 0) end
       return "ag_needs(n, " .. i - 1 .. ")", "B"
     end
-    local i = index[name]
+    local i = not name:match("^grad%d*$") and index[name]     -- grad is what arrives, also where a parameter has that name
     if i then
       local p = o.params[i]
       local l = schema.letter(p)

@@ -217,10 +217,10 @@ Tensor *k__resample(Ctx *c, Tensor *self, IntList out, const char *kind, IntList
   Tensor *y = run(c, &p, self, shape);
   return y ? mt_cast(c, y, (DType)self->dtype) : NULL;
 }
-Tensor *k__resample_backward(Ctx *c, Tensor *grad, IntList sizes, IntList out, const char *kind, IntList args, ScalarList scales) {
-  if (mt_meta(grad)) return mt_new(c, sizes, (DType)grad->dtype, MT_META);
-  Plan p = {.type = mt_plane_type(grad->dtype), .back = true};
+Tensor *k__resample_backward(Ctx *c, Tensor *gy, IntList sizes, IntList out, const char *kind, IntList args, ScalarList scales) {
+  if (mt_meta(gy)) return mt_new(c, sizes, (DType)gy->dtype, MT_META);
+  Plan p = {.type = mt_plane_type(gy->dtype), .back = true};
   if (!plan(c, &p, kind, sizes.v + sizes.n - out.n, out, args, scales)) return NULL;
-  Tensor *y = run(c, &p, grad, sizes);
-  return y ? mt_cast(c, y, (DType)grad->dtype) : NULL;
+  Tensor *y = run(c, &p, gy, sizes);
+  return y ? mt_cast(c, y, (DType)gy->dtype) : NULL;
 }
