@@ -1,4 +1,4 @@
-/* gather.c: gathers and scatters along one dimension, masks, where, take, put, embedding.
+/* gather.c: gathers and scatters along one dimension, masks, where, take, put.
  *
  * The shared walk (each_line): index, and the tensors beside it, are cut into lines along dim; a line is a strided run whose
  * other coordinates are equal, so bodies only see (index value, position). */
@@ -509,105 +509,6 @@ Tensor *k_put(Ctx *c, Tensor *self, Tensor *index, Tensor *source, bool accumula
   if (!t || !index->numel) return t;
   Tensor *flat = t_view(c, t, mt_il((int64_t[]){-1}, 1)), *ix[1] = {t_reshape(c, index, mt_il((int64_t[]){-1}, 1))};
   return t_index_put_(c, flat, (TensorList){ix, 1}, t_reshape(c, source, mt_il((int64_t[]){-1}, 1)), accumulate) ? t : NULL;
-}
-
-/* ---- embedding ---- */
-typedef struct { const int64_t *ix; const char *w; char *o; size_t bytes; } Rows;
-static void rows_job(void *ctx, int64_t lo, int64_t hi) {
-  Rows *r = ctx;
-  for (int64_t i = lo; i < hi; i++) memcpy(r->o + (size_t)i * r->bytes, r->w + (size_t)r->ix[i] * r->bytes, r->bytes);
-}
-Tensor *k_embedding_rows(Ctx *c, Tensor *weight, Tensor *indices, int64_t padding_idx, bool scale) {
-  int64_t shape[MT_MAXDIM];
-  Tensor *ix = mt_contig_as(c, indices, MT_int64), *w = mt_contig(c, weight);
-  if (!ix || !w) return NULL;
-  memcpy(shape, indices->size, sizeof(int64_t) * indices->ndim);
-  shape[indices->ndim] = weight->size[1];
-  Tensor *out = mt_new(c, mt_il(shape, indices->ndim + 1), (DType)weight->dtype, MT_CPU);
-  if (!out) return NULL;
-  const int64_t *p = mt_data(ix);
-  for (int64_t i = 0; i < ix->numel; i++)
-    if (p[i] < 0 || p[i] >= weight->size[0]) return mt_fail(c, "index %lld is out of range for %lld embeddings", (long long)p[i], (long long)weight->size[0]);
-  Rows r = {p, mt_data(w), mt_data(out), (size_t)weight->size[1] * mt_dsize(weight->dtype)};
-  mt_parallel(ix->numel, 32768 / (weight->size[1] + 1) + 1, rows_job, &r);
-  return out;
-}
-Tensor *k_embedding_backward(Ctx *c, Tensor *grad, Tensor *indices, int64_t num_weights, int64_t padding_idx, bool scale) {
-  int64_t width = grad->size[grad->ndim - 1], shape[2] = {num_weights, width};
-  DType d = (DType)grad->dtype, w = d == MT_float64 || mt_is_complex(d) ? d : MT_float32;
-  Tensor *ix = mt_contig_as(c, indices, MT_int64), *g = mt_contig_as(c, grad, w), *out = t_zeros(c, mt_il(shape, 2), w, -1, -1, -1, false);
-  if (!ix || !g || !out) return NULL;
-  const int64_t *p = mt_data(ix);
-  int64_t *count = NULL;
-  if (scale) {
-    if (!(count = mt_calloc(sizeof(int64_t) * (size_t)num_weights))) return mt_nomem(c);
-    for (int64_t i = 0; i < ix->numel; i++) count[p[i]]++;
-  }
-  int64_t n = width * (mt_is_complex(w) ? 2 : 1);
-  for (int64_t i = 0; i < ix->numel; i++) {
-    if (p[i] == padding_idx) continue;
-    double k = scale ? 1.0 / (double)count[p[i]] : 1;
-    if (w == MT_float32) { float *o = (float *)mt_data(out) + p[i] * n; const float *s = (const float *)mt_data(g) + i * n; for (int64_t j = 0; j < n; j++) o[j] += s[j] * (float)k; }
-    else if (w == MT_complex64) { float *o = (float *)mt_data(out) + p[i] * n; const float *s = (const float *)mt_data(g) + i * n; for (int64_t j = 0; j < n; j++) o[j] += s[j] * (float)k; }
-    else { double *o = (double *)mt_data(out) + p[i] * n; const double *s = (const double *)mt_data(g) + i * n; for (int64_t j = 0; j < n; j++) o[j] += s[j] * k; }
-  }
-  mt_free(count);
-  return mt_cast(c, out, d);
-}
-/* max_norm: rows that are used and longer than it are scaled down in place. */
-static bool shorten_rows(Ctx *c, Tensor *weight, Tensor *input, double max_norm, double p) {
-  Tensor *ix = mt_contig_as(c, input, MT_int64);
-  if (!ix) return false;
-  const int64_t *v = mt_data(ix);
-  int64_t n = weight->size[1], es = (int64_t)mt_dsize(weight->dtype);
-  for (int64_t i = 0; i < ix->numel; i++) {
-    if (v[i] < 0 || v[i] >= weight->size[0]) continue;       /* reported by the look-up */
-    char *row = (char *)mt_data(weight) + v[i] * weight->stride[0] * es;
-    double sum = 0;
-    for (int64_t k = 0; k < n; k++) {
-      double x = fabs(mt_sre(mt_load(row + k * weight->stride[1] * es, (DType)weight->dtype)));
-      sum = isinf(p) ? fmax(sum, x) : sum + pow(x, p);
-    }
-    double norm = isinf(p) ? sum : pow(sum, 1 / p);
-    if (norm <= max_norm) continue;
-    for (int64_t k = 0; k < n; k++) {
-      char *q = row + k * weight->stride[1] * es;
-      mt_store(q, (DType)weight->dtype, mt_sd(mt_sre(mt_load(q, (DType)weight->dtype)) * (max_norm / (norm + 1e-7))));
-    }
-  }
-  weight->st->version++;
-  return true;
-}
-Tensor *k_F_embedding(Ctx *c, Tensor *input, Tensor *weight, int64_t padding_idx, Scalar max_norm, double norm_type, bool scale, bool sparse) {
-  if (sparse) return mt_fail_kind(c, MT_NOTIMPL, "sparse gradients are not implemented");
-  if (input->dtype != MT_int64 && input->dtype != MT_int32) return mt_fail(c, "input must be an int64 tensor, got %s", mt_dtypes[input->dtype].name);
-  if (weight->ndim != 2) return mt_fail(c, "weight must have 2 dimensions, got shape %s", mt_list_str(c, mt_sizes(weight)));
-  if (padding_idx != MT_NONE_INT && (padding_idx >= weight->size[0] || padding_idx < -weight->size[0]))
-    return mt_fail(c, "padding_idx %lld must be within the %lld embeddings", (long long)padding_idx, (long long)weight->size[0]);
-  if (padding_idx != MT_NONE_INT && padding_idx < 0) padding_idx += weight->size[0];
-  if (mt_has(max_norm) && !shorten_rows(c, weight, input, mt_sre(max_norm), norm_type)) return NULL;
-  return t_embedding_rows(c, weight, input, padding_idx, scale);
-}
-Tensor *k_F_one_hot(Ctx *c, Tensor *input, int64_t num_classes) {
-  int64_t shape[MT_MAXDIM], most = -1;
-  if (input->dtype != MT_int64) return mt_fail(c, "needs an int64 tensor of classes, got %s", mt_dtypes[input->dtype].name);
-  Tensor *x = mt_contig(c, input);
-  if (!x) return NULL;
-  const int64_t *p = mt_data(x);
-  if (!x->numel && num_classes <= 0) return mt_fail(c, "cannot tell the number of classes from an empty tensor; pass num_classes");
-  if (num_classes < -1 || (num_classes == 0 && x->numel)) return mt_fail(c, "num_classes must be positive, got %lld", (long long)num_classes);
-  for (int64_t i = 0; i < x->numel; i++) {
-    if (p[i] < 0) return mt_fail(c, "class values must be 0 or more, got %lld", (long long)p[i]);
-    if (p[i] > most) most = p[i];
-  }
-  if (num_classes == -1) num_classes = most + 1;
-  else if (most >= num_classes) return mt_fail(c, "class values must be smaller than num_classes %lld, got %lld", (long long)num_classes, (long long)most);
-  memcpy(shape, input->size, sizeof(int64_t) * input->ndim);
-  shape[input->ndim] = num_classes;
-  Tensor *out = t_zeros(c, mt_il(shape, input->ndim + 1), MT_int64, -1, -1, -1, false);
-  if (!out) return NULL;
-  for (int64_t i = 0; i < x->numel; i++) ((int64_t *)mt_data(out))[i * num_classes + p[i]] = 1;
-  return out;
 }
 
 /* ---- gradients of the folding scatters ---- */

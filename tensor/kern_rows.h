@@ -7,10 +7,6 @@
 typedef struct {
   void (*softmax_f32)(int64_t n, const float *x, float *y, bool log_);
   void (*softmax_f64)(int64_t n, const double *x, double *y, bool log_);
-  /* y = (x - mean) * rstd * w + b; w and b may be NULL */
-  void (*norm_f32)(int64_t n, const float *x, const float *w, const float *b, float *y, double eps, float *mean, float *rstd);
-  void (*norm_f64)(int64_t n, const double *x, const double *w, const double *b, double *y, double eps, double *mean,
-                   double *rstd);
 } MtRowKerns;
 extern const MtRowKerns mt_row_kerns_base, mt_row_kerns_avx2, mt_row_kerns_avx512;
 #endif

@@ -226,23 +226,6 @@ Tensor *k_F_cosine_similarity(Ctx *c, Tensor *x1, Tensor *x2, int64_t dim, doubl
   Tensor *b = t_clamp_min(c, t_linalg_vector_norm(c, x2, mt_si(2), mt_il(&dim, 1), true, -1), num(c, eps));
   return t_sum_dim(c, t_mul(c, over(c, x1, a), over(c, x2, b)), mt_il(&dim, 1), false, -1);
 }
-Tensor *k_cdist(Ctx *c, Tensor *x1, Tensor *x2, double p, const char *mode) {
-  if (x1->ndim < 2 || x2->ndim < 2 || x1->size[x1->ndim - 1] != x2->size[x2->ndim - 1])
-    return mt_fail(c, "expected two batches of rows of one length, got %s and %s", mt_list_str(c, mt_sizes(x1)), mt_list_str(c, mt_sizes(x2)));
-  if (p < 0) return mt_fail(c, "p must not be negative, got %g", p);
-  if (mt_is_int(x1->dtype) || mt_is_int(x2->dtype)) return mt_fail(c, "expected floating point tensors");
-  return t_norm(c, sub(c, t_unsqueeze(c, x1, -2), t_unsqueeze(c, x2, -3)), mt_sd(p), LIST(-1), false, -1);
-}
-Tensor *k_F_pdist(Ctx *c, Tensor *self, double p) {
-  if (self->ndim != 2) return mt_fail(c, "expected a matrix, got shape %s", mt_list_str(c, mt_sizes(self)));
-  int64_t n = self->size[0], pairs = n * (n - 1) / 2, at = 0;
-  Tensor *i = mt_new(c, mt_il(&pairs, 1), MT_int64, MT_CPU), *j = mt_new(c, mt_il(&pairs, 1), MT_int64, MT_CPU);
-  if (!i || !j) return NULL;
-  for (int64_t a = 0; a < n; a++)
-    for (int64_t b = a + 1; b < n; b++, at++) { ((int64_t *)mt_data(i))[at] = a; ((int64_t *)mt_data(j))[at] = b; }
-  return t_norm(c, sub(c, t_index_select(c, self, 0, i), t_index_select(c, self, 0, j)), mt_sd(p), LIST(1), false, -1);
-}
-
 /* ---- cross products ---- */
 Tensor *k_linalg_cross(Ctx *c, Tensor *self, Tensor *other, int64_t dim) {
   int64_t shape[MT_MAXDIM];

@@ -1,0 +1,145 @@
+/* distance.c: distances between rows (rows: ops_distance.def).
+ *
+ * A distance is summed from the differences themselves, also where PyTorch takes products of matrices: it costs no memory
+ * and loses no digits.  Gradients are made of ops; where they would need all differences at once and p is 2, of products. */
+#include "cpu.h"
+#include "expr_rt.h"
+#include "iter.h"
+#include "kern_vectors.h"
+
+#define LIST(...) mt_il((const int64_t[]){__VA_ARGS__}, \
+                        (int64_t)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)))
+#define SHAPE(t) mt_list_str(c, mt_sizes(t))
+static Tensor *num(Ctx *c, double x) { return mt_wrap(c, mt_sd(x)); }
+static Tensor *sub(Ctx *c, Tensor *a, Tensor *b) { return t_sub(c, a, b, mt_si(1)); }
+static Tensor *mul(Ctx *c, Tensor *a, Tensor *b) { return t_mul(c, a, b); }
+
+const MtVectorKerns *mt_vectors(void) {
+#ifdef __x86_64__
+  static const MtVectorKerns *const by_level[] = {&mt_vector_kerns_base, &mt_vector_kerns_avx2,
+                                                  &mt_vector_kerns_avx512};
+  return by_level[mt_cpu_level()];
+#else
+  return &mt_vector_kerns_base;
+#endif
+}
+
+typedef struct { const char *a, *b; char *out; int64_t rows, other, len; double p; bool single;
+} Job;
+static void put(const Job *j, int64_t at, int64_t r1, int64_t r2) {
+  if (j->single)
+    ((float *)(void *)j->out)[at] = (float)mt_vectors()->apart_f32(
+        j->len, (const float *)(const void *)j->a + r1 * j->len,
+            (const float *)(const void *)j->b + r2 * j->len, j->p);
+  else
+    ((double *)(void *)j->out)[at] = mt_vectors()->apart_f64(
+        j->len, (const double *)(const void *)j->a + r1 * j->len,
+            (const double *)(const void *)j->b + r2 * j->len, j->p);
+}
+static void cdist_rows(void *ctx, int64_t lo, int64_t hi) {
+  const Job *j = ctx;
+  for (int64_t r = lo; r < hi && !mt_interrupted; r++)
+    for (int64_t k = 0; k < j->other; k++) put(j, r * j->other + k, r, r / j->rows * j->other + k);
+}
+/* Row i's distances begin behind those of the rows before it. */
+static void pdist_rows(void *ctx, int64_t lo, int64_t hi) {
+  const Job *j = ctx;
+  for (int64_t i = lo; i < hi && !mt_interrupted; i++)
+    for (int64_t k = i + 1; k < j->rows; k++) put(j, i * (2 * j->rows - i - 1) / 2 + k - i - 1, i,
+                                                  k);
+}
+Tensor *k__cdist(Ctx *c, Tensor *x1, Tensor *x2, double p) {
+  DType d = x1->dtype == MT_float64 ? MT_float64 : MT_float32;
+  Tensor *a = mt_contig_as(c, x1, d), *b = mt_contig_as(c, x2, d);
+  Tensor *out = mt_new(c, LIST(x1->size[0], x1->size[1], x2->size[1]), d, MT_CPU);
+  if (c->err) return NULL;
+  Job j = {mt_data(a), mt_data(b), mt_data(out), x1->size[1], x2->size[1], x1->size[2], p,
+           d == MT_float32};
+  if (out->numel) mt_parallel(x1->size[0] * j.rows, 1 + 8192 / (j.len * j.other + 1), cdist_rows,
+                              &j);
+  return mt_poll(c) ? NULL : mt_cast(c, out, (DType)x1->dtype);
+}
+Tensor *k__pdist(Ctx *c, Tensor *self, double p) {
+  DType d = self->dtype == MT_float64 ? MT_float64 : MT_float32;
+  int64_t n = self->size[0];
+  Tensor *a = mt_contig_as(c, self, d), *out = mt_new(c, LIST(n ? n * (n - 1) / 2 : 0), d, MT_CPU);
+  if (c->err) return NULL;
+  Job j = {mt_data(a), mt_data(a), mt_data(out), n, n, self->size[1], p, d == MT_float32};
+  if (out->numel) mt_parallel(n, 1 + 8192 / (j.len * n + 1), pdist_rows, &j);
+  return mt_poll(c) ? NULL : mt_cast(c, out, (DType)self->dtype);
+}
+
+/* grad times the slope of a distance of p by its difference, 0 where there is none. */
+static Tensor *slope(Ctx *c, Tensor *grad, Tensor *diff, Tensor *dist, double p) {
+  Tensor *zero = mt_wrap(c, mt_si(0));
+  if (p == 0) return t_zeros_like(c, diff, -1, -1, -1, -1, false, -1);
+  if (p == 1) return mul(c, t_sgn(c, diff), grad);
+  if (isinf(p)) return mul(c, t_sgn(c, diff), mul(c, grad,
+                                                  t_to_dtype(c, t_eq(c, t_abs(c, diff), dist),
+                                                      diff->dtype, false, -1)));
+  Tensor *none = t_eq(c, dist, zero), *safe = t_masked_fill(c, dist, none, mt_si(1));
+  if (p == 2) return mul(c, diff, t_masked_fill(c, t_div(c, grad, safe, NULL), none, mt_si(0)));
+  Tensor *a = t_abs(c, diff), *flat = t_eq(c, diff, zero);
+  Tensor *power = t_pow(c, t_masked_fill(c, a, flat, mt_si(1)), num(c, p - 1));
+  Tensor *scale = t_masked_fill(c, t_div(c, grad, t_pow(c, safe, num(c, p - 1)), NULL), none,
+                                mt_si(0));
+  return mul(c, t_masked_fill(c, mul(c, t_sgn(c, diff), power), flat, mt_si(0)), scale);
+}
+void k__cdist_backward(Ctx *c, Tensor *grad, Tensor *x1, Tensor *x2, double p, Tensor *result,
+                       Val *r) {
+  if (p == 2 && (double)result->numel * (double)x1->size[2] > 1 << 24) {
+    Tensor *none = t_eq(c, result, mt_wrap(c, mt_si(0)));
+    Tensor *g = t_masked_fill(c, t_div(c, grad, t_masked_fill(c, result, none, mt_si(1)), NULL),
+                              none, mt_si(0));
+    r[0].t = sub(c, mul(c, x1, t_sum_dim(c, g, LIST(-1), true, -1)), t_matmul(c, g, x2));
+    Tensor *back = t_transpose(c, g, 1, 2);
+    r[1].t = sub(c, mul(c, x2, t_sum_dim(c, back, LIST(-1), true, -1)), t_matmul(c, back, x1));
+    return;
+  }
+  Tensor *diff = sub(c, t_unsqueeze(c, x1, 2), t_unsqueeze(c, x2, 1));
+  Tensor *g = slope(c, t_unsqueeze(c, grad, -1), diff, t_unsqueeze(c, result, -1), p);
+  r[0].t = t_sum_dim(c, g, LIST(2), false, -1);
+  r[1].t = t_neg(c, t_sum_dim(c, g, LIST(1), false, -1));
+}
+Tensor *k__pdist_backward(Ctx *c, Tensor *grad, Tensor *self, double p, Tensor *result) {
+  int64_t n = self->size[0], at = 0;
+  Tensor *i = mt_new_like(c, result, MT_int64), *j = mt_new_like(c, result, MT_int64);
+  if (!i || !j) return NULL;
+  for (int64_t a = 0; a < n; a++)
+    for (int64_t b = a + 1; b < n; b++, at++) { ((int64_t *)mt_data(i))[at] = a;
+    ((int64_t *)mt_data(j))[at] = b; }
+  Tensor *diff = sub(c, t_index_select(c, self, 0, i), t_index_select(c, self, 0, j));
+  Tensor *g = slope(c, t_unsqueeze(c, grad, -1), diff, t_unsqueeze(c, result, -1), p);
+  Tensor *z = t_zeros_like(c, self, -1, -1, -1, -1, false, -1);
+  return t_index_add(c, t_index_add(c, z, 0, i, g, mt_si(1)), 0, j, g, mt_si(-1));
+}
+Tensor *k_cdist(Ctx *c, Tensor *x1, Tensor *x2, double p, const char *mode) {
+  int64_t shape[MT_MAXDIM], len = x1->ndim ? x1->size[x1->ndim - 1] : 0;
+  int n;
+  if (x1->ndim < 2 || x2->ndim < 2 || len != x2->size[x2->ndim - 1])
+    return mt_fail(c, "expected two batches of rows of one length, got %s and %s", SHAPE(x1),
+                   SHAPE(x2));
+  if (!(p >= 0)) return mt_fail(c, "cdist only supports non-negative p values, got %g", p);
+  if (!mt_is_float(x1->dtype) || !mt_is_float(x2->dtype))
+    return mt_fail(c, "expected floating point tensors, got %s and %s", mt_dtypes[x1->dtype].name,
+                   mt_dtypes[x2->dtype].name);
+  if (!mt_broadcast(c, x1->ndim - 2, x1->size, x2->ndim - 2, x2->size, &n, shape)) return NULL;
+  int64_t P = x1->size[x1->ndim - 2], R = x2->size[x2->ndim - 2], batch = 1;
+  for (int i = 0; i < n; i++) batch *= shape[i];
+  shape[n] = P; shape[n + 1] = len;
+  Tensor *a = t_reshape(c, t_expand(c, x1, mt_il(shape, n + 2), false), LIST(batch, P, len));
+  shape[n] = R;
+  Tensor *b = t_reshape(c, t_expand(c, x2, mt_il(shape, n + 2), false), LIST(batch, R, len));
+  DType d = mt_promote((DType)x1->dtype, (DType)x2->dtype);
+  if (x1->dtype != d) a = t_to_dtype(c, a, d, false, -1);
+  if (x2->dtype != d) b = t_to_dtype(c, b, d, false, -1);
+  shape[n] = P; shape[n + 1] = R;
+  return t_reshape(c, t__cdist(c, a, b, p), mt_il(shape, n + 2));
+}
+Tensor *k_F_pdist(Ctx *c, Tensor *self, double p) {
+  if (self->ndim != 2) return mt_fail(c, "expected a matrix, got shape %s", SHAPE(self));
+  if (!mt_is_float(self->dtype)) return mt_fail(c, "not implemented for '%s'",
+                                                mt_type_word((DType)self->dtype));
+  if (!(p >= 0)) return mt_fail(c, "p must not be negative, got %g", p);
+  return t__pdist(c, self, p);
+}

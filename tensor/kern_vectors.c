@@ -1,0 +1,40 @@
+/* kern_vectors.c: see kern_vectors.h.  Sums run in float lanes over 4096 elements at most, and in double beyond. */
+#include "kern_vectors.h"
+#include <math.h>
+
+#define CAT_(a, b) a##b
+#define CAT(a, b) CAT_(a, b)
+enum { LANES = 32, BLOCK = 4096 };
+
+/* Folds expr(d), d = x[j] - y[j], into lanes with `op`, then into s. */
+#define FOLD(T, fold, expr)                                                               \
+  for (int64_t at = 0; at < n; at += BLOCK) {                                             \
+    int64_t end = n - at < BLOCK ? n : at + BLOCK, i = at;                                \
+    T lane[LANES] = {0};                                                                  \
+    for (; i + LANES <= end; i += LANES)                                                  \
+      for (int l = 0; l < LANES; l++) {                                                   \
+        T d = x[i + l] - y[i + l], a = lane[l];                                           \
+        lane[l] = fold(a, expr);                                                          \
+      }                                                                                   \
+    for (; i < end; i++) { T d = x[i] - y[i]; s = fold(s, (double)(expr)); }              \
+    for (int l = 0; l < LANES; l++) s = fold(s, (double)lane[l]);                         \
+  }
+#define PLUS(a, b) ((a) + (b))
+#define LARGER(a, b) ((b) > (a) || (b) != (b) ? (b) : (a))
+
+#define VECTORS(T, S, ABS)                                                                \
+static void CAT(axpy_, S)(int64_t n, T a, const T *x, T *y) {                             \
+  _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] += a * x[i];                  \
+}                                                                                         \
+static double CAT(apart_, S)(int64_t n, const T *x, const T *y, double p) {               \
+  double s = 0;                                                                           \
+  if (p == 2) { FOLD(T, PLUS, d * d) return sqrt(s); }                                    \
+  if (p == 1) { FOLD(T, PLUS, ABS(d)) return s; }                                         \
+  if (p == 0) { FOLD(T, PLUS, (T)(d != 0)) return s; }                                    \
+  if (isinf(p)) { FOLD(T, LARGER, ABS(d)) return s; }                                     \
+  for (int64_t i = 0; i < n; i++) s += pow((double)ABS(x[i] - y[i]), p);                  \
+  return pow(s, 1 / p);                                                                   \
+}
+VECTORS(float, f32, fabsf)
+VECTORS(double, f64, fabs)
+const MtVectorKerns CAT(mt_vector_kerns_, KLEVEL) = {axpy_f32, apart_f32, axpy_f64, apart_f64};
