@@ -662,6 +662,14 @@ static int f_set_data(lua_State *L) {                         /* (x, y): x takes
   nn_take_data(c, x, y);
   return vm_leave(L, c, sc, 0);
 }
+static int f_arity(lua_State *L) {                            /* a function's count of parameters; -1 when it takes more */
+  lua_Debug ar;
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  lua_getinfo(L, ">u", &ar);
+  lua_pushinteger(L, ar.isvararg ? -1 : ar.nparams);
+  return 1;
+}
 static int f_names(lua_State *L) {                            /* (forward, list): its arguments may be given by name */
   luaL_checktype(L, 1, LUA_TFUNCTION);
   luaL_checktype(L, 2, LUA_TTABLE);
@@ -720,7 +728,7 @@ int luaopen_nn_core(lua_State *L) {
   static const luaL_Reg fns[] = {
     {"entries", f_entries}, {"entry", f_entry}, {"count", f_count}, {"has", f_has}, {"clear", f_clear}, {"put", f_put},
     {"fields", f_fields}, {"hooks", f_hooks}, {"set_hooks", f_set_hooks}, {"set_hook_call", f_set_hook_call}, {"is_module", f_is_module},
-    {"class_of", f_class_of}, {"is_parameter", f_is_parameter}, {"set_data", f_set_data}, {"ordered", f_ordered}, {"become", f_become}, {"names", f_names}, {"Parameter", f_parameter},
+    {"class_of", f_class_of}, {"is_parameter", f_is_parameter}, {"set_data", f_set_data}, {"ordered", f_ordered}, {"become", f_become}, {"names", f_names}, {"arity", f_arity}, {"Parameter", f_parameter},
     {"layer", f_layer}, {"new", f_new}, {NULL, NULL}};
   static const struct { const char *name; DType d; } casts[] = {
     {"half", MT_float16}, {"bfloat16", MT_bfloat16}, {"float", MT_float32}, {"double", MT_float64}};

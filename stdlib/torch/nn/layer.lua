@@ -127,7 +127,7 @@ function layer.define(M, signature, spec)
     for _, p in ipairs(sig) do if not skip[p.name] then self[p.name] = a[p.name] end end
   end
   class.forward = spec.forward
-  if spec.forward then                                 -- its arguments by name: nn.Linear(3, 2)({input = x})
+  if spec.arguments or (spec.forward and core.arity(spec.forward) == 2) then  -- forward's arguments by name: nn.Linear(3, 2)({input = x})
     local names = {}
     for name in (spec.arguments or "input"):gmatch("%S+") do names[#names + 1] = name end
     core.names(spec.forward, names)
