@@ -12,6 +12,8 @@ Ctx *mt_ctx_new(void) {
   if (!c) return NULL;
   c->grad_mode = true;
   c->default_dtype = MT_float32;
+  c->autocast_dtype = MT_bfloat16;
+  c->autocast_cache = true;
   return c;
 }
 
@@ -22,6 +24,7 @@ static void arena_free(Ctx *c) {
 
 void mt_ctx_free(Ctx *c) {
   if (!c) return;
+  mt_autocast_clear(c);
   mt_close(c, 0);
   arena_free(c);
   mt_free(c->pool);

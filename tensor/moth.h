@@ -89,6 +89,9 @@ typedef struct Ctx {
   ErrKind err;
   bool grad_mode, inference, deterministic;
   DType default_dtype;
+  bool autocast, autocast_cache;           /* mixed precision (autocast.c) is on; casts of parameters are kept */
+  DType autocast_dtype;
+  struct MtCasts *casts;
   uint32_t site;                           /* the line that switched gradients off, for Tensor.why */
   Tensor *out;                             /* where the running op's first result is wanted, or NULL */
   Tensor **pool; int32_t npool, pool_cap;  /* tensors owned by open scopes */
@@ -109,6 +112,7 @@ void *mt_nomem(Ctx *c);
 bool mt_poll(Ctx *c);                      /* true (and an error) when interrupted */
 static inline bool mt_bad(const Ctx *c) { return c->err != MT_OK; }
 void mt_clear(Ctx *c);
+void mt_autocast_clear(Ctx *c);            /* forgets the parameters' casts */
 
 typedef int32_t Scope;
 static inline Scope mt_open(Ctx *c) { return c->npool; }

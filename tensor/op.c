@@ -123,6 +123,7 @@ static void mark_cut(Ctx *c, const OpRow *op, Val *r, bool outer) {
 
 void mt_call(Ctx *c, const OpRow *op, Val *a, Val *r) {
   if (c->err) { no_result(op, r); return; }
+  if (__builtin_expect(c->autocast, 0) && mt_autocast_call(c, op, a, r)) return;
   if (op->flags & OF_INPLACE_ONLY) {                  /* copy_ and its like write their first argument however they are called */
     Tensor *self[1] = {a[0].t};
     mt_call_out(c, op, a, r, self, 1, true);

@@ -51,6 +51,8 @@ extern const int mt_nops;
  * results (out[0] == a[0].t for in-place). */
 void mt_call(Ctx *c, const OpRow *op, Val *a, Val *r);
 void mt_call_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout, bool inplace);
+/* Casts the arguments as mixed precision wants and calls; false: the op is in none of its lists. */
+bool mt_autocast_call(Ctx *c, const OpRow *op, Val *a, Val *r);
 /* The bare kernel with its scope closed behind it: for autograd. */
 void mt_run_kernel(Ctx *c, const OpRow *op, Val *a, Val *r);
 void mt_run_kernel_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout, bool inplace);

@@ -216,6 +216,7 @@ static int open_torch(lua_State *L) {
   vm_open_files(L, torch);
   vm_open_autograd(L, torch);
   vm_open_optim(L, torch);
+  vm_open_amp(L, torch);
   vm_open_lazy(L, torch);
   vm_open_library(L, torch);
   vm_push_methods(L);

@@ -184,14 +184,15 @@ static int o_step(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   luaL_checktype(L, 3, LUA_TTABLE);
   luaL_checkstack(L, 16, "optimizer step");
-  bool mode = c->grad_mode;
-  c->grad_mode = false;
+  bool mode = c->grad_mode, cast = c->autocast;
+  c->grad_mode = c->autocast = false;
   o.wide_step = c->default_dtype == MT_float64;
   read_options(L, c, 2, b.kind, &o);
   if (!c->err) check_flags(L, c, 2, nn_opt_rows[b.kind].name);
   if (!c->err) step_group(L, c, &b, 2, 3);
   nn_opt_run(c, &b);
   c->grad_mode = mode;
+  c->autocast = cast;
   return vm_leave(L, c, sc, 0);
 }
 

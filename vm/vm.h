@@ -70,6 +70,7 @@ void vm_push_layer(lua_State *L, Ctx *c);                /* "in encoder.layer.0 
 void vm_push_user_op(lua_State *L, const OpRow *row, const char *shown, int owner);
 void vm_open_library(lua_State *L, int torch);           /* torch.library, torch.ops, torch.utils.dlpack */
 
+void vm_open_amp(lua_State *L, int torch);               /* torch.autocast, torch.amp */
 void vm_open_optim(lua_State *L, int torch);             /* torch.optim, which loads when first used */
 
 int luaopen_sys(lua_State *L);
