@@ -69,6 +69,20 @@ Tensor *k_embedding_backward(Ctx *c, Tensor *grad, Tensor *indices, int64_t num_
   mt_free(s.count);
   return mt_cast(c, out, d);
 }
+/* The rows that embedding_backward reads, each times what it was scaled by. */
+Tensor *k__embedding_backward_backward(Ctx *c, Tensor *grad, Tensor *indices, int64_t padding_idx,
+                                       bool scale) {
+  Tensor *rows = t_embedding_rows(c, grad, indices, -1, false);
+  if (padding_idx >= 0)
+    rows = t_masked_fill(c, rows, t_unsqueeze(c, t_eq(c, indices, mt_wrap(c, mt_si(padding_idx))),
+                                              -1), mt_si(0));
+  if (!scale) return rows;
+  Tensor *flat = t_reshape(c, indices, LIST(-1)),
+      *none = t_new_zeros(c, grad, LIST(grad->size[0]), -1, -1, -1, -1, false);
+  Tensor *ones = flat ? t_new_ones(c, grad, LIST(flat->numel), -1, -1, -1, -1, false) : NULL;
+  Tensor *count = t_index_select(c, t_index_add(c, none, 0, flat, ones, mt_si(1)), 0, flat);
+  return t_div(c, rows, t_unsqueeze(c, t_reshape(c, count, mt_sizes(indices)), -1), NULL);
+}
 /* max_norm: rows that are used and longer than it are scaled down in place. */
 static bool shorten_rows(Ctx *c, Tensor *weight, Tensor *input, double max_norm, double p) {
   Tensor *ix = mt_contig_as(c, input, MT_int64);
