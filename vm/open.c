@@ -243,6 +243,7 @@ void vm_openlibs(lua_State *L) {
   preload(L, "torch.nn.core", luaopen_nn_core);
   preload(L, "tokenizers.core", luaopen_tokenizers_core);
   preload(L, "ffi", luaopen_ffi);
+  preload(L, "plot.raster", luaopen_plot_raster);
   luaL_requiref(L, "torch", open_torch, 1);
   lua_getfield(L, -1, "nn");
   lua_pushvalue(L, -1);

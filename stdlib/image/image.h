@@ -19,6 +19,8 @@ enum { IMG_MAX_SIDE = 65535 };
 bool img_read(picture *out, const uint8_t *p, size_t n, sys_err *e);       /* by the first bytes */
 bool img_read_png(picture *out, const uint8_t *p, size_t n, sys_err *e);
 bool img_read_jpeg(picture *out, const uint8_t *p, size_t n, sys_err *e);
+/* The file's bytes, to be mt_free'd; NULL and e filled. */
+uint8_t *img_encode_png(const picture *pic, size_t *size, sys_err *e);
 bool img_save_png(const char *path, const picture *pic, sys_err *e);
 void img_free(picture *pic);
 /* A zlib stream of the bytes (deflate with fixed codes), to be mt_free'd; NULL: out of memory. */

@@ -119,16 +119,6 @@ static void put_be32(uint8_t *p, uint32_t v) {
   for (int i = 0; i < 4; i++) p[i] = (uint8_t)(v >> (24 - 8 * i));
 }
 
-static void chunk(sys_save *s, const char *type, const void *p, size_t n, sys_err *e) {
-  uint8_t head[8], crc[4];
-  put_be32(head, (uint32_t)n);
-  memcpy(head + 4, type, 4);
-  put_be32(crc, sys_crc32(sys_crc32(0, type, 4), p, n));
-  sys_save_write(s, head, 8, e);
-  sys_save_write(s, p, n, e);
-  sys_save_write(s, crc, 4, e);
-}
-
 /* Each line with the filter (none, left, up) whose bytes have the least sum as signed numbers. */
 static void filter_lines(const picture *pic, uint8_t *out) {
   size_t n = (size_t)pic->width * (size_t)pic->channels, step = (size_t)pic->channels;
@@ -150,29 +140,46 @@ static void filter_lines(const picture *pic, uint8_t *out) {
   }
 }
 
-bool img_save_png(const char *path, const picture *pic, sys_err *e) {
+static uint8_t *put_chunk(uint8_t *to, const char *type, const void *p, size_t n) {
+  put_be32(to, (uint32_t)n);
+  memcpy(to + 4, type, 4);
+  if (n) memcpy(to + 8, p, n);
+  put_be32(to + 8 + n, sys_crc32(sys_crc32(0, type, 4), p, n));
+  return to + 12 + n;
+}
+
+uint8_t *img_encode_png(const picture *pic, size_t *size, sys_err *e) {
   static const uint8_t colour[5] = {0, 0, 4, 2, 6};
   uint8_t header[13] = {0};
-  size_t n = ((size_t)pic->width * (size_t)pic->channels + 1) * pic->height, packed;
-  sys_save s;
-  if (!pic->width || !pic->height || pic->width > IMG_MAX_SIDE || pic->height > IMG_MAX_SIDE)
-    return sys_fail(e, "png: a picture of %u x %u cannot be saved", pic->width, pic->height);
-  uint8_t *raw = mt_malloc(n), *data = NULL;
+  size_t n = ((size_t)pic->width * (size_t)pic->channels + 1) * pic->height, packed = 0;
+  if (!pic->width || !pic->height || pic->width > IMG_MAX_SIDE || pic->height > IMG_MAX_SIDE) {
+    sys_note(e, "png: a picture of %u x %u cannot be saved", pic->width, pic->height);
+    return NULL;
+  }
+  uint8_t *raw = mt_malloc(n), *data = NULL, *png = NULL;
   if (raw) filter_lines(pic, raw), data = img_deflate(raw, n, &packed);
   mt_free(raw);
-  if (!data || packed > INT32_MAX) {
-    mt_free(data);
-    return sys_fail(e, mt_interrupted ? "interrupted" : "not enough memory");
-  }
-  put_be32(header, pic->width), put_be32(header + 4, pic->height);
-  header[8] = 8, header[9] = colour[pic->channels];
-  if (sys_save_begin(&s, path, e)) {
-    sys_save_write(&s, "\x89PNG\r\n\x1a\n", 8, e);
-    chunk(&s, "IHDR", header, 13, e);
-    chunk(&s, "IDAT", data, packed, e);
-    chunk(&s, "IEND", "", 0, e);
-    sys_save_commit(&s, e);
+  if (data && packed <= INT32_MAX) png = mt_malloc(8 + 12 + 13 + 12 + packed + 12);
+  if (!png) sys_note(e, mt_interrupted ? "interrupted" : "not enough memory");
+  else {
+    put_be32(header, pic->width), put_be32(header + 4, pic->height);
+    header[8] = 8, header[9] = colour[pic->channels];
+    memcpy(png, "\x89PNG\r\n\x1a\n", 8);
+    uint8_t *at = put_chunk(png + 8, "IHDR", header, 13);
+    *size = (size_t)(put_chunk(put_chunk(at, "IDAT", data, packed), "IEND", "", 0) - png);
   }
   mt_free(data);
+  return png;
+}
+
+bool img_save_png(const char *path, const picture *pic, sys_err *e) {
+  sys_save s;
+  size_t n;
+  uint8_t *png = img_encode_png(pic, &n, e);
+  if (png && sys_save_begin(&s, path, e)) {
+    sys_save_write(&s, png, n, e);
+    sys_save_commit(&s, e);
+  }
+  mt_free(png);
   return !e->msg[0];
 }
