@@ -74,3 +74,11 @@ docs: all
 lua-tests: all
 	@$(B)/moth scripts/lua_tests.lua $(B)/moth $(LUA_TESTS)
 .PHONY: docs lua-tests
+# The notebook kernel under a real client; PYTHON needs jupyter_client and nbconvert.
+kernel-test: all
+	@$(PYTHON) tests/kernel/kernel_test.py $(B)/moth
+# Tensors to PyTorch and NumPy and back in one process; PYTHON needs torch, numpy and a shared libpython.
+dlpack-test: all
+	@$(B)/moth tests/kernel/dlpack_test.lua "$$($(PYTHON) -c 'import sysconfig, os; v = sysconfig.get_config_var; print(os.path.join(v("LIBDIR"), v("INSTSONAME")))')" \
+	  "$$($(PYTHON) -c 'import sys, torch; print(sys.prefix)')"
+.PHONY: kernel-test dlpack-test

@@ -244,6 +244,7 @@ void vm_openlibs(lua_State *L) {
   preload(L, "tokenizers.core", luaopen_tokenizers_core);
   preload(L, "ffi", luaopen_ffi);
   preload(L, "plot.raster", luaopen_plot_raster);
+  preload(L, "kernel.sockets", luaopen_kernel_sockets);
   luaL_requiref(L, "torch", open_torch, 1);
   lua_getfield(L, -1, "nn");
   lua_pushvalue(L, -1);

@@ -79,4 +79,5 @@ int luaopen_moth_ops(lua_State *L);
 int luaopen_tokenizers_core(lua_State *L);
 int luaopen_ffi(lua_State *L);
 int luaopen_plot_raster(lua_State *L);
+int luaopen_kernel_sockets(lua_State *L);
 #endif

@@ -65,6 +65,8 @@ local function special(text)
   return false
 end
 
+repl.special = special
+
 --- Runs a block whatever it is; nothing escapes but os.exit.
 function repl.run(text)
   if not text:find("%S") then return end

@@ -54,7 +54,8 @@ end
 
 local function echo_results(unit, results)
   if results.n == 0 then return end
-  if not quiet(unit.text) then
+  if session.sink then session.sink.results(results, quiet(unit.text))
+  elseif not quiet(unit.text) then
     local format = require("repl.echo").format
     for i = 1, results.n do
       local value = results[i]
@@ -90,6 +91,7 @@ end
 local function failed(report)
   local was_interrupt = term.interrupted()
   term.settle()
+  if session.sink then session.sink.failed(report, was_interrupt) return false end
   if was_interrupt then
     local what = type(report) == "table" and report.message or ""
     write(require("repl.style").paint("error", "interrupted") ..
@@ -98,7 +100,14 @@ local function failed(report)
   return false
 end
 
---- Runs a block: true when all of it ran.
+local function failed_syntax(text, message)
+  local shown = errors.format_syntax(text, message)
+  if session.sink then session.sink.failed(shown, false) else write(shown) end
+  return false
+end
+
+--- Runs a block: true when all of it ran.  With session.sink set (a notebook), results(list, quiet) and
+--- failed(report or text, interrupted) take what would be printed.
 function session.run(text)
   local list, message = units.split(text)
   if not list then
@@ -106,8 +115,7 @@ function session.run(text)
       local _, m = load(text, "=input", "t")
       message = m
     end
-    write(errors.format_syntax(text, message))
-    return false
+    return failed_syntax(text, message)
   end
   session.inputs[#session.inputs + 1] = text
   local chunk = "=[" .. #session.inputs .. "]"
@@ -117,8 +125,7 @@ function session.run(text)
   for _, unit in ipairs(list) do
     local fn, new = units.compile(unit, chunk)
     if not fn then
-      write(errors.format_syntax(text, new))
-      return false
+      return failed_syntax(text, new)
     end
     local results = table.pack(session.protected(fn, new))
     if not results[1] then return failed(results[2]) end

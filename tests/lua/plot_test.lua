@@ -186,7 +186,7 @@ t.test("half blocks and ASCII: golden text", function()
  +---------------------
       a           b
 ]])
-  local image = plot.figure { cols = 10, rows = 5 }:imshow(torch.tensor { { 0., 1. }, { 1., 0. } }, { cmap = "gray" })
+  local image = plot.figure { cols = 24, rows = 9 }:imshow(torch.tensor { { 0., 1. }, { 1., 0. } }, { cmap = "gray" })
   local text = image:render("blocks", true)
   t.ok(text:find("\27[0;38;5;16;48;5;231m▀", 1, true) or text:find("▀", 1, true))
   t.ok(text:find("\27[0m", 1, true))
