@@ -47,16 +47,19 @@ void vm_push_tensor_meta(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &meta
 /* ---- the collector hears of C bytes ----
  * An op calls before it allocates, when the last op's discarded result is no longer on Lua's stack: a young step there (0.2 us)
  * hands its memory to the next result, which finds it in the cache.  Whoever pushes a tensor calls too, with a longer leash,
- * since a step while values are on the stack makes them old.  Old garbage goes with a full collection for each SLACK. */
-enum { BEFORE_BYTES = 3 << 20, PUSHED_BYTES = 24 << 20 };
+ * since a step while values are on the stack makes them old.  Old garbage goes with a full collection for each SLACK, and after
+ * many young steps: small models leave little of it, but for ever. */
+enum { BEFORE_BYTES = 3 << 20, PUSHED_BYTES = 24 << 20, YOUNG_STEPS = 100 };
 #define SLACK ((int64_t)32 << 20)
 static int64_t last_live, after_full;
+static int young;
 static void collect(lua_State *L, int64_t live, int64_t leash) {
   if (live < last_live) last_live = live;
   if (live - last_live < leash) return;
-  if (live - after_full > SLACK) {
+  if (live - after_full > SLACK || ++young >= YOUNG_STEPS) {
     lua_gc(L, LUA_GCCOLLECT);
     after_full = mt_live_bytes();
+    young = 0;
   } else lua_gc(L, LUA_GCSTEP, 0);
   last_live = mt_live_bytes();
   if (last_live < after_full) after_full = last_live;
