@@ -15,6 +15,7 @@ static bool spread(Ctx *c, IntList l, int n, const char *what, int64_t least, in
   for (int i = 0; i < n; i++) {
     out[i] = l.v[l.n == 1 ? 0 : i];
     if (out[i] < least) { mt_fail(c, "%s must be at least %lld, got %lld", what, (long long)least, (long long)out[i]); return false; }
+    if (out[i] > INT32_MAX) { mt_fail(c, "%s must be below 2^31, got %lld", what, (long long)out[i]); return false; }
   }
   return true;
 }
@@ -42,6 +43,7 @@ static bool check_shapes(Ctx *c, const Tensor *x, const Tensor *w, const Tensor 
     mt_fail(c, "input (%s), weight (%s) and bias must have the same dtype", mt_dtypes[x->dtype].name, mt_dtypes[w->dtype].name);
     return false;
   }
+  if (w->size[0] < 1) { mt_fail(c, "expected weight to be at least 1 at dimension 0, but got weight of size %s", mt_list_str(c, mt_sizes(w))); return false; }
   for (int i = 0; i < n; i++) if (w->size[2 + i] < 1) { mt_fail(c, "kernel sizes must be positive, got %s", mt_list_str(c, mt_sizes(w))); return false; }
   return true;
 }
@@ -101,11 +103,13 @@ static Tensor *conv_turned(Ctx *c, int n, Tensor *x, Tensor *w, Tensor *bias, In
   if (!check_shapes(c, x, w, bias, n, groups, true) || !spread(c, stride, n, "stride", 1, g.stride) ||
       !spread(c, padding, n, "padding", 0, g.pad) || !spread(c, extra, n, "output_padding", 0, more) ||
       !spread(c, dilation, n, "dilation", 1, g.dil)) return NULL;
+  bool empty = x->ndim == n + 2 && x->size[0] == 0;      /* an empty batch passes with any output size */
   for (int i = 0; i < n; i++) {
-    if (more[i] >= g.stride[i] && more[i] >= g.dil[i])
+    if (!empty && more[i] >= g.stride[i] && more[i] >= g.dil[i])
       return mt_fail(c, "output_padding must be smaller than stride or dilation, got %lld", (long long)more[i]);
     g.out[2 + i] = (x->size[x->ndim - n + i] - 1) * g.stride[i] - 2 * g.pad[i] + g.dil[i] * (w->size[2 + i] - 1) + more[i] + 1;
-    if (g.out[2 + i] < 1) return mt_fail(c, "the output would have size %lld", (long long)g.out[2 + i]);
+    if (!empty && x->size[x->ndim - n + i] == 0) return mt_fail(c, "only the batch may be empty, got input of shape %s", mt_list_str(c, mt_sizes(x)));
+    if (g.out[2 + i] < !empty) return mt_fail(c, "the output would have size %lld", (long long)g.out[2 + i]);
   }
   g.out[0] = g.out[1] = 0;
   Tensor *y = t__conv_input(c, with_batch(c, x, n), w, mt_il(g.stride, n), mt_il(g.pad, n), mt_il(g.dil, n), groups, mt_il(g.out, n + 2));
@@ -128,6 +132,17 @@ static Tensor *conv_turned(Ctx *c, int n, Tensor *x, Tensor *w, Tensor *bias, In
 CONV(1)
 CONV(2)
 CONV(3)
+
+/* Time first: input [t, batch, channels], weight [kernel, in, out]. */
+Tensor *k_F_conv_tbc(Ctx *c, Tensor *x, Tensor *w, Tensor *bias, int64_t pad) {
+  if (x->ndim != 3 || w->ndim != 3 || bias->ndim != 1)
+    return mt_fail(c, "expected input and weight of 3 dimensions and bias of 1, got shapes %s, %s and %s", mt_list_str(c, mt_sizes(x)),
+                   mt_list_str(c, mt_sizes(w)), mt_list_str(c, mt_sizes(bias)));
+  IntList front = mt_il((int64_t[]){1, 2, 0}, 3), back = mt_il((int64_t[]){2, 0, 1}, 3), one = mt_il((int64_t[]){1}, 1);
+  x = t_permute(c, x, front);
+  w = t_permute(c, w, mt_il((int64_t[]){2, 1, 0}, 3));
+  return t_permute(c, t_F_conv1d(c, x, w, bias, one, mt_il(&pad, 1), one, 1), back);
+}
 
 /* ---- the three passes ---- */
 static bool is_half(const Tensor *t) { return t->dtype == MT_float16 || t->dtype == MT_bfloat16; }
