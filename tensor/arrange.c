@@ -1,6 +1,7 @@
 /* arrange.c: stacking, tiling, flipping, diagonals, padding: ops of ops_shape.def made of other ops, so that they are
  * differentiable through them. */
 #include "op.h"
+#include "resample.h"
 #include <string.h>
 
 #define IL(...) mt_il((const int64_t[]){__VA_ARGS__}, sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
@@ -339,25 +340,26 @@ Tensor *k_constant_pad_nd(Ctx *c, Tensor *self, IntList pad, Scalar value) {
 
 /* One dimension by an index of its source positions. */
 static Tensor *pad_dim(Ctx *c, Tensor *x, int d, int64_t a, int64_t b, const char *mode) {
-  int64_t n = x->size[d], m = n + a + b;
+  int64_t m = x->size[d] + a + b;
   if (a == 0 && b == 0) return x;
-  if (m < 0 || (m == 0 && x->numel)) return mt_fail(c, "the padding (%lld, %lld) leaves dimension %d empty", (long long)a, (long long)b, d);
-  if (*mode == 'r' && mode[2] == 'f' && (a >= n || b >= n))
-    return mt_fail(c, "reflection padding (%lld, %lld) must be smaller than the size %lld of dimension %d", (long long)a, (long long)b, (long long)n, d);
-  if (*mode == 'c' && (a > n || b > n)) return mt_fail(c, "circular padding (%lld, %lld) must be at most the size %lld of dimension %d", (long long)a, (long long)b, (long long)n, d);
   Tensor *ix = mt_new(c, IL(m), MT_int64, MT_CPU);
   if (!ix) return NULL;
-  int64_t *p = mt_data(ix);
-  for (int64_t i = 0; i < m; i++) {
-    int64_t k = i - a;
-    if (*mode == 'c') k = (k % n + n) % n;
-    else if (mode[2] == 'f') k = k < 0 ? -k : k >= n ? 2 * n - 2 - k : k;
-    else k = k < 0 ? 0 : k >= n ? n - 1 : k;
-    p[i] = k;
-  }
+  for (int64_t i = 0; i < m; i++) ((int64_t *)mt_data(ix))[i] = mt_pad_source(mode, i, x->size[d], a, b);
   return t_index_select(c, x, d, ix);
 }
+static bool check_pad(Ctx *c, const Tensor *x, int d, int64_t a, int64_t b, const char *mode) {
+  int64_t n = x->size[d];
+  bool reflect = !strcmp(mode, "reflect"), circular = *mode == 'c';
+  if (a > INT32_MAX || b > INT32_MAX || n + a < 0 || n + b < 0 || n + a + b < 0)
+    mt_fail(c, "the padding (%lld, %lld) does not fit the size %lld of dimension %d", (long long)a, (long long)b, (long long)n, d);
+  else if (reflect && (a >= n || b >= n))
+    mt_fail(c, "reflection padding (%lld, %lld) must be smaller than the size %lld of dimension %d", (long long)a, (long long)b, (long long)n, d);
+  else if (circular && (a > n || b > n))
+    mt_fail(c, "circular padding (%lld, %lld) must be at most the size %lld of dimension %d", (long long)a, (long long)b, (long long)n, d);
+  return !c->err;
+}
 Tensor *k_F_pad(Ctx *c, Tensor *input, IntList pad, const char *mode, Scalar value) {
+  int64_t size[3], left[6];
   if (!strcmp(mode, "constant")) return t_constant_pad_nd(c, input, pad, mt_has(value) ? value : mt_si(0));
   if (mt_has(value) && mt_sre(value) != 0) return mt_fail(c, "padding mode '%s' takes no value", mode);
   if (strcmp(mode, "reflect") && strcmp(mode, "replicate") && strcmp(mode, "circular"))
@@ -365,8 +367,18 @@ Tensor *k_F_pad(Ctx *c, Tensor *input, IntList pad, const char *mode, Scalar val
   int n = (int)(pad.n / 2);
   if (pad.n % 2 || n < 1 || n > 3 || (input->ndim != n + 1 && input->ndim != n + 2))
     return mt_fail(c, "mode '%s' pads the last 1 to 3 dimensions of a tensor with 1 or 2 more; got pad %s for shape %s", mode, mt_list_str(c, pad), mt_list_str(c, mt_sizes(input)));
-  for (int i = 0; i < input->ndim; i++)
-    if (input->size[i] == 0 && !(i == 0 && input->ndim == n + 2)) return mt_fail(c, "expects non-zero sizes apart from the batch, got shape %s", mt_list_str(c, mt_sizes(input)));
+  for (int i = input->ndim - n - (*mode == 'r'); i < input->ndim; i++)
+    if (input->size[i] == 0) return mt_fail(c, "expects non-zero sizes apart from the batch, got shape %s", mt_list_str(c, mt_sizes(input)));
+  bool some = false;
+  for (int i = 0; i < n; i++) {
+    int d = input->ndim - 1 - i;
+    int64_t a = left[n - 1 - i] = pad.v[2 * i], b = left[2 * n - 1 - i] = pad.v[2 * i + 1];
+    if (!check_pad(c, input, d, a, b, mode)) return NULL;
+    size[n - 1 - i] = input->size[d] + a + b;
+    some |= size[n - 1 - i] > 0;
+  }
+  if (!some) return mt_fail(c, "the padding %s leaves shape %s empty", mt_list_str(c, pad), mt_list_str(c, mt_sizes(input)));
+  if (mt_is_float(input->dtype)) return t__resample(c, input, mt_il(size, n), mode, mt_il(left, 2 * n), (ScalarList){NULL, 0});
   Tensor *x = input;
   for (int i = 0; i < n && x; i++) x = pad_dim(c, x, input->ndim - 1 - i, pad.v[2 * i], pad.v[2 * i + 1], mode);
   return x == input ? t_clone(c, input, -1) : x;

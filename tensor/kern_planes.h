@@ -11,9 +11,10 @@
 typedef struct { int64_t k[3], s[3], p[3], d[3], in[3], out[3]; } MtWindows;
 
 /* A linear map along one dimension: out[o] is the sum of w[e] * in[idx[e]] for e from first[o] to first[o + 1].  When
- * every output has `taps` terms they lie a second time tap by tap: tidx[t * out + o], tw. */
+ * every output has `taps` terms they lie a second time tap by tap: tidx[t * out + o], tw.  Outputs lo to hi - 1 are plain
+ * copies of neighbouring inputs. */
 typedef struct {
-  int64_t in, out, taps;                       /* taps 0: counts differ */
+  int64_t in, out, lo, hi, taps;               /* taps 0: counts differ */
   const int32_t *first, *idx, *tidx;
   const void *w, *tw;
 } MtAxis;

@@ -16,11 +16,21 @@ typedef struct {
   int order[3], used;                          /* dimensions in the order they are applied; unchanged ones are left out */
   int64_t in[3], out[3];                       /* sizes before and after, as applied (turned when back) */
   const void *by[3];                           /* divisors along the windows' dimensions, or NULL */
-  double factor;
   const char *x; char *y, *mem;
   int64_t step;                                /* scratch bytes a thread */
   int64_t from, to;                            /* elements of a plane before and after */
 } Plan;
+
+/* The longest run of outputs that copy neighbouring inputs, if it is most of the row. */
+static void find_run(const Map *m, MtAxis *a) {
+  for (int64_t o = 0, lo = 0; o < m->out; o++) {
+    int64_t e = m->first[o];
+    if (m->first[o + 1] != e + 1 || m->w[e] != 1) { lo = o + 1; continue; }
+    if (o > lo && m->idx[e] != m->idx[e - 1] + 1) lo = o;
+    if (o + 1 - lo > a->hi - a->lo) { a->lo = lo; a->hi = o + 1; }
+  }
+  if (a->hi - a->lo < m->out / 2) a->lo = a->hi = 0;
+}
 
 /* The table in the plane's type. */
 static bool axis_of(Ctx *c, const Map *m, MtPlaneType t, MtAxis *a) {
@@ -40,7 +50,8 @@ static bool axis_of(Ctx *c, const Map *m, MtPlaneType t, MtAxis *a) {
       tidx[k * m->out + o] = m->idx[o * taps + k];
       memcpy(w + (size_t)(n + k * m->out + o) * es, w + (size_t)(o * taps + k) * es, es);
     }
-  *a = (MtAxis){m->in, m->out, taps, m->first, m->idx, tidx, w, w + (size_t)n * es};
+  *a = (MtAxis){m->in, m->out, 0, 0, taps, m->first, m->idx, tidx, w, w + (size_t)n * es};
+  find_run(m, a);
   return true;
 }
 static const void *numbers(Ctx *c, const double *v, int64_t n, MtPlaneType t) {
@@ -53,27 +64,35 @@ static const void *numbers(Ctx *c, const double *v, int64_t n, MtPlaneType t) {
   return w;
 }
 
+static bool changes(const Map *m) {
+  if (m->in != m->out) return true;
+  for (int64_t o = 0; o < m->out; o++) if (m->first[o] != o || m->first[o + 1] != o + 1 || m->idx[o] != o || m->w[o] != 1) return true;
+  return false;
+}
+
 /* Shrinking dimensions first and from the outermost, which are whole rows to add; growing ones after, from the innermost. */
-static void choose_order(Plan *p) {
+static void choose_order(Plan *p, const bool *needed) {
   p->used = 0;
-  for (int i = 0; i < p->n; i++) if (p->out[i] <= p->in[i]) p->order[p->used++] = i;
-  for (int i = p->n - 1; i >= 0; i--) if (p->out[i] > p->in[i]) p->order[p->used++] = i;
+  for (int i = 0; i < p->n; i++) if (needed[i] && p->out[i] <= p->in[i]) p->order[p->used++] = i;
+  for (int i = p->n - 1; i >= 0; i--) if (needed[i] && p->out[i] > p->in[i]) p->order[p->used++] = i;
+  if (!p->used) p->order[p->used++] = 0;       /* a copy */
 }
 
 static bool plan(Ctx *c, Plan *p, const char *kind, const int64_t *in, IntList out, IntList args, ScalarList scales) {
   p->n = (int)out.n;
   p->from = p->to = 1;
-  p->factor = 1;
+  bool needed[3];
   for (int i = 0; i < p->n; i++) {
     Map m, t;
     if (!mt_resample_map(c, &m, kind, in[i], out.v[i], i, p->n, args, scales, p->type == MT_PLANE_F64)) return false;
+    needed[i] = changes(&m);
     if (p->back && !mt_resample_turn(c, &m, &t)) return false;
     if (!axis_of(c, p->back ? &t : &m, p->type, &p->axis[i])) return false;
     p->by[i] = m.by ? numbers(c, m.by, m.out, p->type) : NULL;
     p->from *= p->in[i] = p->axis[i].in;
     p->to *= p->out[i] = p->axis[i].out;
   }
-  choose_order(p);
+  choose_order(p, needed);
   return !c->err;
 }
 

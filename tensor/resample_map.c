@@ -72,6 +72,26 @@ static bool adaptive_map(Ctx *c, Map *m, int64_t in, int64_t out) {
   return runs(c, m, in, out, from, to, by);
 }
 
+/* ---- padding ---- */
+int64_t mt_pad_source(const char *mode, int64_t i, int64_t n, int64_t a, int64_t b) {
+  int64_t k = i - a;
+  if (*mode == 'c') {                          /* what is left after cropping repeats */
+    int64_t lo = a < 0 ? -a : 0, len = n - lo - (b < 0 ? -b : 0);
+    return len > 0 ? lo + ((k - lo) % len + len) % len : 0;
+  }
+  if (!strcmp(mode, "reflect")) k = k < 0 ? -k : k >= n ? 2 * n - 2 - k : k;
+  return clamp(k, 0, n - 1);
+}
+static bool pad_map(Ctx *c, Map *m, const char *mode, int64_t in, int64_t out, int64_t a, int64_t b) {
+  int64_t e = 0;
+  if (!map_alloc(c, m, in, out, out)) return false;
+  while (e < out) {
+    put(m, &e, mt_pad_source(mode, e, in, a, b), 1);
+    m->first[e] = (int32_t)e;
+  }
+  return true;
+}
+
 /* ---- interpolation, in float or double ---- */
 static double conv_near(double x, double a) { return ((a + 2) * x - (a + 3)) * x * x + 1; }
 static double conv_far(double x, double a) { return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a; }
@@ -183,6 +203,7 @@ bool mt_resample_map(Ctx *c, Map *m, const char *kind, int64_t in, int64_t out, 
   if (in < 1) { mt_fail(c, "the input is empty"); return false; }
   if (!strcmp(kind, "mean")) return mean_map(c, m, in, out, i, n, args);
   if (!strcmp(kind, "adaptive")) return adaptive_map(c, m, in, out);
+  if (!strncmp(kind, "re", 2) || !strcmp(kind, "circular")) return pad_map(c, m, kind, in, out, args.v[i], args.v[n + i]);
   double scale = i < scales.n ? mt_sre(scales.v[i]) : 0;
   return interpolation(c, m, kind, in, out, args.n > 0 && args.v[0], scale, wide);
 }
