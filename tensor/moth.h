@@ -91,6 +91,7 @@ typedef struct Ctx {
   DType default_dtype;
   bool autocast, autocast_cache;           /* mixed precision (autocast.c) is on; casts of parameters are kept */
   DType autocast_dtype;
+  int32_t autocast_depth;                  /* regions open: casts are kept until it is zero */
   struct MtCasts *casts;
   uint32_t site;                           /* the line that switched gradients off, for Tensor.why */
   Tensor *out;                             /* where the running op's first result is wanted, or NULL */

@@ -1,15 +1,21 @@
-/* amp.c: torch.autocast and the switches around it: mixed precision as a function, a guard, or by hand. */
+/* amp.c: torch.autocast and the switches around it: mixed precision as a function, a guard, or by
+ * hand. */
 #include "vm.h"
 #include <string.h>
 
-typedef struct { bool on, cache, open; DType dtype; } Guard;
-static int nesting;                        /* regions open: parameters' casts are kept until it is zero */
+typedef struct {
+  bool on, cache, open;
+  DType dtype;
+} Guard;
 
 static void restore(Ctx *c, const Guard *g) {
   c->autocast = g->on;
   c->autocast_dtype = g->dtype;
   c->autocast_cache = g->cache;
-  if (--nesting <= 0) { nesting = 0; mt_autocast_clear(c); }
+  if (--c->autocast_depth <= 0) {
+    c->autocast_depth = 0;
+    mt_autocast_clear(c);
+  }
 }
 static int guard_close(lua_State *L) {
   Guard *g = lua_touserdata(L, 1);
@@ -22,7 +28,8 @@ static int guard_close(lua_State *L) {
 static void check_device(lua_State *L, int i) {
   const char *s = lua_type(L, i) == LUA_TSTRING ? lua_tostring(L, i) : NULL;
   if (vm_todevice(L, i) == MT_CPU || (s && !strcmp(s, "cpu"))) return;
-  luaL_error(L, "autocast: device_type must be \"cpu\", got %s", s ? s : luaL_tolstring(L, i, NULL));
+  luaL_error(L, "autocast: device_type must be \"cpu\", got %s",
+             s ? s : luaL_tolstring(L, i, NULL));
 }
 static bool flag(lua_State *L, int kw, const char *name, bool otherwise) {
   bool v = otherwise;
@@ -38,13 +45,14 @@ static void check_keywords(lua_State *L, int kw) {
   }
 }
 
-/* autocast(device_type, [dtype, [enabled, [cache_enabled]]] or {dtype =, enabled =, cache_enabled =}, [f, ...]) */
+/* autocast(device_type, [dtype, [enabled, [cache_enabled]]], [keywords], [f, ...]) */
 static int a_autocast(lua_State *L) {
   Ctx *c = vm_ctx(L);
   int n = lua_gettop(L), f = 2, kw = 0;
   check_device(L, 1);
   while (f <= n && !lua_isfunction(L, f)) f++;
-  for (int i = 2; i < f; i++) if (lua_istable(L, i) && i == f - 1) kw = i;
+  for (int i = 2; i < f; i++)
+    if (lua_istable(L, i) && i == f - 1) kw = i;
   check_keywords(L, kw);
   int dtype = c->autocast_dtype;
   bool enabled = true;
@@ -52,16 +60,22 @@ static int a_autocast(lua_State *L) {
     if (i == kw || lua_isnil(L, i) || vm_isnone(L, i)) continue;
     if (i == 2 && vm_todtype(L, i) >= 0) dtype = vm_todtype(L, i);
     else if (i == 3 && lua_isboolean(L, i)) enabled = lua_toboolean(L, i);
-    else if (!(i == 4 && lua_isboolean(L, i))) return luaL_error(L, "autocast: argument %d must be a %s, got %s", i, i == 2 ? "dtype" : "boolean", luaL_typename(L, i));
+    else if (!(i == 4 && lua_isboolean(L, i)))
+      return luaL_error(L, "autocast: argument %d must be a %s, got %s", i,
+                        i == 2 ? "dtype" : "boolean", luaL_typename(L, i));
   }
-  if (kw && lua_getfield(L, kw, "dtype") != LUA_TNIL && !vm_isnone(L, -1) && (dtype = vm_todtype(L, -1)) < 0)
+  if (kw && lua_getfield(L, kw, "dtype") != LUA_TNIL && !vm_isnone(L, -1) &&
+      (dtype = vm_todtype(L, -1)) < 0)
     return luaL_error(L, "autocast: dtype must be a dtype, got %s", luaL_typename(L, -1));
   lua_settop(L, n);
   enabled = flag(L, kw, "enabled", enabled);
-  bool cache = flag(L, kw, "cache_enabled", f > 4 && lua_isboolean(L, 4) ? lua_toboolean(L, 4) : c->autocast_cache);
+  bool cache = flag(L, kw, "cache_enabled",
+                    f > 4 && lua_isboolean(L, 4) ? lua_toboolean(L, 4) : c->autocast_cache);
   if (enabled && dtype != MT_bfloat16 && dtype != MT_float16) {
-    lua_warning(L, "In CPU autocast, but the target dtype is not supported. Disabling autocast.\n"
-                   "CPU Autocast only supports dtype of torch.bfloat16, torch.float16 currently.", 0);
+    lua_warning(L,
+                "In CPU autocast, but the target dtype is not supported. Disabling autocast.\n"
+                "CPU Autocast only supports dtype of torch.bfloat16, torch.float16 currently.",
+                0);
     enabled = false;
   }
   Guard before = {c->autocast, c->autocast_cache, true, c->autocast_dtype};
@@ -76,7 +90,7 @@ static int a_autocast(lua_State *L) {
     }
     lua_setmetatable(L, -2);
   }
-  nesting++;
+  c->autocast_depth++;
   c->autocast = enabled;
   c->autocast_dtype = (DType)dtype;
   c->autocast_cache = cache;
@@ -87,10 +101,17 @@ static int a_autocast(lua_State *L) {
   return lua_gettop(L) - f + 1;
 }
 
-static int a_is_enabled(lua_State *L) { lua_pushboolean(L, vm_ctx(L)->autocast); return 1; }
-static int a_get_dtype(lua_State *L) { check_device(L, 1); vm_pushdtype(L, vm_ctx(L)->autocast_dtype); return 1; }
+static int a_is_enabled(lua_State *L) {
+  lua_pushboolean(L, vm_ctx(L)->autocast);
+  return 1;
+}
+static int a_get_dtype(lua_State *L) {
+  check_device(L, 1);
+  vm_pushdtype(L, vm_ctx(L)->autocast_dtype);
+  return 1;
+}
 static int a_set_enabled(lua_State *L) {
-  int i = lua_gettop(L) > 1 ? 2 : 1;       /* torch.set_autocast_enabled([device_type,] enabled) */
+  int i = lua_gettop(L) > 1 ? 2 : 1; /* torch.set_autocast_enabled([device_type,] enabled) */
   luaL_checktype(L, i, LUA_TBOOLEAN);
   vm_ctx(L)->autocast = lua_toboolean(L, i);
   return 0;
@@ -98,13 +119,24 @@ static int a_set_enabled(lua_State *L) {
 static int a_set_dtype(lua_State *L) {
   int d = vm_todtype(L, 2);
   check_device(L, 1);
-  if (d != MT_bfloat16 && d != MT_float16) return luaL_error(L, "set_autocast_dtype: expected torch.bfloat16 or torch.float16");
+  if (d != MT_bfloat16 && d != MT_float16)
+    return luaL_error(L, "set_autocast_dtype: expected torch.bfloat16 or torch.float16");
   vm_ctx(L)->autocast_dtype = (DType)d;
   return 0;
 }
-static int a_clear(lua_State *L) { mt_autocast_clear(vm_ctx(L)); return 0; }
-static int a_cache_enabled(lua_State *L) { lua_pushboolean(L, vm_ctx(L)->autocast_cache); return 1; }
-static int a_set_cache(lua_State *L) { luaL_checktype(L, 1, LUA_TBOOLEAN); vm_ctx(L)->autocast_cache = lua_toboolean(L, 1); return 0; }
+static int a_clear(lua_State *L) {
+  mt_autocast_clear(vm_ctx(L));
+  return 0;
+}
+static int a_cache_enabled(lua_State *L) {
+  lua_pushboolean(L, vm_ctx(L)->autocast_cache);
+  return 1;
+}
+static int a_set_cache(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TBOOLEAN);
+  vm_ctx(L)->autocast_cache = lua_toboolean(L, 1);
+  return 0;
+}
 
 /* torch.amp.GradScaler is Lua and loads when first asked for. */
 static int amp_index(lua_State *L) {
@@ -119,9 +151,15 @@ static int amp_index(lua_State *L) {
 }
 
 void vm_open_amp(lua_State *L, int torch) {
-  static const luaL_Reg fns[] = {{"autocast", a_autocast}, {"is_autocast_enabled", a_is_enabled}, {"get_autocast_dtype", a_get_dtype},
-    {"set_autocast_enabled", a_set_enabled}, {"set_autocast_dtype", a_set_dtype}, {"clear_autocast_cache", a_clear},
-    {"is_autocast_cache_enabled", a_cache_enabled}, {"set_autocast_cache_enabled", a_set_cache}, {NULL, NULL}};
+  static const luaL_Reg fns[] = {{"autocast", a_autocast},
+                                 {"is_autocast_enabled", a_is_enabled},
+                                 {"get_autocast_dtype", a_get_dtype},
+                                 {"set_autocast_enabled", a_set_enabled},
+                                 {"set_autocast_dtype", a_set_dtype},
+                                 {"clear_autocast_cache", a_clear},
+                                 {"is_autocast_cache_enabled", a_cache_enabled},
+                                 {"set_autocast_cache_enabled", a_set_cache},
+                                 {NULL, NULL}};
   lua_pushvalue(L, torch);
   luaL_setfuncs(L, fns, 0);
   lua_createtable(L, 0, 2);

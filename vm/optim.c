@@ -1,8 +1,9 @@
-/* optim.c: the module torch.optim.core: one step of a parameter group, for the Lua classes of stdlib/torch/optim.
+/* optim.c: the module torch.optim.core: one step of a parameter group, for the Lua classes of
+ * stdlib/torch/optim.
  *
- * Invariants.  A group and the state are plain Lua tables that are read anew at every step, so what a script writes into them takes
- * effect; parameters and their state's tensors are the values themselves.  State is made where it is missing, before anything is
- * written. */
+ * Invariants.  A group and the state are plain Lua tables that are read anew at every step, so what
+ * a script writes into them takes effect; parameters and their state's tensors are the values
+ * themselves.  State is made where it is missing, before anything is written. */
 #include "optim.h"
 #include "ordered.h"
 #include "vm.h"
@@ -16,40 +17,47 @@ enum { NUM, FLAG, PAIR, TRIPLE, COUNT, EPS, ADJUST };
 #define ALL (~0u)
 #define MOMENTS (BIT(NN_ADAM) | BIT(NN_ADAMAX) | BIT(NN_NADAM) | BIT(NN_RADAM))
 #define AT(f) offsetof(NnOptions, f)
-static const struct { const char *name; uint32_t kinds; uint16_t at; uint8_t type; } fields[] = {
-  {"lr", ALL, AT(lr), NUM},
-  {"weight_decay", ALL & ~BIT(NN_RPROP), AT(weight_decay), NUM},
-  {"maximize", ALL & ~BIT(NN_MUON), AT(maximize), FLAG},
-  {"betas", MOMENTS, AT(beta1), PAIR},
-  {"eps", MOMENTS | BIT(NN_ADAGRAD) | BIT(NN_ADADELTA) | BIT(NN_RMSPROP) | BIT(NN_MUON), AT(eps), NUM},
-  {"eps", BIT(NN_ADAFACTOR), AT(eps), EPS},
-  {"momentum", BIT(NN_SGD) | BIT(NN_RMSPROP) | BIT(NN_MUON), AT(momentum), NUM},
-  {"dampening", BIT(NN_SGD), AT(dampening), NUM},
-  {"nesterov", BIT(NN_SGD) | BIT(NN_MUON), AT(nesterov), FLAG},
-  {"amsgrad", BIT(NN_ADAM), AT(amsgrad), FLAG},
-  {"decoupled_weight_decay", BIT(NN_ADAM) | BIT(NN_NADAM) | BIT(NN_RADAM), AT(decoupled_weight_decay), FLAG},
-  {"momentum_decay", BIT(NN_NADAM), AT(momentum_decay), NUM},
-  {"lr_decay", BIT(NN_ADAGRAD), AT(lr_decay), NUM},
-  {"initial_accumulator_value", BIT(NN_ADAGRAD), AT(initial_accumulator_value), NUM},
-  {"rho", BIT(NN_ADADELTA), AT(rho), NUM},
-  {"alpha", BIT(NN_RMSPROP) | BIT(NN_ASGD), AT(alpha), NUM},
-  {"centered", BIT(NN_RMSPROP), AT(centered), FLAG},
-  {"lambd", BIT(NN_ASGD), AT(lambd), NUM},
-  {"t0", BIT(NN_ASGD), AT(t0), NUM},
-  {"etas", BIT(NN_RPROP), AT(eta_minus), PAIR},
-  {"step_sizes", BIT(NN_RPROP), AT(step_min), PAIR},
-  {"beta2_decay", BIT(NN_ADAFACTOR), AT(beta2_decay), NUM},
-  {"d", BIT(NN_ADAFACTOR), AT(d), NUM},
-  {"ns_coefficients", BIT(NN_MUON), AT(ns), TRIPLE},
-  {"ns_steps", BIT(NN_MUON), AT(ns_steps), COUNT},
-  {"adjust_lr_fn", BIT(NN_MUON), AT(adjust_lr_fn), ADJUST}};
+static const struct {
+  const char *name;
+  uint32_t kinds;
+  uint16_t at;
+  uint8_t type;
+} fields[] = {{"lr", ALL, AT(lr), NUM},
+              {"weight_decay", ALL & ~BIT(NN_RPROP), AT(weight_decay), NUM},
+              {"maximize", ALL & ~BIT(NN_MUON), AT(maximize), FLAG},
+              {"betas", MOMENTS, AT(beta1), PAIR},
+              {"eps", MOMENTS | BIT(NN_ADAGRAD) | BIT(NN_ADADELTA) | BIT(NN_RMSPROP) | BIT(NN_MUON),
+               AT(eps), NUM},
+              {"eps", BIT(NN_ADAFACTOR), AT(eps), EPS},
+              {"momentum", BIT(NN_SGD) | BIT(NN_RMSPROP) | BIT(NN_MUON), AT(momentum), NUM},
+              {"dampening", BIT(NN_SGD), AT(dampening), NUM},
+              {"nesterov", BIT(NN_SGD) | BIT(NN_MUON), AT(nesterov), FLAG},
+              {"amsgrad", BIT(NN_ADAM), AT(amsgrad), FLAG},
+              {"decoupled_weight_decay", BIT(NN_ADAM) | BIT(NN_NADAM) | BIT(NN_RADAM),
+               AT(decoupled_weight_decay), FLAG},
+              {"momentum_decay", BIT(NN_NADAM), AT(momentum_decay), NUM},
+              {"lr_decay", BIT(NN_ADAGRAD), AT(lr_decay), NUM},
+              {"initial_accumulator_value", BIT(NN_ADAGRAD), AT(initial_accumulator_value), NUM},
+              {"rho", BIT(NN_ADADELTA), AT(rho), NUM},
+              {"alpha", BIT(NN_RMSPROP) | BIT(NN_ASGD), AT(alpha), NUM},
+              {"centered", BIT(NN_RMSPROP), AT(centered), FLAG},
+              {"lambd", BIT(NN_ASGD), AT(lambd), NUM},
+              {"t0", BIT(NN_ASGD), AT(t0), NUM},
+              {"etas", BIT(NN_RPROP), AT(eta_minus), PAIR},
+              {"step_sizes", BIT(NN_RPROP), AT(step_min), PAIR},
+              {"beta2_decay", BIT(NN_ADAFACTOR), AT(beta2_decay), NUM},
+              {"d", BIT(NN_ADAFACTOR), AT(d), NUM},
+              {"ns_coefficients", BIT(NN_MUON), AT(ns), TRIPLE},
+              {"ns_steps", BIT(NN_MUON), AT(ns_steps), COUNT},
+              {"adjust_lr_fn", BIT(NN_MUON), AT(adjust_lr_fn), ADJUST}};
 
 static double number(lua_State *L, Ctx *c, int i, const char *opt, const char *name) {
   int ok;
   double v = lua_tonumberx(L, i, &ok);
   Tensor *t = ok ? NULL : vm_totensor(L, i);
   if (ok && lua_type(L, i) == LUA_TNUMBER) return v;
-  if (t && t->numel == 1 && !mt_meta(t) && !mt_is_complex(t->dtype)) return mt_sre(mt_load(mt_data(t), (DType)t->dtype));
+  if (t && t->numel == 1 && !mt_meta(t) && !mt_is_complex(t->dtype))
+    return mt_sre(mt_load(mt_data(t), (DType)t->dtype));
   if (lua_isnil(L, i)) mt_fail(c, "%s: the parameter group has no '%s'", opt, name);
   else mt_fail(c, "%s: the group's '%s' must be a number, got %s", opt, name, luaL_typename(L, i));
   return 0;
@@ -69,7 +77,10 @@ static void numbers(lua_State *L, Ctx *c, int n, double *v, const char *opt, con
 /* Adafactor's pair, whose first may be None. */
 static void factor_eps(lua_State *L, Ctx *c, NnOptions *o, const char *opt) {
   int list = lua_gettop(L);
-  if (!lua_istable(L, list)) { mt_fail(c, "%s: the group's 'eps' must be a list of two values", opt); return; }
+  if (!lua_istable(L, list)) {
+    mt_fail(c, "%s: the group's 'eps' must be a list of two values", opt);
+    return;
+  }
   lua_rawgeti(L, list, 1);
   o->no_eps1 = lua_isnil(L, -1) || vm_isnone(L, -1);
   if (!o->no_eps1) o->eps = number(L, c, -1, opt, "eps");
@@ -102,14 +113,19 @@ static void read_options(lua_State *L, Ctx *c, int group, NnOptKind k, NnOptions
 static void check_flags(lua_State *L, Ctx *c, int group, const char *opt) {
   lua_getfield(L, group, "differentiable");
   lua_getfield(L, group, "capturable");
-  if (lua_toboolean(L, -2) && !vm_isnone(L, -2)) mt_fail(c, "%s: differentiable = true is not supported: steps are not recorded", opt);
+  if (lua_toboolean(L, -2) && !vm_isnone(L, -2))
+    mt_fail(c, "%s: differentiable = true is not supported: steps are not recorded", opt);
   else if (lua_toboolean(L, -1) && !vm_isnone(L, -1))
-    mt_fail(c, "%s: If capturable=True, params and state_steps must be on supported devices (cuda, xpu, hpu, xla); this one is cpu", opt);
+    mt_fail(c,
+            "%s: If capturable=True, params and state_steps must be on supported devices (cuda, "
+            "xpu, hpu, xla); this one is cpu",
+            opt);
   lua_pop(L, 2);
 }
 
 /* ---- a step ---- */
-/* The state's tensors of the parameter on the top of the stack; its table is left there (made when missing). */
+/* The state's tensors of the parameter on the top of the stack; its table is left there (made when
+ * missing). */
 static void load_state(lua_State *L, Ctx *c, int state, const NnOptRow *row, Tensor **s) {
   int p = lua_gettop(L);
   lua_pushvalue(L, p);
@@ -125,12 +141,14 @@ static void load_state(lua_State *L, Ctx *c, int state, const NnOptRow *row, Ten
     if (!row->state[i]) continue;
     int type = lua_getfield(L, p + 1, row->state[i]);
     s[i] = type == LUA_TUSERDATA ? vm_totensor(L, -1) : NULL;
-    if (!s[i] && type == LUA_TNUMBER) {              /* checkpoints of old versions of PyTorch have plain counters */
+    if (!s[i] &&
+        type == LUA_TNUMBER) { /* checkpoints of old versions of PyTorch have plain counters */
       s[i] = mt_scalar_tensor(c, mt_sd(lua_tonumber(L, -1)), MT_float32);
       vm_pushtensor(L, s[i]);
       lua_setfield(L, p + 1, row->state[i]);
     } else if (!s[i] && type != LUA_TNIL && !vm_isnone(L, -1))
-      mt_fail(c, "%s: the state's '%s' must be a tensor, got %s", row->name, row->state[i], luaL_typename(L, -1));
+      mt_fail(c, "%s: the state's '%s' must be a tensor, got %s", row->name, row->state[i],
+              luaL_typename(L, -1));
     lua_pop(L, 1);
   }
 }
@@ -150,18 +168,23 @@ static void step_one(lua_State *L, Ctx *c, NnOptBatch *b, int state, Tensor *p, 
   if (nn_opt_init(c, b, p, g, s)) {
     if (b->kind == NN_ADAFACTOR) nn_opt_adafactor(c, b->o, p, g, s);
     else if (b->kind == NN_MUON) nn_opt_muon(c, b->o, p, g, s);
-    else if (nn_opt_add(c, b, p, g, s) && b->serial) { nn_opt_run(c, b); b->n = 0; }
+    else if (nn_opt_add(c, b, p, g, s) && b->serial) {
+      nn_opt_run(c, b);
+      b->n = 0;
+    }
   }
   if (!c->err) store_state(L, lua_gettop(L), row, before, s);
   lua_pop(L, 1);
 }
 
 static void step_group(lua_State *L, Ctx *c, NnOptBatch *b, int group, int state) {
-  if (lua_getfield(L, group, "params") != LUA_TTABLE) mt_fail(c, "%s: the parameter group has no list 'params'", nn_opt_rows[b->kind].name);
+  if (lua_getfield(L, group, "params") != LUA_TTABLE)
+    mt_fail(c, "%s: the parameter group has no list 'params'", nn_opt_rows[b->kind].name);
   int list = lua_gettop(L);
   for (lua_Integer i = 1; !c->err && lua_rawgeti(L, list, i) != LUA_TNIL; i++) {
     Tensor *p = vm_totensor(L, -1), *g = p ? ag_grad_of(p) : NULL;
-    if (!p) mt_fail(c, "%s: entry %d of 'params' is not a tensor", nn_opt_rows[b->kind].name, (int)i);
+    if (!p)
+      mt_fail(c, "%s: entry %d of 'params' is not a tensor", nn_opt_rows[b->kind].name, (int)i);
     else if (g) step_one(L, c, b, state, p, g);
     lua_pop(L, 1);
   }
@@ -170,7 +193,8 @@ static void step_group(lua_State *L, Ctx *c, NnOptBatch *b, int group, int state
 
 static NnOptKind check_kind(lua_State *L, int i) {
   const char *name = luaL_checkstring(L, i);
-  for (int k = 0; k < NN_OPT_KINDS; k++) if (!strcmp(name, nn_opt_rows[k].name)) return (NnOptKind)k;
+  for (int k = 0; k < NN_OPT_KINDS; k++)
+    if (!strcmp(name, nn_opt_rows[k].name)) return (NnOptKind)k;
   luaL_error(L, "no optimizer '%s'", name);
   return NN_SGD;
 }
@@ -248,7 +272,8 @@ static int o_keep(lua_State *L) {
   return 0;
 }
 
-/* unscale(params, factor) -> true when a gradient is infinite or not a number; gradients are multiplied by factor in place */
+/* unscale(params, factor) -> true when a gradient is infinite or not a number; gradients are
+ * multiplied by factor in place */
 static int o_unscale(lua_State *L) {
   Ctx *c = vm_ctx(L);
   Scope sc = mt_open(c);
@@ -278,14 +303,16 @@ static int o_ordered(lua_State *L) {
   return 1;
 }
 
-static const char *const names[] = {"Optimizer", "SGD", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "Adagrad", "Adadelta", "RMSprop",
-                                    "Rprop", "ASGD", "Adafactor", "Muon", "LBFGS", "SparseAdam", "lr_scheduler", "swa_utils",
-                                    "optimizer", NULL};
+static const char *const names[] = {
+    "Optimizer", "SGD",        "Adam",         "AdamW",     "Adamax",    "NAdam",     "RAdam",
+    "Adagrad",   "Adadelta",   "RMSprop",      "Rprop",     "ASGD",      "Adafactor", "Muon",
+    "LBFGS",     "SparseAdam", "lr_scheduler", "swa_utils", "optimizer", NULL};
 
 /* The first use of a name loads stdlib/torch/optim, which fills the table. */
 static int load_all(lua_State *L) {
   bool known = false;
-  for (int i = 0; names[i] && lua_type(L, 2) == LUA_TSTRING; i++) known |= !strcmp(names[i], lua_tostring(L, 2));
+  for (int i = 0; names[i] && lua_type(L, 2) == LUA_TSTRING; i++)
+    known |= !strcmp(names[i], lua_tostring(L, 2));
   if (!known) return 0;
   lua_getglobal(L, "require");
   lua_pushliteral(L, "torch.optim");
@@ -295,16 +322,21 @@ static int load_all(lua_State *L) {
 }
 
 void vm_open_optim(lua_State *L, int torch) {
-  static const luaL_Reg fns[] = {{"step", o_step}, {"init", o_init}, {"zero_grad", o_zero_grad}, {"keep", o_keep},
-                                 {"unscale", o_unscale}, {"ordered", o_ordered}, {NULL, NULL}};
+  static const luaL_Reg fns[] = {
+      {"step", o_step}, {"init", o_init},       {"zero_grad", o_zero_grad},
+      {"keep", o_keep}, {"unscale", o_unscale}, {"ordered", o_ordered},
+      {NULL, NULL}};
   lua_getfield(L, torch, "optim");
   luaL_newlib(L, fns);
   lua_setfield(L, -2, "_core");
   lua_createtable(L, 0, 2);
   lua_pushcfunction(L, load_all);
   lua_setfield(L, -2, "__index");
-  lua_createtable(L, 0, 20);                         /* for completion at the prompt */
-  for (int i = 0; names[i]; i++) { lua_pushboolean(L, 1); lua_setfield(L, -2, names[i]); }
+  lua_createtable(L, 0, 20); /* for completion at the prompt */
+  for (int i = 0; names[i]; i++) {
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, names[i]);
+  }
   lua_setfield(L, -2, "__fields");
   lua_setmetatable(L, -2);
   lua_pop(L, 1);

@@ -84,6 +84,8 @@ for name, cases in CASES.items():
                 record(name, kw, torch.complex64, 4e-6, steps=4)
 for kw in [dict(lr=0.05, nesterov=False, adjust_lr_fn="match_rms_adamw"), dict(lr=0.05, eps=1e-3, ns_steps=2)]:
     record("Muon", kw, torch.float32, 2e-2, shapes=((6, 4), (4, 6), (5, 5)))
+for dtype, tol in ((torch.float32, 4e-6), (torch.float64, 1e-11)):
+    record("Adafactor", dict(lr=0.1, weight_decay=0.1), dtype, tol, steps=3, shapes=((2, 5, 7), (40, 30)))
 with open(out + "/optimizers.jsonl", "w") as f:
     for r in records:
         f.write(json.dumps(r, separators=(",", ":")) + "\n")
