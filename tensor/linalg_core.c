@@ -6,6 +6,7 @@
 #include "expr_rt.h"
 #include "op.h"
 #include "product.h"
+#include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -90,6 +91,24 @@ static bool room(Ctx *c, char **p, size_t *step, int64_t batch, size_t bytes) {
   if ((*p = mt_malloc((size_t)batch * bytes))) return true;
   mt_nomem(c);
   return false;
+}
+
+/* LAPACK's iterations neither end nor stay within their memory on infinities and nans, so these never reach it.
+ * part: 'L' or 'U' where it reads one triangle, else 0. */
+static bool all_finite(Ctx *c, const Job *j, char part) {
+  int w = (int)(j->size / j->real);
+  for (int64_t i = 0; i < j->batch; i++)
+    for (int64_t k = 0; k < j->n; k++) {
+      int64_t lo = part == 'L' ? k : 0, hi = part == 'U' ? k + 1 : j->m;
+      const char *col = j->a + (size_t)i * j->as + (size_t)(k * j->m) * j->size;
+      bool ok = true;
+      if (j->real == 8) for (int64_t e = lo * w; e < hi * w; e++) ok &= isfinite(((const double *)col)[e]);
+      else for (int64_t e = lo * w; e < hi * w; e++) ok &= isfinite(((const float *)col)[e]);
+      if (ok) continue;
+      mt_fail(c, "the matrix (batch element %lld) contains infinities or nans", (long long)i);
+      return false;
+    }
+  return true;
 }
 
 /* Runs a job; false (and the job is gone) when it failed as a whole. */
@@ -437,7 +456,7 @@ void k__eigh(Ctx *c, Tensor *A, const char *uplo, bool vectors, Val *r) {
   Job none = {0}, *j = &none;
   if (!mt_meta(A)) {
     if (!(j = job_new(c, A, 0))) return;
-    if (!room(c, &j->s, &j->ss, j->batch, (size_t)n * j->real)) { job_free(j); return; }
+    if (!room(c, &j->s, &j->ss, j->batch, (size_t)n * j->real) || !all_finite(c, j, u)) { job_free(j); return; }
     j->how = u;
     j->flag = vectors;
     j->one = one_syevd;
@@ -458,7 +477,8 @@ void k__eig(Ctx *c, Tensor *A, bool vectors, Val *r) {
   Job none = {0}, *j = &none;
   if (!mt_meta(A)) {
     if (!(j = job_new(c, A, 0))) return;
-    if (!room(c, &j->s, &j->ss, j->batch, (size_t)n * 2 * j->real) || !room(c, &j->v, &j->vs, j->batch, (size_t)(n * n) * 2 * j->real)) { job_free(j); return; }
+    if (!room(c, &j->s, &j->ss, j->batch, (size_t)n * 2 * j->real) || !room(c, &j->v, &j->vs, j->batch, (size_t)(n * n) * 2 * j->real) ||
+        !all_finite(c, j, 0)) { job_free(j); return; }
     j->flag = vectors;
     j->one = one_geev;
     if (!finish(c, j, 10 * cube(j))) return;
@@ -483,7 +503,7 @@ void k__svd(Ctx *c, Tensor *A, bool full, bool vectors, Val *r) {
   if (!mt_meta(A)) {
     if (!(j = job_new(c, A, 0))) return;
     if (!room(c, &j->s, &j->ss, j->batch, (size_t)k * j->real) || !room(c, &j->u, &j->us, j->batch, (size_t)(m * uc) * j->size) ||
-        !room(c, &j->v, &j->vs, j->batch, (size_t)(vr * n) * j->size)) { job_free(j); return; }
+        !room(c, &j->v, &j->vs, j->batch, (size_t)(vr * n) * j->size) || !all_finite(c, j, 0)) { job_free(j); return; }
     j->how = !vectors ? 'N' : full ? 'A' : 'S';
     j->one = one_gesdd;
     if (!finish(c, j, 8.0 * (double)m * (double)n * (double)k)) return;

@@ -44,7 +44,7 @@ local function load_ops()
       local name = op.name
       op.fn = function(self, ...) return self[name](self, ...) end
     end
-    if op.params and op.fn and not row.hidden and (not only or op.name:find(only)) then list[#list + 1] = op end
+    if op.params and op.fn and not row.hidden and (not only or op.path:find(only)) then list[#list + 1] = op end
   end
   return list
 end
