@@ -232,7 +232,9 @@ void k_linalg_lu_factor_ex(Ctx *c, Tensor *A, bool pivot, bool check, Val *r) {
   if (j != &none) job_free(j);
 }
 Tensor *k__pivots_to_permutation(Ctx *c, Tensor *pivots, Tensor *like, int64_t m) {
-  int64_t k = pivots->size[pivots->ndim - 1], size[MT_MAXDIM];
+  int64_t size[MT_MAXDIM + 1], k = pivots->ndim ? pivots->size[pivots->ndim - 1] : 0;
+  if (pivots->ndim < 1 || pivots->ndim >= MT_MAXDIM || k > m)
+    return mt_fail(c, "pivots must have at most %lld entries in the last dimension, got shape %s", (long long)m, mt_list_str(c, mt_sizes(pivots)));
   memcpy(size, pivots->size, sizeof(int64_t) * pivots->ndim);
   size[pivots->ndim - 1] = size[pivots->ndim] = m;
   Tensor *r = t_zeros(c, mt_il(size, pivots->ndim + 1), like->dtype, -1, mt_meta(like) ? MT_META : -1, -1, false);
@@ -257,6 +259,7 @@ Tensor *k__pivots_to_permutation(Ctx *c, Tensor *pivots, Tensor *like, int64_t m
 static bool load_rhs(Ctx *c, Job *j, Tensor *B, bool left) {
   Tensor *t = left ? t_transpose(c, B, -2, -1) : B, *flat = t ? mt_contig(c, t) : NULL;
   j->nrhs = (int)B->size[B->ndim - (left ? 1 : 2)];
+  if (batch_of(B, 2) != j->batch) return mt_fail(c, "B of shape %s has another number of matrices than A (%lld)", mt_list_str(c, mt_sizes(B)), (long long)j->batch);
   if (!flat || !room(c, &j->b, &j->bs, j->batch, (size_t)j->n * (size_t)j->nrhs * j->size)) return false;
   memcpy(j->b, mt_data(flat), (size_t)j->batch * j->bs);
   return true;
@@ -274,6 +277,15 @@ static bool fit_rhs(Ctx *c, const Tensor *A, const Tensor *B, bool left) {
   return false;
 }
 
+/* Pivots name rows of a matrix of n, from 1. */
+static bool check_pivots(Ctx *c, Tensor *p, int64_t count, int64_t n) {
+  const int32_t *x = mt_data(p);
+  bool ok = true;
+  for (int64_t i = 0; i < p->numel; i++) ok &= x[i] >= 1 && x[i] <= n;
+  if (p->numel != count) mt_fail(c, "pivots must have %lld entries, got %lld", (long long)count, (long long)p->numel);
+  else if (!ok) mt_fail(c, "pivots must be between 1 and %lld", (long long)n);
+  return !c->err;
+}
 static void one_lu_solve(Job *j, int64_t i) {
   note(j, i, mt_getrs(j->type, j->how, j->n, j->nrhs, BLOCK(j, a), j->n > 1 ? j->n : 1, j->piv + i * j->n, BLOCK(j, b), j->n > 1 ? j->n : 1));
 }
@@ -287,7 +299,8 @@ Tensor *k__lu_solve(Ctx *c, Tensor *LU, Tensor *pivots, Tensor *B, bool left, bo
   if (mt_meta(LU) || mt_meta(B)) return mt_new_like(c, B, (DType)B->dtype);
   Job *j = job_new(c, LU, 0);
   Tensor *p = mt_contig_as(c, pivots, MT_int32);
-  if (!j) return NULL;
+  if (!j || !p) { job_free(j); return NULL; }
+  if (!check_pivots(c, p, j->batch * j->n, j->n)) { job_free(j); return NULL; }
   j->piv = mt_malloc((size_t)p->numel * sizeof(int) + 1);
   if (!j->piv || !load_rhs(c, j, B, left)) { job_free(j); return c->err ? NULL : mt_nomem(c); }
   memcpy(j->piv, mt_data(p), (size_t)p->numel * sizeof(int));

@@ -288,6 +288,7 @@ static Tensor *tolerance(Ctx *c, Tensor *A, Tensor *largest, Tensor *atol, Tenso
   Tensor *standard = num(c, eps * (double)(m > n ? m : n));
   if (!rtol && !atol) rtol = standard;
   else if (!rtol) rtol = t_where(c, t_gt(c, atol, num(c, 0)), num(c, 0), standard);
+  if (c->err) return NULL;
   if (rtol->ndim) rtol = t_unsqueeze(c, rtol, -1);
   Tensor *t = t_mul(c, rtol, largest);
   if (atol && atol->ndim) atol = t_unsqueeze(c, atol, -1);

@@ -47,6 +47,7 @@ Tensor *k__softmax(Ctx *c, Tensor *self, int64_t dim, bool log_) {
   return self->ndim && d != self->ndim - 1 && y ? mt_contig(c, t_transpose(c, y, d, -1)) : y;
 }
 static Tensor *softmax(Ctx *c, Tensor *x, int64_t dim, int dtype, bool log_) {
+  if (!x) return NULL;
   if (dtype < 0 && mt_is_int(x->dtype)) return mt_fail(c, "softmax is not implemented for %s", mt_dtypes[x->dtype].name);
   return t__softmax(c, dtype < 0 ? x : to(c, x, dtype), dim, log_);
 }
