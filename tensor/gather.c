@@ -337,11 +337,15 @@ Tensor *k_index_fill(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Scalar va
   if (index->dtype != MT_int64) return mt_fail(c, "index must be an int64 tensor, got %s", mt_dtypes[index->dtype].name);
   if (index->ndim > 1) return mt_fail(c, "index must have 0 or 1 dimensions, got %d", index->ndim);
   if (value.kind == K_COMPLEX && !mt_is_complex(self->dtype)) return mt_fail(c, "a complex value cannot fill a %s tensor", mt_dtypes[self->dtype].name);
+  if (!self->ndim) {
+    Tensor *line = t_reshape(c, self, mt_il((int64_t[]){1}, 1)), *r = line ? k_index_fill(c, line, 0, index, value) : NULL;
+    return t_reshape(c, r, mt_il(shape, 0));
+  }
   memcpy(shape, self->size, sizeof(int64_t) * self->ndim);
-  if (self->ndim) shape[d] = index->numel;
+  shape[d] = index->numel;
   Tensor *v = mt_scalar_tensor(c, value, (DType)self->dtype);
   Tensor *src = t_expand(c, v, mt_il(shape, self->ndim), false), *neg = t_lt(c, index, mt_wrap(c, mt_si(0)));
-  index = t_where(c, neg, t_add(c, index, mt_wrap(c, mt_si(self->ndim ? self->size[d] : 1)), mt_si(1)), index);
+  index = t_where(c, neg, t_add(c, index, mt_wrap(c, mt_si(self->size[d])), mt_si(1)), index);
   return src && index ? scatter_fold(c, self, d, wide_index(c, index, src, d), src, F_SET) : NULL;
 }
 Tensor *k_index_fill_Tensor(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *value) {

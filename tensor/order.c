@@ -93,8 +93,8 @@ void k_topk(Ctx *c, Tensor *s, int64_t k, int64_t dim, bool largest, bool order,
             (long long)k, (long long)w.n);
     return;
   }
-  Tensor *v = rows_new(c, &w, s->ndim ? k : 1, (DType)s->dtype),
-         *i = rows_new(c, &w, s->ndim ? k : 1, MT_int64);
+  if (!s->ndim) k = 1;                     /* a number stays one, whatever k says */
+  Tensor *v = rows_new(c, &w, k, (DType)s->dtype), *i = rows_new(c, &w, k, MT_int64);
   if (c->err || !done(c, mt_topk_rows((Elem)s->dtype, mt_data(w.x), w.rows, w.n, k, largest,
                                       mt_data(v), mt_data(i))))
     return;
