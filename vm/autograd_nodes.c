@@ -374,7 +374,8 @@ static int node_index(lua_State *L) {
   AgNode *n = vm_check_node(L, 1);
   const char *k = luaL_checkstring(L, 2);
   for (const luaL_Reg *f = fns; f->name; f++) if (!strcmp(k, f->name)) { lua_pushcfunction(L, f->func); return 1; }
-  if (!strcmp(k, "variable")) vm_pushtensor(L, n->var);
+  if (!strcmp(k, "op")) lua_pushstring(L, n->op ? n->op->name : NULL);
+  else if (!strcmp(k, "variable")) vm_pushtensor(L, n->var);
   else if (!strcmp(k, "where")) lua_pushstring(L, n->where);
   else if (!strcmp(k, "sequence")) lua_pushinteger(L, (lua_Integer)n->seq);
   else if (!strcmp(k, "released")) lua_pushboolean(L, n->released);
