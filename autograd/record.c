@@ -302,6 +302,9 @@ static void no_derivative(Ctx *c, AgNode *n, Tensor **g) {
   mt_fail(c, "the derivative of %s is not implemented", n->op->path);
 }
 
+/* An in-place op without a derivative (uniform_, eq_) overwrites: the old value's gradient is zero. */
+static void zero_derivative(Ctx *c, AgNode *n, Tensor **g) { ag_put(c, n, 0, t_zeros_like(c, ag_grad(c, n, g, 0), -1, -1, -1, -1, false, -1)); }
+
 static bool is_arg(const OpRow *op, const Val *a, const Tensor *t) {
   for (int i = 0; i < op->nparam; i++) if (op->params[i].type == P_Tensor && a[i].t == t) return true;
   return false;
@@ -442,7 +445,8 @@ static void call_inplace(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, 
 
 static void record(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout, bool inplace) {
   static const DerivRow missing = {no_derivative, NULL, NULL, NULL, NULL};
-  const DerivRow *d = ag_derivs[op->id].fn ? &ag_derivs[op->id] : &missing;
+  static const DerivRow nothing = {zero_derivative, NULL, NULL, NULL, NULL};
+  const DerivRow *d = ag_derivs[op->id].fn ? &ag_derivs[op->id] : op->flags & OF_NODIFF && inplace ? &nothing : &missing;
   (void)nout;
   if (inplace) { call_inplace(c, op, a, r, out, d); return; }
   AgNode *n = make_node(c, op, a, d, NULL);

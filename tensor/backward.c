@@ -49,6 +49,11 @@ Tensor *k_index_backward(Ctx *c, Tensor *grad, IntList sizes, TensorList indices
 }
 
 /* The gradient of a window into a storage: overlapping windows add up. */
+Tensor *k_not_implemented(Ctx *c, Tensor *self, const char *what) {
+  (void)self;
+  return mt_fail_kind(c, MT_NOTIMPL, "the derivative for '%s' is not implemented", what);
+}
+
 static int64_t span_of(IntList size, IntList stride) {
   int64_t n = 1;
   for (int64_t i = 0; i < size.n; i++) {

@@ -123,12 +123,6 @@ MT_KM double mt_mvlgamma(double x, double p) {
   return s;
 }
 
-MT_KM double mt_mvdigamma(double x, double p) {
-  double s = 0;
-  for (int j = 0; j < (int)p; j++) s += mt_digamma(x - 0.5 * j);
-  return s;
-}
-
 #define MT_COMPLEX_HELPERS(C, R, S, MK)                                                                    \
   MT_KM C mt_clae##S(C x, C y) {                                                                           \
     if (__real__ x != __real__ x || __imag__ x != __imag__ x || __real__ y != __real__ y || __imag__ y != __imag__ y) \

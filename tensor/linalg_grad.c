@@ -180,7 +180,7 @@ Tensor *k__svd_backward(Ctx *c, Tensor *gU, Tensor *gS, Tensor *gVh, Tensor *U, 
 /* Q and R of equal inner size m <= rows of Q. */
 static Tensor *qr_square(Ctx *c, Tensor *gQ, Tensor *gR, Tensor *Q, Tensor *R) {
   Tensor *x = gR ? dot(c, gR, H(c, R)) : NULL;
-  if (gQ) { Tensor *q = dot(c, H(c, gQ), Q); x = x ? sub(c, x, q) : t_neg(c, q); }
+  if (gQ) { Tensor *q = dot(c, H(c, Q), gQ); x = x ? sub(c, x, q) : t_neg(c, q); }
   x = upper(c, x, 0);
   x = add(c, x, H(c, x));
   if (c->err) return NULL;

@@ -79,8 +79,10 @@ Tensor *k__vnorm_backward(Ctx *c, Tensor *grad, Tensor *self, Tensor *norm, doub
     for (int i = 0; i < self->ndim && !c->err; i++) if (gone[i]) { grad = t_unsqueeze(c, grad, i); norm = t_unsqueeze(c, norm, i); }
   }
   if (ord == 0) return NULL;
+  Tensor *safe = norm;                         /* no 0 / 0 in second derivatives */
+  if (c->grad_mode) safe = t_where(c, t_eq(c, norm, num(c, 0)), t_ones_like(c, norm, -1, -1, -1, -1, false, -1), norm);
   if (ord == 1) return t_mul(c, t_sgn(c, self), grad);
-  if (ord == 2) return t_mul(c, self, masked(c, over(c, grad, norm), norm));
+  if (ord == 2) return t_mul(c, self, masked(c, over(c, grad, safe), norm));
   Tensor *a = t_abs(c, self);
   if (isinf(ord)) {                            /* shared evenly among the elements that reach it */
     Tensor *hit = t_to_dtype(c, t_eq(c, a, norm), norm->dtype, false, -1);
@@ -89,11 +91,11 @@ Tensor *k__vnorm_backward(Ctx *c, Tensor *grad, Tensor *self, Tensor *norm, doub
   if (ord < 2) {
     Tensor *scaled = t_mul(c, t_sgn(c, self), masked(c, t_pow(c, a, num(c, ord - 1)), a));
     Tensor *scale = ord < 1 ? t_mul(c, grad, t_pow(c, norm, num(c, 1 - ord)))
-                            : masked(c, over(c, grad, t_pow(c, norm, num(c, ord - 1))), norm);
+                            : masked(c, over(c, grad, t_pow(c, safe, num(c, ord - 1))), norm);
     return t_mul(c, scaled, scale);
   }
   Tensor *scaled = t_mul(c, self, t_pow(c, a, num(c, ord - 2)));
-  return t_mul(c, scaled, masked(c, over(c, grad, t_pow(c, norm, num(c, ord - 1))), norm));
+  return t_mul(c, scaled, masked(c, over(c, grad, t_pow(c, safe, num(c, ord - 1))), norm));
 }
 
 /* ---- the public norms ---- */

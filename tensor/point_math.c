@@ -239,6 +239,13 @@ Tensor *k_polygamma(Ctx *c, int64_t n, Tensor *self) {
   if (n == 1) return mt_unary(c, U_trigamma, MT_P_FLOAT, self, NULL, 0);
   return mt_unary(c, U_polygamma, MT_P_FLOAT, self, &k, 1);
 }
+/* The sum of digamma(self - i / 2). */
+Tensor *k_mvdigamma(Ctx *c, Tensor *self, int64_t p) {
+  Tensor *sum = t_digamma(c, self);
+  for (int64_t i = 1; i < p && !c->err; i++)
+    sum = t_add(c, sum, t_digamma(c, t_sub(c, self, mt_wrap(c, mt_sd(0.5 * (double)i)), mt_si(1))), mt_si(1));
+  return sum;
+}
 Tensor *k_mvlgamma(Ctx *c, Tensor *self, int64_t p) {
   if (p < 1) return mt_fail(c, "p has to be greater than or equal to 1");
   if (self->dtype == MT_bool) return mt_fail(c, "The input tensor may not be a boolean tensor.");

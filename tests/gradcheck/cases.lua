@@ -1,0 +1,138 @@
+-- cases.lua: what the generic gradient test must know of single ops.
+--
+-- rules[golden name or row id]: input(args) shapes the arguments inside the function (a symmetric matrix stays one under
+-- nudges), output(...) chooses what is compared, first_order says why second derivatives are not checked, skip why nothing is.
+-- rows[row id]: a function that returns the arguments (or a function and its arguments) for a row that no recorded sample
+-- reaches, or the reason why it is left out.
+local torch = require "torch"
+
+local rules, rows = {}, {}
+
+local function hermitian(args)
+  local a = { table.unpack(args) }
+  a[1] = a[1] + a[1].mH
+  return a
+end
+
+for _, name in ipairs { "linalg.eigh", "linalg.eigvalsh", "linalg.cholesky", "linalg.cholesky_ex", "cholesky" } do
+  rules[name] = { input = hermitian }
+end
+
+local low = "the result has fewer digits than finite differences need"
+for _, name in ipairs { "bfloat16", "half", "float", "cfloat", "chalf" } do rules[name] = { skip = low } end
+
+
+-- ---- rules for recorded samples and rows ----
+
+local function outputs(f) return function(...) return f(...) end end
+for _, name in ipairs { "cholesky", "linalg_eigvalsh", "linalg.pinv.hermitian" } do rules[name] = { input = hermitian } end
+local phase = "eigenvectors have a free phase: their absolute values are compared"
+rules.linalg_eig = { output = outputs(function(L, V) return L, V:abs() end), why = phase }
+rules["linalg.eig"] = rules.linalg_eig
+rules["linalg.svd"] = { output = outputs(function(U, S, Vh)       -- columns beyond the singular values are any basis
+  local k = S:size(-1)
+  return U:narrow(-1, 0, k):abs(), S, Vh:narrow(-2, 0, k):abs()
+end), why = phase }
+rules.svd = rules["linalg.svd"]
+rules["linalg.eigh"] = { input = hermitian, output = outputs(function(L, V) return L, V:abs() end), why = phase }
+for _, n in ipairs { "1d", "2d", "3d" } do
+  rules["nn.functional.max_unpool" .. n] = { skip = "samples whose indices meet are not a function; the .grad samples are checked" }
+end
+rules["linalg.norm.subgradients_at_zero"] = { first_order = "a norm has no second derivative at zero" }
+for _, name in ipairs { "as_strided", "as_strided.partial_views" } do
+  rules[name] = { compact = "windows beyond the tensor's own elements are not a function of them" }
+end
+
+rules.as_strided_scatter = { skip = "PyTorch's gradient of self, which is kept, is the window's and not the rest's" }
+
+-- ---- arguments of rows without a recorded sample ----
+
+local f64, i64 = { dtype = torch.float64 }, { dtype = torch.int64 }
+local function var(...) return (torch.rand({ ... }, f64) * 0.6 + 0.2):requires_grad_() end
+local function complex_var(...)
+  return torch.complex(torch.rand({ ... }, f64) + 0.1, torch.rand({ ... }, f64) + 0.1):requires_grad_()
+end
+
+function rows.index_copy() return var(3, 2), 0, torch.tensor({ 2, 0 }, i64), var(2, 2) end
+function rows.index_fill() return var(3, 2), 0, torch.tensor({ 2, 0 }, i64), 0.5 end
+function rows.index_fill_Tensor() return var(3, 2), 0, torch.tensor({ 2, 0 }, i64), var() end
+function rows.index_reduce() return var(3, 2), 0, torch.tensor({ 2, 0 }, i64), var(2, 2), "prod" end
+function rows.select_scatter() return var(3, 2), var(3), 1, 0 end
+function rows.mv() return var(2, 3), var(3) end
+function rows.imag() return complex_var(2) end
+function rows.igamma() return function(x) return torch.igamma(torch.tensor({ 0.7, 1.3 }, f64), x) end, var(2) end
+function rows.igammac() return function(x) return torch.igammac(torch.tensor({ 0.7, 1.3 }, f64), x) end, var(2) end
+function rows.heaviside() return function(x) return x * torch.heaviside(x:detach(), torch.ones(2, f64)) end, var(2) end
+rows.heaviside = "PyTorch has no derivative either; asking for one raises"
+rows.nextafter = "the result moves by one unit in the last place, which finite differences do not see"
+function rows.special_zeta() return function(x) return torch.special.zeta(2.5, x) end, var(2) end
+function rows.lu_unpack()
+  return function(a)
+    local LU, pivots = torch.linalg.lu_factor(a)
+    local _, l, u = torch.lu_unpack(LU, pivots)
+    return l, u
+  end, var(3, 3)
+end
+function rows.istft()
+  return function(x)
+    return torch.istft(x, 4, { window = torch.hann_window(4, f64) + 0.1 })
+  end, complex_var(3, 5)
+end
+for n, shape in pairs { ["2d"] = { 1, 1, 5, 5 }, ["3d"] = { 1, 1, 4, 4, 4 } } do
+  local function pool(x) return torch.nn.functional["fractional_max_pool" .. n](x, 2, { output_size = 2 }) end
+  rows["F_fractional_max_pool" .. n] = function() return pool, var(table.unpack(shape)) end
+  rows["F_fractional_max_pool" .. n .. "_with_indices"] = rows["F_fractional_max_pool" .. n]
+end
+function rows.F_interpolate()
+  return function(x) return torch.nn.functional.interpolate(x, { scale_factor = 2.0, mode = "bicubic" }) end, var(1, 1, 3, 3)
+end
+function rows.F_upsample() return var(1, 1, 3, 3), { 5, 4 }, torch.None, "bilinear" end
+function rows.F_upsample_nearest() return var(1, 1, 3, 3), { 5, 4 } end
+function rows.F_upsample_bilinear() return var(1, 1, 3, 3), { 5, 4 } end
+
+-- recurrent layers: input of 2 steps, batch 2, 3 features, 2 hidden
+local function weights(gates, hidden)
+  return { var(gates * hidden, 3), var(gates * hidden, hidden), var(gates * hidden), var(gates * hidden) }
+end
+local function rnn(name, gates, two)
+  rows[name] = function()
+    local hx = two and { var(1, 2, 2), var(1, 2, 2) } or var(1, 2, 2)
+    return var(2, 2, 3), hx, weights(gates, 2), true, 1, 0.0, false, false, false
+  end
+  rows[name .. "_data"] = function()
+    local hx = two and { var(1, 2, 2), var(1, 2, 2) } or var(1, 2, 2)
+    return function(data, h, w) return torch[name](data, torch.tensor({ 2, 1 }, i64), h, w, true, 1, 0.0, false, false) end,
+      var(3, 3), hx, weights(gates, 2)
+  end
+  rows[name .. "_cell"] = function()
+    return var(2, 3), two and { var(2, 2), var(2, 2) } or var(2, 2), table.unpack(weights(gates, 2))
+  end
+end
+rnn("lstm", 4, true)
+rnn("gru", 3)
+rnn("rnn_tanh", 1)
+rnn("rnn_relu", 1)
+
+function rows._pick() return var(2, 3), 1, torch.tensor({ 2, 0 }, i64), false end
+rows.as_strided_scatter = rules.as_strided_scatter.skip
+for _, n in ipairs { "1d", "2d", "3d" } do
+  rows["F_max_unpool" .. n] = function()
+    local F = torch.nn.functional
+    local x = var(1, 1, table.unpack(n == "1d" and { 6 } or n == "2d" and { 4, 4 } or { 2, 4, 4 }))
+    local _, at = F["max_pool" .. n](x:detach(), 2, { return_indices = true })
+    return function(v) return F["max_unpool" .. n](v, at, 2) end, torch.rand(at.shape, f64):requires_grad_()
+  end
+end
+local single = "computes in float32 only; the public op does float64 through ops that are checked, its own gradient stands in golden cases"
+rows._rnn_layer, rows._sdpa = single, single
+
+-- arguments that their name tells: indices, masks
+local function index(shape)
+  if #shape == 1 then return torch.tensor { 2, 0, 3 } end
+  return torch.zeros(shape, { dtype = torch.int64 })
+end
+local named = { index = index, indices = index,
+  mask = function(shape) return torch.rand(shape) > 0.4 end,
+  mode = function() return "reduced" end, reduction = function() return "mean" end, reduce = function() return "amax" end }
+
+return { rules = rules, rows = rows, named = named }
