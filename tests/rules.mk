@@ -23,6 +23,10 @@ check-quick:
 	@tests/check.sh quick
 parity: all
 	@$(LUA) tests/parity/run.lua $(GOLDEN) --moth $(B)/moth $(if $(OPS),--ops '$(OPS)') $(PARITY)
+# Gradients of every differentiable row against finite differences, element by element: GOLDEN=DIR for more samples.
+gradcheck: all
+	@$(B)/moth tests/gradcheck/run.lua $(or $(GOLDEN),tests/golden) --per-op $(or $(PER_OP),4) --slow
+.PHONY: gradcheck
 # The compact part of a golden folder that `make test` replays.
 golden-part:
 	$(LUA) tests/parity/select.lua $(GOLDEN) tests/golden $(PER_OP)
