@@ -15,7 +15,7 @@ static const struct { const char *space, *module, *names; } rows[] = {
   {"autograd", "torch.autograd.graph", ""},
   {"autograd", "torch.autograd.explain", "explain"},
   {"autograd", "torch.autograd.modes", "detect_anomaly"},
-  {"func", "torch.func", "grad grad_and_value value_and_grad vjp jvp linearize jacrev jacfwd hessian vmap"},
+  {"func", "torch.func", "grad grad_and_value value_and_grad vjp jvp linearize jacrev jacfwd hessian vmap functional_call"},
   {"", "torch.func", "vmap"},
 };
 

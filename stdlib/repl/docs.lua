@@ -60,7 +60,8 @@ local function op_entry(name)
 end
 
 -- ---- classes and functions below torch that are written in Lua: a class has __doc, a namespace __docs ----
-local spaces = { "nn", "nn.init", "nn.utils", "optim", "optim.lr_scheduler", "optim.swa_utils", "amp",
+local spaces = { "nn", "nn.init", "nn.utils", "nn.utils.rnn", "nn.utils.parametrize",
+  "nn.utils.parametrizations", "nn.utils.stateless", "nn.utils.prune", "optim", "optim.lr_scheduler", "optim.swa_utils", "amp",
   "utils.data" }
 
 local function made_entry(name, doc)
@@ -116,7 +117,7 @@ end
 -- Names in the engine's table stand without "torch.": "softmax", "linalg.inv", "nn.functional.relu".
 local aliases = { { "^torch%.", "" }, { "^F%.", "nn.functional." }, { "^Tensor%.", "" }, { "^x%.", "" } }
 local prefixes = { "nn.functional.", "nn.", "linalg.", "special.", "fft.", "optim.", "optim.Optimizer.", "optim.lr_scheduler.",
-  "optim.swa_utils.", "nn.init.", "autograd." }
+  "optim.swa_utils.", "nn.init.", "nn.utils.", "nn.utils.rnn.", "autograd." }
 
 --- The entry for a name such as "softmax", "torch.softmax", "F.softmax", "x:softmax", "string.find"; nil for none.
 function docs.get(name)

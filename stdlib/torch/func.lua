@@ -411,4 +411,7 @@ function func.vmap(...)
   end
 end
 
+--- functional_call(module, parameters_and_buffers, args, kwargs): see nn.utils.stateless.functional_call.
+function func.functional_call(...) return require("torch.nn.utils.stateless").functional_call(...) end
+
 return func

@@ -76,7 +76,9 @@ local function read(sig, ...)
   local n, args = select("#", ...), { ... }
   local given, kw = {}, nil
   local last = args[n]
-  if n > 0 and is_plain(last) and has_names(last) then
+  local list = n > 0 and sig[n] and sig[n].kind        -- {} is an empty list where one is wanted, else no keywords
+  local empty = n > 0 and is_plain(last) and next(last) == nil and list ~= "list" and list ~= "size" and list ~= "any"
+  if empty or (n > 0 and is_plain(last) and has_names(last)) then
     kw, n = last, n - 1
     if #last > 0 and n == 0 then                    -- a whole call: the list part is the arguments, or the first list
       local first = sig[1] and sig[1].kind

@@ -114,7 +114,7 @@ local function reflections(x, n, k)                  -- H_0 H_1 ... H_(k-1), ref
 end
 function Orthogonal:forward(x)
   local n, k = x:size(-2), x:size(-1)
-  local transposed, q = n < k, nil
+  local transposed, q = n < k
   if transposed then x, n, k = x.mT, k, n end
   if self.map == "householder" then q = reflections(x, n, k)
   else
@@ -196,5 +196,19 @@ function M.orthogonal(...)
   if not trivialize and map ~= "householder" then par.right_inverse = false end       -- it has none
   return parametrize.register_parametrization(module, name, par, { unsafe = true })
 end
+
+-- ---- help ----
+M.__docs = {
+  weight_norm = { signature = "nn.utils.parametrizations.weight_norm(module, name = 'weight', dim = 0) -> module",
+    doc = "The weight as g * v / |v|: original0 is g, original1 is v.",
+    example = [=[nn.utils.parametrizations.weight_norm(nn.Linear(2, 3)).parametrizations.weight.original0.shape --> torch.Size([3, 1])]=], see = "nn.utils.parametrizations.spectral_norm" },
+  spectral_norm = { signature = "nn.utils.parametrizations.spectral_norm(module, name = 'weight', n_power_iterations = 1, eps = 1e-12, dim = None) -> module",
+    doc = "The weight divided by its largest singular value, estimated by power iteration.",
+    example = [=[nn.utils.parametrizations.spectral_norm(nn.Linear(2, 3)).weight.shape --> torch.Size([3, 2])]=], see = "nn.utils.parametrizations.weight_norm" },
+  orthogonal = { signature = "nn.utils.parametrizations.orthogonal(module, name = 'weight', orthogonal_map = None, use_trivialization = true) -> module",
+    doc = "An orthogonal weight: orthogonal_map is 'matrix_exp', 'cayley' or 'householder'.",
+    example = [=[local w = nn.utils.parametrizations.orthogonal(nn.Linear(2, 2)).weight
+return torch.allclose(w:matmul(w.T), torch.eye(2), {atol = 1e-5}) --> true]=], see = "nn.utils.parametrizations.weight_norm" },
+}
 
 return M

@@ -212,4 +212,32 @@ function M.type_before_parametrizations(module)
   return class._parametrized_from or class
 end
 
+-- ---- help ----
+M.__docs = {
+  register_parametrization = { signature = "nn.utils.parametrize.register_parametrization(module, tensor_name, parametrization, unsafe = false) -> module",
+    doc = "From now on module[tensor_name] is parametrization(original), computed each time it is read.",
+    example = [=[local Twice = nn.Module:extend("Twice")
+function Twice:forward(x) return x * 2 end
+local m = nn.Linear(2, 2)
+nn.utils.parametrize.register_parametrization(m, "weight", Twice())
+return nn.utils.parametrize.is_parametrized(m) --> true]=], see = "nn.utils.parametrize.remove_parametrizations" },
+  remove_parametrizations = { signature = "nn.utils.parametrize.remove_parametrizations(module, tensor_name, leave_parametrized = true) -> module",
+    doc = "Makes the tensor a plain one again, with its computed (or its original) value.",
+    example = [=[local Twice = nn.Module:extend("Twice")
+function Twice:forward(x) return x * 2 end
+local m = nn.Linear(2, 2)
+nn.utils.parametrize.register_parametrization(m, "weight", Twice())
+nn.utils.parametrize.remove_parametrizations(m, "weight")
+return nn.utils.parametrize.is_parametrized(m) --> false]=], see = "nn.utils.parametrize.register_parametrization" },
+  is_parametrized = { signature = "nn.utils.parametrize.is_parametrized(module, tensor_name = None) -> boolean",
+    doc = "Is the module, or its tensor of that name, parametrised?",
+    example = [=[nn.utils.parametrize.is_parametrized(nn.Linear(2, 2)) --> false]=], see = "nn.utils.parametrize.register_parametrization" },
+  cached = { signature = "nn.utils.parametrize.cached(fn, ...)",
+    doc = "Calls fn; each parametrised tensor is computed once meanwhile.  local _ <close> = cached() covers a block.",
+    example = [=[nn.utils.parametrize.cached(function() return 1 end) --> 1]=], see = "nn.utils.parametrize.register_parametrization" },
+  type_before_parametrizations = { signature = "nn.utils.parametrize.type_before_parametrizations(module) -> class",
+    doc = "The class the module had before.",
+    example = [=[nn.utils.parametrize.type_before_parametrizations(nn.Linear(2, 2)) == nn.Linear --> true]=] },
+}
+
 return M

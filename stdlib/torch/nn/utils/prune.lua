@@ -149,4 +149,44 @@ function M.global_unstructured(parameters, amount)
   end)
 end
 
+-- ---- help ----
+M.__docs = {
+  l1_unstructured = { signature = "nn.utils.prune.l1_unstructured(module, name, amount) -> module",
+    doc = "Zeroes the amount (a number of entries or a fraction) of entries smallest in magnitude.",
+    example = [=[local m = nn.utils.prune.l1_unstructured(nn.Linear(2, 2), "weight", 1)
+return m.weight_mask:sum():item() --> 3.0]=], see = "nn.utils.prune.remove" },
+  random_unstructured = { signature = "nn.utils.prune.random_unstructured(module, name, amount) -> module",
+    doc = "Zeroes entries at random.",
+    example = [=[local m = nn.utils.prune.random_unstructured(nn.Linear(2, 2), "weight", 0.5)
+return m.weight_mask:sum():item() --> 2.0]=], see = "nn.utils.prune.remove" },
+  ln_structured = { signature = "nn.utils.prune.ln_structured(module, name, amount, n, dim) -> module",
+    doc = "Zeroes the slices along dim whose norm of order n is smallest.",
+    example = [=[local m = nn.utils.prune.ln_structured(nn.Linear(2, 2), "weight", 1, 2, 0)
+return m.weight_mask:sum():item() --> 2.0]=], see = "nn.utils.prune.remove" },
+  random_structured = { signature = "nn.utils.prune.random_structured(module, name, amount, dim) -> module",
+    doc = "Zeroes slices along dim at random.",
+    example = [=[local m = nn.utils.prune.random_structured(nn.Linear(2, 2), "weight", 1, 0)
+return m.weight_mask:sum():item() --> 2.0]=], see = "nn.utils.prune.remove" },
+  custom_from_mask = { signature = "nn.utils.prune.custom_from_mask(module, name, mask) -> module",
+    doc = "Zeroes where mask is 0.",
+    example = [=[local m = nn.utils.prune.custom_from_mask(nn.Linear(2, 1), "bias", torch.zeros(1))
+return m.bias:item() --> 0.0]=], see = "nn.utils.prune.remove" },
+  identity = { signature = "nn.utils.prune.identity(module, name) -> module",
+    doc = "Prunes nothing, but makes mask and original.",
+    example = [=[local m = nn.utils.prune.identity(nn.Linear(2, 1), "bias")
+return m.bias_mask:item() --> 1.0]=], see = "nn.utils.prune.remove" },
+  global_unstructured = { signature = "nn.utils.prune.global_unstructured(parameters, amount)",
+    doc = "Zeroes the smallest entries of all parameters, a list of {module, name}, together.",
+    example = [=[local m = nn.Linear(2, 2)
+nn.utils.prune.global_unstructured({{m, "weight"}, {m, "bias"}}, 0.5)
+return (m.weight_mask:sum() + m.bias_mask:sum()):item() --> 3.0]=], see = "nn.utils.prune.remove" },
+  remove = { signature = "nn.utils.prune.remove(module, name) -> module",
+    doc = "Makes the pruning final.",
+    example = [=[local m = nn.utils.prune.identity(nn.Linear(2, 1), "bias")
+return nn.utils.prune.remove(m, "bias").bias.shape --> torch.Size([1])]=], see = "nn.utils.prune.remove" },
+  is_pruned = { signature = "nn.utils.prune.is_pruned(module) -> boolean",
+    doc = "Is anything below the module pruned?",
+    example = [=[nn.utils.prune.is_pruned(nn.Linear(2, 1)) --> false]=], see = "nn.utils.prune.remove" },
+}
+
 return M

@@ -182,4 +182,35 @@ function rnn.unpack_sequence(packed)
   return rnn.unpad_sequence(padded, lens, true)
 end
 
+-- ---- help ----
+rnn.__docs = {
+  pack_padded_sequence = { signature = "nn.utils.rnn.pack_padded_sequence(input, lengths, batch_first = false, enforce_sorted = true) -> PackedSequence",
+    doc = "The steps of padded sequences without the padding.",
+    example = [=[nn.utils.rnn.pack_padded_sequence(torch.ones(3, 2, 1), {3, 1}).batch_sizes --> tensor([2, 1, 1])]=], see = "nn.utils.rnn.pad_packed_sequence nn.LSTM" },
+  pad_packed_sequence = { signature = "nn.utils.rnn.pad_packed_sequence(sequence, batch_first = false, padding_value = 0.0, total_length = None) -> padded, lengths",
+    doc = "Undoes pack_padded_sequence.",
+    example = [=[local p = nn.utils.rnn.pack_sequence({torch.ones(2), torch.ones(1)})
+return (nn.utils.rnn.pad_packed_sequence(p)) --> tensor([[1., 1.],
+        [1., 0.]])]=], see = "nn.utils.rnn.pack_padded_sequence" },
+  pad_sequence = { signature = "nn.utils.rnn.pad_sequence(sequences, batch_first = false, padding_value = 0.0, padding_side = 'right') -> Tensor",
+    doc = "Sequences of different lengths as one tensor.",
+    example = [=[nn.utils.rnn.pad_sequence({torch.ones(2), torch.ones(3)}, true) --> tensor([[1., 1., 0.],
+        [1., 1., 1.]])]=], see = "nn.utils.rnn.unpad_sequence" },
+  unpad_sequence = { signature = "nn.utils.rnn.unpad_sequence(padded_sequences, lengths, batch_first = false) -> list",
+    doc = "Undoes pad_sequence.",
+    example = [=[nn.utils.rnn.unpad_sequence(torch.ones(2, 3), {3, 1}, true)[2] --> tensor([1.])]=], see = "nn.utils.rnn.pad_sequence" },
+  pack_sequence = { signature = "nn.utils.rnn.pack_sequence(sequences, enforce_sorted = true) -> PackedSequence",
+    doc = "Packs a list of sequences.",
+    example = [=[nn.utils.rnn.pack_sequence({torch.ones(2), torch.ones(3)}, false).batch_sizes --> tensor([2, 2, 1])]=], see = "nn.utils.rnn.unpack_sequence" },
+  unpack_sequence = { signature = "nn.utils.rnn.unpack_sequence(packed) -> list",
+    doc = "Undoes pack_sequence.",
+    example = [=[#nn.utils.rnn.unpack_sequence(nn.utils.rnn.pack_sequence({torch.ones(2), torch.ones(3)}, false)) --> 2]=], see = "nn.utils.rnn.pack_sequence" },
+  invert_permutation = { signature = "nn.utils.rnn.invert_permutation(permutation) -> Tensor",
+    doc = "The permutation that undoes one.",
+    example = [=[nn.utils.rnn.invert_permutation(torch.tensor({2, 0, 1})) --> tensor([1, 2, 0])]=] },
+  PackedSequence = { signature = "nn.utils.rnn.PackedSequence(data, batch_sizes, sorted_indices = None, unsorted_indices = None)",
+    doc = "The steps of sequences, longest first: data has batch_sizes[t] rows of step t.",
+    example = [=[nn.utils.rnn.PackedSequence(torch.ones(3, 1), torch.tensor({2, 1})).data.shape --> torch.Size([3, 1])]=], see = "nn.utils.rnn.pack_sequence" },
+}
+
 return rnn

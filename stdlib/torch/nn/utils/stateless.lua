@@ -54,8 +54,7 @@ function M.functional_call(module, given, args, kwargs, more)
             :format(name, other), 2)
         end
       end
-    elseif strict then error("Unexpected key(s): " .. name .. ".", 2)
-    else error("functional_call: '" .. name .. "' is no parameter or buffer of " .. module:_get_name(), 2) end
+    elseif strict then error("Unexpected key(s): " .. name .. ".", 2) end
   end
   if strict then
     for name in pairs(at) do if sites[name] == nil then error("Missing key(s): " .. name .. ".", 2) end end
@@ -73,5 +72,12 @@ function M.functional_call(module, given, args, kwargs, more)
   local _ <close> = setmetatable({}, { __close = restore })
   return (function(...) return ... end)(module(table.unpack(list, 1, list.n)))
 end
+
+-- ---- help ----
+M.__docs = {
+  functional_call = { signature = "nn.utils.stateless.functional_call(module, parameters_and_buffers, args, kwargs = None) -> results",
+    doc = "module(args...) with the given tensors, a table by name, in place of its own.",
+    example = [=[nn.utils.stateless.functional_call(nn.Linear(2, 1), {weight = torch.ones(1, 2), bias = torch.zeros(1)}, torch.ones(2)) --> tensor([2.])]=], see = "nn.Module.state_dict" },
+}
 
 return M
