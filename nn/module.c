@@ -2,7 +2,7 @@
 #include "nn.h"
 #include <string.h>
 
-static uint64_t walk;                      /* stamps of NnModule.mark */
+static _Thread_local uint64_t walk;                      /* stamps of NnModule.mark */
 
 NnModule *nn_new(Ctx *c) {
   NnModule *m = mt_calloc(sizeof *m);
@@ -20,8 +20,8 @@ static void drop(NnKind k, NnEntry *e) {
 
 /* A deep chain must not recurse: modules whose count fell to zero wait in a list linked through `box`. */
 void nn_release(NnModule *m) {
-  static NnModule *waiting;
-  static bool running;
+  static _Thread_local NnModule *waiting;
+  static _Thread_local bool running;
   if (!m || --m->ref > 0) return;
   m->box = waiting;
   waiting = m;

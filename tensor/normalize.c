@@ -496,6 +496,7 @@ static Tensor *batch_norm(Ctx *c, Tensor *x, Tensor *mean, Tensor *var, Tensor *
   if (!training) return t__fixed_norm(c, x, weight, bias, t_detach(c, mean), t_detach(c, var), eps);
   t__batch_norm(c, x, weight, bias, eps, r);
   if (c->err) return NULL;
+  if (!x->numel) return r[0].t;              /* an empty batch leaves the running statistics alone */
   double n = (double)(x->size[0] * x->size[2]);
   move(c, mean, r[1].t, momentum);
   if (var) move(c, var, t_mul(c, t_detach(c, r[2].t), num(c, n / (n - 1))), momentum);
