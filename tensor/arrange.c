@@ -389,7 +389,7 @@ Tensor *k_pixel_shuffle_impl(Ctx *c, Tensor *x, int64_t r) {
   int64_t s[MT_MAXDIM], p[MT_MAXDIM];
   int n = x->ndim, b = n - 3;
   if (n < 3) return mt_fail(c, "needs at least 3 dimensions, got %d", n);
-  if (r <= 0) return mt_fail(c, "upscale_factor must be positive, got %lld", (long long)r);
+  if (r <= 0 || r > INT32_MAX) return mt_fail(c, "upscale_factor must be positive and below 2^31, got %lld", (long long)r);
   if (x->size[b] % (r * r)) return mt_fail(c, "the channels (%lld) must divide by the squared factor %lld", (long long)x->size[b], (long long)(r * r));
   int64_t ch = x->size[b] / (r * r), h = x->size[b + 1], w = x->size[b + 2];
   for (int i = 0; i < b; i++) { s[i] = x->size[i]; p[i] = i; }
@@ -403,7 +403,7 @@ Tensor *k_pixel_unshuffle_impl(Ctx *c, Tensor *x, int64_t r) {
   int64_t s[MT_MAXDIM], p[MT_MAXDIM];
   int n = x->ndim, b = n - 3;
   if (n < 3) return mt_fail(c, "needs at least 3 dimensions, got %d", n);
-  if (r <= 0) return mt_fail(c, "downscale_factor must be positive, got %lld", (long long)r);
+  if (r <= 0 || r > INT32_MAX) return mt_fail(c, "downscale_factor must be positive and below 2^31, got %lld", (long long)r);
   if (x->size[b + 1] % r || x->size[b + 2] % r) return mt_fail(c, "height and width (%lld, %lld) must divide by the factor %lld", (long long)x->size[b + 1], (long long)x->size[b + 2], (long long)r);
   int64_t ch = x->size[b], h = x->size[b + 1] / r, w = x->size[b + 2] / r;
   for (int i = 0; i < b; i++) { s[i] = x->size[i]; p[i] = i; }

@@ -492,8 +492,9 @@ TensorList k_chunk(Ctx *c, Tensor *self, int64_t chunks, int64_t dim) {
   if (chunks <= 0) { mt_fail(c, "chunks must be positive, got %lld", (long long)chunks); return l; }
   int d = mt_dim(c, dim, self->ndim);
   if (d < 0) return l;
-  int64_t n = self->size[d], per = (n + chunks - 1) / chunks;
+  int64_t n = self->size[d], per = n ? (n - 1) / chunks + 1 : 0;
   if (per == 0) {
+    if (chunks > INT32_MAX) { mt_fail(c, "%lld chunks are too many", (long long)chunks); return l; }
     int64_t *z = mt_tmp(c, sizeof(int64_t) * (size_t)chunks);
     if (!z) return l;
     memset(z, 0, sizeof(int64_t) * (size_t)chunks);
@@ -506,6 +507,7 @@ TensorList k_tensor_split(Ctx *c, Tensor *self, int64_t sections, int64_t dim) {
   TensorList l = list(c, 0);
   if (!self->ndim) { mt_fail(c, "expects at least a 1-dimensional tensor"); return l; }
   if (sections <= 0) { mt_fail(c, "the number of sections must be positive, got %lld", (long long)sections); return l; }
+  if (sections > INT32_MAX) { mt_fail(c, "%lld sections are too many", (long long)sections); return l; }
   int d = mt_dim(c, dim, self->ndim);
   if (d < 0) return l;
   l = list(c, sections);
