@@ -156,18 +156,22 @@ static Tensor *put_back(Ctx *c, Tensor *r, const int64_t *d, bool keepdim) {
   int64_t lo = d[0] < d[1] ? d[0] : d[1], hi = d[0] < d[1] ? d[1] : d[0];
   return t_unsqueeze(c, t_unsqueeze(c, r, lo), hi);
 }
+/* The largest or least along dim; equal ones share the gradient. */
+static Tensor *extreme(Ctx *c, Tensor *x, double p, int64_t dim, bool keepdim) {
+  IntList l = mt_il(&dim, 1);
+  if (x && x->size[dim < 0 ? dim + x->ndim : dim] == 0) return t_sum_dim(c, x, l, keepdim, -1);      /* the largest of nothing is 0 */
+  return p < 0 ? t_amin(c, x, l, keepdim) : t_amax(c, x, l, keepdim);
+}
 Tensor *k_linalg_matrix_norm(Ctx *c, Tensor *self, Scalar ord, IntList dim, bool keepdim, int dtype) {
   int64_t d[2];
   double p = mt_sre(ord), a = fabs(p);
   if (!(self = as_dtype(c, self, dtype)) || !two_dims(c, self, dim, d)) return NULL;
   if (a != 1 && a != 2 && !isinf(a)) return mt_fail(c, "order %g is not a matrix norm", p);
-  if (a == 2) return put_back(c, vnorm(c, values(c, self, d), p < 0 ? -INFINITY : INFINITY, -1, MT_NONE_INT, false), d, keepdim);
+  if (a == 2) return put_back(c, extreme(c, values(c, self, d), p, -1, false), d, keepdim);
   int64_t sum = isinf(a) ? d[1] : d[0], best = isinf(a) ? d[0] : d[1];
   Tensor *s = vnorm(c, self, 1, sum, MT_NONE_INT, keepdim);
-  bool none = self->size[best] == 0;             /* the largest of nothing is 0 */
   if (!keepdim && best > sum) best--;
-  if (none) return t_sum_dim(c, s, mt_il(&best, 1), keepdim, -1);
-  return vnorm(c, s, p < 0 ? -INFINITY : INFINITY, best, MT_NONE_INT, keepdim);
+  return extreme(c, s, p, best, keepdim);
 }
 Tensor *k_linalg_matrix_norm_str(Ctx *c, Tensor *self, const char *ord, IntList dim, bool keepdim, int dtype) {
   int64_t d[2], last = -1;
