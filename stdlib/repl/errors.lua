@@ -190,6 +190,19 @@ function errors.handler(chunk, new)
         explain_nil(report, level)
         if not report.at then explain_quoted(report) end
         if not report.at then tensors_on(report, level) end
+        local hints = require "repl.hints"
+        local values, known = {}, {}
+        for _, name in units.tokens(report.line) do
+          if name:find("^[%a_]") and not known[name] then known[name], values[name] = variable(level, name) end
+        end
+        report.hint, report.rewritten = hints.of(report, { value = function(name) return values[name] end,
+          is_tensor = require("repl.names").is_tensor })
+        if report.message:find("is missing", 1, true) or report.message:find("got nil", 1, true)
+          or report.message:find("compare", 1, true) then
+          local missing = hints.missing(report.line, function(name) return known[name] and values[name] ~= nil end,
+            function(name) return suggest.nearest(name, known_globals()) end)
+          if missing then report.facts = report.facts and report.facts .. "; " .. missing or missing end
+        end
       end
     end, tostring)
     return report
@@ -238,6 +251,10 @@ function errors.format(report)
   end
   if report.line then out[#out + 1] = excerpt(report.line, report.at, report.name) end
   if report.facts then out[#out + 1] = style.paint("hint", "  " .. report.facts) end
+  if report.hint then out[#out + 1] = style.paint("hint", "  " .. style.safe(report.hint)) end
+  if report.rewritten then
+    out[#out + 1] = style.paint("hint", "  write  ") .. style.lua(style.safe(report.rewritten))
+  end
   for i = 2, math.min(#report.frames, 8) do
     local frame = report.frames[i]
     local line = source_line(frame.source, frame.line)
@@ -246,6 +263,26 @@ function errors.format(report)
   end
   if #report.frames > 8 then out[#out + 1] = style.paint("hint", "  ... and further calls") end
   return table.concat(out, "\n")
+end
+
+--- Is `name` a variable whose value has the method? Runs none of the user's code.
+local function is_object(name, method)
+  local found, value = units.get(name)
+  if not found then value = rawget(_G, name) end
+  if type(value) ~= "userdata" then return false end
+  for _, member in ipairs(require("repl.names").members(value)) do
+    if member == method then return true end
+  end
+  return false
+end
+
+--- What a line of another language is in Lua: the whole text when it is one line, else the line of the error or the first.
+local function in_lua(text, source)
+  local foreign = require "repl.foreign"
+  for _, line in ipairs { text:match("^%s*([^\n]*)"), source } do
+    local ok, said, rewritten = pcall(foreign.explain, line, is_object)
+    if ok and said then return said, rewritten end
+  end
 end
 
 --- The lines to print for a parser's message about text.
@@ -262,6 +299,9 @@ function errors.format_syntax(text, message)
     end
     out[#out + 1] = excerpt(source, column, a and text:sub(a, b):match("[^\n]*") or "x")
   end
+  local said, rewritten = in_lua(text, source)
+  if said then out[#out + 1] = style.paint("hint", "  " .. style.safe(said)) end
+  if rewritten then out[#out + 1] = style.paint("hint", "  write  ") .. style.lua(style.safe(rewritten)) end
   return table.concat(out, "\n")
 end
 

@@ -41,8 +41,27 @@ local function quiet(text)
   return last == ";"
 end
 
+--- Value of a variable of the session.
+local function lookup(name)
+  local found, value = units.get(name)
+  if found then return value end
+  return rawget(_G, name)
+end
+
+--- "lin.wieght" alone says nil: the name it lacks.
+local function hint_field(text)
+  local owner, name = text:match("^%s*([%a_][%w_]*)%.([%a_][%w_]*)%s*$")
+  local value = owner and lookup(owner)
+  if value == nil then return end
+  local near = require("repl.suggest").nearest(name, require("repl.names").members(value))
+  if near then
+    write(require("repl.style").paint("hint", owner .. " has no '" .. name .. "' (did you mean '" .. near .. "'?)"))
+  end
+end
+
 --- "torhc" alone says nil; say why.
 local function hint_undefined(text)
+  hint_field(text)
   local name = text:match("^%s*([%a_][%w_]*)%s*$")
   if not name or name:find("^_") or units.get(name) then return end
   local known = {}
@@ -66,8 +85,44 @@ local function echo_results(unit, results)
   for i = 1, results.n do if results[i] ~= nil then keep(results[i]) end end
 end
 
+local PYTHON = { None = "nil (or torch.None)", True = "true", False = "false" }
+local LIBRARIES = { torch = true, nn = true, F = true, optim = true }
+
+local function note(message) write(require("repl.style").paint("33", "note: ") .. message) end
+
+--- Names that silently are nil: Python's constants, and misspelt ones of the libraries (`torch.flaot32` as a dtype).
+local function warn_nil(text)
+  local before, owner, dot
+  local list, n = {}, 0
+  for style, token, from in units.tokens(text) do
+    if PYTHON[token] and before ~= "." and before ~= ":" and lookup(token) == nil and (style == 5 or style == 7)
+      and not text:find("^%s*=[^=]", from + #token) then
+      note(("%s has no value in Lua; it is %s"):format(token, PYTHON[token]))
+    end
+    if dot and style == 5 and LIBRARIES[owner] and not text:find("^%s*[=%(:%.]", from + #token) then
+      n = n + 1
+      list[n] = { owner, token }
+    end
+    dot = token == "." and owner ~= nil
+    if token ~= "." then owner = before ~= "." and before ~= ":" and token or nil end
+    before = token
+  end
+  for _, use in ipairs(list) do
+    local library = lookup(use[1])
+    if type(library) == "table" and not text:find("^%s*" .. use[1] .. "%." .. use[2] .. "%s*;?%s*$") then
+      local fine, value = pcall(function() return library[use[2]] end)
+      if fine and value == nil then
+        local near = require("repl.suggest").nearest(use[2], require("repl.names").members(library))
+        note(("%s has no '%s'%s; nil means 'not given'"):format(use[1], use[2],
+          near and " (did you mean '" .. near .. "'?)" or ""))
+      end
+    end
+  end
+end
+
 --- Warns of `x == 0` with a tensor, which is never what was meant.
 local function warn_traps(text)
+  if text:find("%u") or text:find("[%w_]%.[%a_]") then pcall(warn_nil, text) end
   if not text:find("==", 1, true) and not text:find("%f[%w]if%f[%W]") and not text:find("~=", 1, true) then return end
   local ok, check = pcall(require, "moth.check")
   if not ok or not check.line_traps then return end
@@ -77,9 +132,7 @@ local function warn_traps(text)
     if not found then value = rawget(_G, name) end
     return names.is_tensor(value)
   end)
-  for _, message in ipairs(fine and list or {}) do
-    write(require("repl.style").paint("33", "note: ") .. message)
-  end
+  for _, message in ipairs(fine and list or {}) do note(message) end
 end
 
 --- Runs the chunk function; true and its results, or false and the report.

@@ -126,7 +126,8 @@ function units.check(text)
   local a, b = "complete", nil
   if text:find("%S") and not text:find("^%s*[%%!?]") and not text:find("%?%s*$") then
     local list, why = units.split(text)
-    if not list and why == "incomplete" then a = "incomplete"
+    if not list and why == "incomplete" then       -- Enter does not wait for the end of Python's blocks
+      a = require("repl.foreign").is_block(text) and "complete" or "incomplete"
     elseif not list then
       a, b = units.locate(text, why)
       if not a then a = "complete" end
@@ -185,11 +186,12 @@ function units.rescue(name, value) keep_variable(print, name, value) end
 
 local KEEP = "__moth_keep"
 
---- Text with the semicolon that ends it blanked out.
-local function without_semicolon(text)
+--- Text up to its last token, without the semicolon that ends it.
+local function bare(text)
   local last, at
   for _, token, from in tokens(text) do last, at = token, from end
-  return last == ";" and text:sub(1, at - 1) .. " " .. text:sub(at + 1) or text
+  if not at then return text end
+  return last == ";" and text:sub(1, at - 1) or text:sub(1, at + #last - 1)
 end
 
 local function same(...) return ... end
@@ -223,8 +225,8 @@ function units.compile(unit, chunk)
   end
   local before, after = "", "\n" .. tail .. "\nend"
   if unit.kind == "expr" then            -- through a call, so that the user's is no tail call and stays on the stack
-    before, after = "return " .. KEEP .. "(", "\n)\nend"
-    text = without_semicolon(text)
+    before, after = "return " .. KEEP .. "(", ")\nend"    -- the bracket on the last line: errors are on that line
+    text = bare(text)
   end
   local source = "local " .. table.concat(names, ",") .. " = " .. table.concat(nils, ",") .. " return function(...) " ..
     ("\n"):rep(unit.line) .. before .. text .. after
