@@ -192,7 +192,8 @@ t.test("every function of Lua is documented and its example holds", function()
     local code, want = (entry and not entry.op and entry.example or ""):match("^(.-)%s*%-%->%s*(.*)$")
     if code then
       local before, last = code:match("^(.*;%s*)([^;]+)$")
-      local got = table.pack(assert(load((before or "") .. "return " .. (last or code)))())
+      last = (last or code):gsub("^return%s+", "")
+      local got = table.pack(assert(load((before or "") .. "return " .. last))())
       local expect = load("return " .. want)
       local wanted = expect and table.pack(pcall(expect)) or {}
       for i = 2, wanted[1] and wanted.n or 0 do t.eq(got[i - 1], wanted[i], name .. ": " .. code) end
