@@ -72,10 +72,18 @@ local function each_coordinate(x, body)
   end
 end
 
---- columns[coordinate of x] = for each output the list of d(number)/d(coordinate)
-local function numeric(f, inputs, x, eps)
-  local columns = {}
-  local copy = x:detach():clone():requires_grad_()           -- the caller's tensor keeps its values and version
+--- Runs body with `inputs` in which a copy stands for x.  A module reads its parameter itself, so there the parameter takes
+-- over the copy's memory meanwhile; values and version of the caller's tensor stay.
+local function with_copy(inputs, x, body)
+  local copy = x:detach():clone():requires_grad_()
+  if torch.nn.is_parameter(x) then
+    local own = x.data
+    x.data = copy
+    local ok, result = pcall(body, inputs, x.data)
+    x.data = own
+    if not ok then error(result, 0) end
+    return result
+  end
   local function swapped(v)
     if v == x then return copy end
     if type(v) ~= "table" or getmetatable(v) then return v end
@@ -83,28 +91,35 @@ local function numeric(f, inputs, x, eps)
     for i, y in ipairs(v) do out[i] = swapped(y) end
     return out
   end
-  inputs, x = swapped(inputs), copy
-  local function values()
-    local out = {}
-    local ys = outputs_of(torch.no_grad(f, table.unpack(inputs)))
-    for k, y in ipairs(ys) do out[k] = numbers(y) end
-    return out
-  end
-  each_coordinate(x, function(at, nudge)
-    nudge(eps)
-    local hi = values()
-    nudge(-eps)
-    local lo = values()
-    nudge(0)
-    local column = {}
-    for k = 1, #hi do
-      local d = {}
-      for j = 1, #hi[k] do d[j] = (hi[k][j] - lo[k][j]) / (2 * eps) end
-      column[k] = d
+  return body(swapped(inputs), copy)
+end
+
+--- columns[coordinate of x] = for each output the list of d(number)/d(coordinate)
+local function numeric(f, given, tensor, eps)
+  return with_copy(given, tensor, function(inputs, x)
+    local columns = {}
+    local function values()
+      local out = {}
+      local ys = outputs_of(torch.no_grad(f, table.unpack(inputs)))
+      for k, y in ipairs(ys) do out[k] = numbers(y) end
+      return out
     end
-    columns[at] = column
+    each_coordinate(x, function(at, nudge)
+      nudge(eps)
+      local hi = values()
+      nudge(-eps)
+      local lo = values()
+      nudge(0)
+      local column = {}
+      for k = 1, #hi do
+        local d = {}
+        for j = 1, #hi[k] do d[j] = (hi[k][j] - lo[k][j]) / (2 * eps) end
+        column[k] = d
+      end
+      columns[at] = column
+    end)
+    return columns
   end)
-  return columns
 end
 
 --- The gradient of the j-th real number of output y for every x, as flat lists.
@@ -209,22 +224,16 @@ end
 
 local function fast(f, inputs, xs, ys, a)
   for i, x in ipairs(xs) do
-    local copy, u = x:detach():clone():requires_grad_(), direction(x)
-    local function swapped(v)
-      if v == x then return copy end
-      if type(v) ~= "table" or getmetatable(v) then return v end
-      local out = {}
-      for k, y in ipairs(v) do out[k] = swapped(y) end
-      return out
-    end
-    local args = swapped(inputs)
-    local function values(step)
-      torch.no_grad(function() copy:copy_(x + u * step) end)
-      local out = outputs_of(torch.no_grad(f, table.unpack(args)))
-      for k, y in ipairs(out) do out[k] = y:detach():clone() end
-      return out
-    end
-    local hi, lo = values(a.eps), values(-a.eps)
+    local u, start = direction(x), x:detach():clone()
+    local hi, lo = table.unpack(with_copy(inputs, x, function(args, copy)
+      local function values(step)
+        torch.no_grad(function() copy:copy_(start + u * step) end)
+        local out = outputs_of(torch.no_grad(f, table.unpack(args)))
+        for k, y in ipairs(out) do out[k] = y:detach():clone() end
+        return out
+      end
+      return { values(a.eps), values(-a.eps) }
+    end))
     for k, y in ipairs(ys) do
       local v = direction(y)
       local want, have, g = pairing(v, (hi[k] - lo[k]) / (2 * a.eps)), 0.0, nil
