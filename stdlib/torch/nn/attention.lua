@@ -182,6 +182,27 @@ local function copies(m, n)
   return nn.ModuleList(list)
 end
 
+-- PyTorch's inference path drops the padding of such an encoder: what comes out there is 0.
+local function drops_padding(self, x, padding)
+  local first = self.layers[0]
+  if not self.enable_nested_tensor or first == nil or first.training or x.ndim ~= 3 or padding == nil then return false end
+  if not first:isinstance(M.TransformerEncoderLayer) or first.norm_first then return false end
+  local a = first.self_attn
+  local activation = first.activation
+  if activation ~= F.relu and activation ~= F.gelu and not (core.is_module(activation)
+    and (activation:isinstance(nn.ReLU) or activation:isinstance(nn.GELU))) then return false end
+  if not a.batch_first or a.in_proj_bias == nil or not a._qkv_same_embed_dim or a.num_heads % 2 == 1
+    or first.norm1.eps ~= first.norm2.eps then return false end
+  if torch.is_grad_enabled() then
+    if x.requires_grad then return false end
+    for _, p in ipairs(first:parameters()) do if p.requires_grad then return false end end
+  end
+  if not self.mask_check then return true end
+  local keep = padding:eq(0)
+  local before, after = keep:narrow(1, 0, keep:size(1) - 1), keep:narrow(1, 1, keep:size(1) - 1)
+  return not after:logical_and(before:logical_not()):any():item()
+end
+
 layer.define(M, "TransformerEncoder(encoder_layer, num_layers: int, norm = None, enable_nested_tensor: bool = True, mask_check: bool = True)", {
   doc = "num_layers copies of an encoder layer in a row, then a norm.",
   example = "nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8), 2)(torch.ones(3, 1, 4)).shape", see = "nn.TransformerEncoderLayer",
@@ -195,7 +216,9 @@ layer.define(M, "TransformerEncoder(encoder_layer, num_layers: int, norm = None,
     padding, mask = canonical(padding, "src_key_padding_mask", x.dtype), canonical(mask, "mask", x.dtype)
     local first = self.layers[0].self_attn
     causal = detect_causal(mask, causal, length_of(x, first and first.batch_first))
+    local dropped = drops_padding(self, x, padding)
     for _, m in pairs(self.layers) do x = m(x, { src_mask = mask, is_causal = causal, src_key_padding_mask = padding }) end
+    if dropped then x = x:masked_fill(padding:ne(0):unsqueeze(-1), 0.0) end
     if self.norm ~= nil then x = self.norm(x) end
     return x
   end,
