@@ -2,7 +2,7 @@
  *
  * Everything is brought to rows step by step with the number of rows of each step.  Layers of float32 run fused
  * (rnn_layer.c); other types, and projections, run as the formula of ops below. */
-#include "op.h"
+#include "autograd.h"
 #include "rnn_layer.h"
 #include <string.h>
 
@@ -108,6 +108,46 @@ static Tensor *layer(Ctx *c, const Net *n, Tensor *x, IntList bs, Tensor **h, Te
   *h = r[1].t;
   if (n->mode == NN_LSTM) *cells = r[2].t;
   return r[0].t;
+}
+
+/* ---- gradients ---- */
+/* While a graph is made of the backward pass: the formula over aliases of the inputs, and a walk back over that alone. */
+static void graph_backward(Ctx *c, const Net *n, Tensor **seeds, Tensor *x, IntList bs, Tensor *hx, Tensor *cx, Val *out) {
+  int64_t np = n->params.n, total = np + 3;
+  Tensor **own = mt_tmp(c, 4 * sizeof(Tensor *) * (size_t)total), **in = own + total, **got = in + total, **all = got + total;
+  int nin = 0, nroots = 0;
+  if (!own) return;
+  all[0] = x; all[1] = hx; all[2] = cx;
+  memcpy(all + 3, n->params.v, sizeof(Tensor *) * (size_t)np);
+  for (int64_t i = 0; i < total; i++) {
+    own[i] = all[i] ? t_alias(c, all[i]) : NULL;
+    if (mt_bad(c)) return;
+    if (own[i] && ag_requires_grad(c, own[i])) { got[nin] = NULL; in[nin++] = own[i]; }
+  }
+  Tensor *h = own[1], *cells = own[2], *y = formula(c, n, own[0], bs, &h, &cells, own + 3);
+  Tensor *outs[3] = {y, h, n->mode == NN_LSTM ? cells : NULL}, *roots[3], *from[3];
+  for (int i = 0; i < 3 && !mt_bad(c); i++)
+    if (outs[i] && ag_requires_grad(c, outs[i])) { roots[nroots] = outs[i]; from[nroots++] = seeds[i]; }
+  if (mt_bad(c) || !ag_backward(c, nroots, roots, from, nin, in, got, true, true, false)) return;
+  for (int64_t i = 0, k = 0; i < total; i++) {
+    Tensor *g = NULL;
+    if (k < nin && in[k] == own[i]) g = got[k++];
+    all[i] = !own[i] ? NULL : g ? g : t_zeros_like(c, own[i], -1, -1, -1, -1, false, -1);
+  }
+  out[0].t = all[0]; out[1].t = all[1]; out[2].t = all[2];
+  out[3].tl = (TensorList){all + 3, np};
+}
+void k__rnn_backward(Ctx *c, Tensor *grad, Tensor *grad_h, Tensor *grad_c, Tensor *input, IntList batch_sizes, Tensor *hx,
+                     Tensor *cx, TensorList params, const char *mode, bool has_biases, bool need_input, Tensor *output,
+                     Tensor *gates, Tensor *cells, Val *out) {
+  if (!c->grad_mode) {
+    nn_rnn_layer_backward(c, grad, grad_h, grad_c, input, batch_sizes, hx, cx, params, mode, has_biases, need_input, output,
+                          gates, cells, out);
+    return;
+  }
+  Net n = {nn_rnn_mode(c, mode), mode, params, has_biases, false, hx->size[0] == 2, 1, has_biases ? 4 : 2, 0};
+  Tensor *seeds[3] = {grad, grad_h, grad_c};
+  if (!mt_bad(c)) graph_backward(c, &n, seeds, input, batch_sizes, hx, cx, out);
 }
 
 static bool open_net(Ctx *c, Net *n, const char *name, TensorList params, bool biases, int64_t layers, double dropout, bool train, bool two) {

@@ -289,16 +289,12 @@ static bool gather_grads(Ctx *c, const Layer *l, int which, const Tensor *x, Ten
   return ok && (!gx || product(c, l->N, l->I, l->GH, s->dx, l->GH, 1, s->wih, l->I, 1, mt_data(gx), l->I, which != 0, NULL));
 }
 
-void k__rnn_backward(Ctx *c, Tensor *grad, Tensor *grad_h, Tensor *grad_c, Tensor *input, IntList batch_sizes, Tensor *hx,
+void nn_rnn_layer_backward(Ctx *c, Tensor *grad, Tensor *grad_h, Tensor *grad_c, Tensor *input, IntList batch_sizes, Tensor *hx,
                      Tensor *cx, TensorList params, const char *mode, bool has_biases, bool need_input, Tensor *output,
                      Tensor *gates, Tensor *cells, Val *out) {
   Layer l;
   NnRnnMode m = nn_rnn_mode(c, mode);
   int sides = (int)hx->size[0], per = has_biases ? 4 : 2;
-  if (c->grad_mode) {
-    mt_fail_kind(c, MT_NOTIMPL, "the fused float32 layer has no second derivative; use float64, whose layers are made of ops that have");
-    return;
-  }
   Tensor *x = mt_contig(c, input), *h0 = mt_contig(c, hx), *c0 = cx ? mt_contig(c, cx) : NULL, *go_ = mt_contig(c, grad);
   Tensor *gh = mt_contig(c, grad_h), *gc = cx ? mt_contig(c, grad_c) : NULL;
   if (mt_bad(c) || !contiguous_params(c, &params) || !plan(c, &l, m, x, batch_sizes, hx, sides)) return;

@@ -10,4 +10,8 @@
 typedef enum { NN_LSTM, NN_GRU, NN_RNN_TANH, NN_RNN_RELU, NN_RNN_MODES } NnRnnMode;
 NnRnnMode nn_rnn_mode(Ctx *c, const char *name);      /* NN_RNN_MODES and an error: no such mode */
 static inline int nn_rnn_gates(NnRnnMode m) { return m == NN_LSTM ? 4 : m == NN_GRU ? 3 : 1; }
+/* The fused gradients; arguments and results as of the op _rnn_backward. */
+void nn_rnn_layer_backward(Ctx *c, Tensor *grad, Tensor *grad_h, Tensor *grad_c, Tensor *input, IntList batch_sizes, Tensor *hx,
+                           Tensor *cx, TensorList params, const char *mode, bool has_biases, bool need_input, Tensor *output,
+                           Tensor *gates, Tensor *cells, Val *out);
 #endif

@@ -51,6 +51,27 @@ for _, c in ipairs(cases) do
   end
 end
 
+for _, kind in ipairs { "lstm", "gru", "rnn_relu" } do
+  t.test("second derivatives of " .. kind .. ": fused as the formula", function()
+    local function run(dtype)
+      torch.manual_seed(3)
+      local gates = ({ lstm = 4, gru = 3, rnn_relu = 1 })[kind]
+      local function r(...) return (torch.randn(...) * 0.5):to(dtype):requires_grad_() end
+      local x, h, cell, p = r(4, 3, 4), r(2, 3, 5), r(2, 3, 5), {}
+      for _ = 1, 2 do
+        for _, shape in ipairs { { gates * 5, 4 }, { gates * 5, 5 }, { gates * 5 }, { gates * 5 } } do p[#p + 1] = r(shape) end
+      end
+      local outs = { torch[kind](x * 1.5, kind == "lstm" and { h, cell } or h, p, true, 1, 0.0, true, true, false) }
+      local loss, s, ins = 0, 0, { x, h, table.unpack(p) }
+      for _, o in ipairs(outs) do loss = loss + (o ^ 2):sum() end
+      for _, g in ipairs(torch.autograd.grad(loss, ins, { create_graph = true })) do s = s + (g ^ 2):sum() end
+      return torch.autograd.grad(s, ins)
+    end
+    local a, b = run(torch.float32), run(torch.float64)
+    for i = 1, #a do t.ok(torch.allclose(a[i]:double(), b[i], { rtol = 1e-3, atol = 1e-3 }), "input " .. i) end
+  end)
+end
+
 t.test("cells are layers of one step", function()
   torch.manual_seed(0)
   for _, kind in ipairs { "LSTM", "GRU", "RNN" } do

@@ -170,7 +170,7 @@ return m.weight_mask:sum():item() --> 2.0]=], see = "nn.utils.prune.remove" },
   custom_from_mask = { signature = "nn.utils.prune.custom_from_mask(module, name, mask) -> module",
     doc = "Zeroes where mask is 0.",
     example = [=[local m = nn.utils.prune.custom_from_mask(nn.Linear(2, 1), "bias", torch.zeros(1))
-return m.bias:item() --> 0.0]=], see = "nn.utils.prune.remove" },
+return m.bias:abs():item() --> 0.0]=], see = "nn.utils.prune.remove" },
   identity = { signature = "nn.utils.prune.identity(module, name) -> module",
     doc = "Prunes nothing, but makes mask and original.",
     example = [=[local m = nn.utils.prune.identity(nn.Linear(2, 1), "bias")
