@@ -584,4 +584,21 @@ t.test("bad input: PyTorch's verdict, and the session goes on", function()
   same(x.grad, 2 * x)
 end)
 
+-- ---- the texts ----
+
+local function shown(...)
+  local parts = table.pack(...)
+  for i = 1, parts.n do parts[i] = tostring(parts[i]) end
+  return (table.concat(parts, " "):gsub("[%s,]+", " "))
+end
+
+for line in require("moth.embed").read("torch/autograd/luadoc.txt"):gmatch("[^\n]+") do
+  local name = line:match("^[%w_.]+")
+  local code, want = line:match("|%s*([^|]-)%s*%-%->%s*([^|]-)%s*|")
+  t.test("example of " .. name, function()
+    t.ok(code, "no example")
+    t.eq(shown(assert(load("return " .. code))()), (want:gsub("[%s,]+", " ")))
+  end)
+end
+
 t.done()
