@@ -108,6 +108,8 @@ function rows._embedding_bag_max()
   return function(w) return torch.nn.functional.embedding_bag(torch.tensor({ { 0, 1 }, { 2, 1 } }, i64), w, { mode = "max" }) end, var(3, 2)
 end
 
+function rows.F_conv_tbc() return var(3, 2, 2), var(2, 2, 3), var(3) end
+
 -- recurrent layers: input of 2 steps, batch 2, 3 features, 2 hidden
 local function weights(gates, hidden)
   return { var(gates * hidden, 3), var(gates * hidden, hidden), var(gates * hidden), var(gates * hidden) }
