@@ -12,6 +12,49 @@ t.test("every row is documented", function()
   end
 end)
 
+-- Functions and classes reached from torch and from the modules, and all that a tensor has; _names are private.
+local docs = require "repl.docs"
+
+local function public(t)
+  local set, list = {}, {}
+  for k in next, t do set[k] = true end
+  local dir = (debug.getmetatable(t) or {}).__dir
+  for _, name in ipairs(dir and dir(t) or {}) do set[name] = true end
+  for k in pairs(set) do
+    if type(k) == "string" and k:sub(1, 1) ~= "_" then list[#list + 1] = k end
+  end
+  table.sort(list)
+  return list
+end
+
+local function documented(name, missing)
+  local entry = docs.get(name)
+  if not (entry and entry.doc and entry.doc ~= "") then missing[#missing + 1] = name end
+end
+
+local function walk(t, path, missing, seen, depth)
+  if seen[t] or depth > 4 then return end
+  seen[t] = true
+  for _, name in ipairs(public(t)) do
+    local ok, v = pcall(function() return t[name] end)
+    local mt = ok and type(v) == "table" and debug.getmetatable(v) or nil
+    if ok and (type(v) == "function" or mt and (mt.__call or rawget(v, "__index"))) then
+      documented(path .. "." .. name, missing)
+    elseif ok and type(v) == "table" then walk(v, path .. "." .. name, missing, seen, depth + 1) end
+  end
+end
+
+t.test("every name of torch, of the modules and of tensors is documented", function()
+  local missing, seen = {}, {}
+  walk(torch, "torch", missing, seen, 0)
+  for _, name in ipairs { "safetensors", "json", "tokenizers", "sys", "profile", "models.bert", "convert", "ffi", "plot",
+    "progress", "gguf", "npy", "image", "audio" } do
+    walk(require(name), name, missing, seen, 1)
+  end
+  for _, name in ipairs(require("repl.names").tensor_members()) do documented("x." .. name, missing) end
+  t.eq(table.concat(missing, " "), "")
+end)
+
 local function shown(...)
   local parts = table.pack(...)
   for i = 1, parts.n do parts[i] = tostring(parts[i]) end

@@ -193,11 +193,11 @@ t.test("every function of Lua is documented and its example holds", function()
     if code then
       local before, last = code:match("^(.*;%s*)([^;]+)$")
       last = (last or code):gsub("^return%s+", "")
-      local got = table.pack(assert(load((before or "") .. "return " .. last))())
-      local expect = load("return " .. want)
+      local fn = load((before or "") .. "return " .. last) or assert(load(code))
+      local got, expect = table.pack(fn()), load("return " .. want)
       local wanted = expect and table.pack(pcall(expect)) or {}
       for i = 2, wanted[1] and wanted.n or 0 do t.eq(got[i - 1], wanted[i], name .. ": " .. code) end
-      if not wanted[1] then t.eq(tostring(got[1]), want, name .. ": " .. code) end
+      if not wanted[1] and got.n > 0 then t.eq(tostring(got[1]), want, name .. ": " .. code) end
     end
   end
 end)
