@@ -55,11 +55,11 @@ local function compile(text)
   return fn, units_list[1], new
 end
 
---- Live tensors allocated so far, when the engine counts them.
-local function allocations()
+--- Tensors that are alive: with the collector stopped, the difference over a call is what it allocated.
+local function live_tensors()
   local torch = rawget(_G, "torch")
-  local count = type(torch) == "table" and rawget(torch, "_allocations")
-  return type(count) == "function" and count() or nil
+  local count = type(torch) == "table" and rawget(torch, "_live")
+  return type(count) == "function" and select(2, count()) or nil
 end
 
 command("time", "%time STATEMENT", "runs it once and says how long it took", function(text)
@@ -91,17 +91,17 @@ command("timeit", "%timeit STATEMENT", "repeats it and gives the best and the me
   end
   local times, runs = {}, spent > 1 and 3 or 7
   collectgarbage()
-  local made = allocations()
   for i = 1, runs do times[i] = run_times(fn, n) / n end
-  made = made and (allocations() - made) / (runs * n)
+  collectgarbage()
   collectgarbage("stop")
-  local memory = collectgarbage("count")
+  local memory, made = collectgarbage("count"), live_tensors()
   fn()
+  made = made and live_tensors() - made
   memory = (collectgarbage("count") - memory) * 1024
   collectgarbage("restart")
   table.sort(times)
   local notes = {}
-  if made then notes[1] = string.format("%.4g tensor%s allocated", made, made == 1 and "" or "s") end
+  if made then notes[1] = string.format("%d tensor%s allocated", made, made == 1 and "" or "s") end
   if memory >= 1 then notes[#notes + 1] = string.format("%d bytes of Lua memory", memory // 1) end
   print(string.format("%s per call, median %s%s (min of %d runs of %d)", duration(times[1]),
     duration(times[(runs + 1) // 2]), #notes > 0 and ", " .. table.concat(notes, ", ") or "", runs, n))

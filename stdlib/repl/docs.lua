@@ -43,6 +43,18 @@ local function lua_entry(name)
   return lua_entries[name] or (not name:find(".", 1, true) and lua_entries["string." .. name]) or nil
 end
 
+local by_id
+--- The row of that id with a derivative: what a composite or a namespace's function is made of.
+local function primitive(id)
+  if not by_id then
+    by_id = {}
+    for _, row in ipairs(names.ops()) do
+      if row.derivative then by_id[row.id] = row end
+    end
+  end
+  return by_id[id]
+end
+
 --- An entry of the engine's table as ours.
 local function op_entry(name)
   local ops = names.ops()
@@ -55,8 +67,11 @@ local function op_entry(name)
     see = list
   end
   local forms = op.overloads and #op.overloads or 1
+  local inner = not op.derivative and (primitive("_" .. op.base) or primitive(op.base))
+  local derivative = op.derivative or inner and inner.derivative
+    or op.expr and not op.nodiff and "that of " .. op.expr or nil
   return { name = name, overloads = forms, signature = op.signature, doc = op.doc, example = op.example,
-    derivative = op.derivative, see = see, params = op.params or parse_params(op.signature or ""), op = op }
+    derivative = derivative, see = see, params = op.params or parse_params(op.signature or ""), op = op }
 end
 
 -- ---- classes and functions below torch that are written in Lua: a class has __doc, a namespace __docs ----

@@ -151,6 +151,23 @@ function echo.tensor_facts(v)
   return tostring(dtype):gsub("^torch%.", "") .. " " .. dims
 end
 
+--- The name of the variable whose memory a view shows, or nil.
+local function base_name(view)
+  local is_tensor = require("repl.names").is_tensor
+  local ok, memory = pcall(view.storage_ptr, view)
+  local function same(value)
+    if not is_tensor(value) or rawequal(value, view) or field(value, "_base") ~= nil then return false end
+    local fine, other = pcall(value.storage_ptr, value)
+    return ok and fine and other == memory
+  end
+  for name, value in require("repl.units").locals() do
+    if same(value) then return name end
+  end
+  for name, value in next, _G do
+    if type(name) == "string" and name:sub(1, 1) ~= "_" and same(value) then return name end
+  end
+end
+
 local function header(v)
   local text = echo.tensor_facts(v)
   if not text then return nil end
@@ -160,6 +177,8 @@ local function header(v)
   end
   if grad_fn ~= nil then text = text .. ", " .. tostring(grad_fn):gsub("^<", ""):gsub(" object.*", ""):gsub(">$", "")
   elseif field(v, "requires_grad") == true then text = text .. ", requires grad" end
+  local name = field(v, "_base") ~= nil and base_name(v)
+  if name then text = text .. ", view of " .. name end
   return text
 end
 

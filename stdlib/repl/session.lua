@@ -73,6 +73,9 @@ end
 
 local function echo_results(unit, results)
   if results.n == 0 then return end
+  local torch = rawget(_G, "torch")                -- torch.manual_seed(0) is a command
+  if results.n == 1 and type(torch) == "table" and rawequal(results[1], rawget(torch, "default_generator"))
+    and unit.text:find("seed", 1, true) then return end
   if session.sink then session.sink.results(results, quiet(unit.text))
   elseif not quiet(unit.text) then
     local format = require("repl.echo").format
