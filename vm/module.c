@@ -75,9 +75,9 @@ static const char *text(lua_State *L, const char *fn, int i, const char *what, c
 /* ---- fields ---- */
 /* upvalues: the class, "training" */
 static int m_index(lua_State *L) {
-  MBox *b = lua_touserdata(L, 1);
-  if (lua_type(L, 2) == LUA_TSTRING && b && b->magic == &module_magic) {
-    if (lua_rawequal(L, 2, lua_upvalueindex(2))) { lua_pushboolean(L, b->m->training); return 1; }
+  NnModule *m = tomodule(L, 1);
+  if (lua_type(L, 2) == LUA_TSTRING && m) {
+    if (lua_rawequal(L, 2, lua_upvalueindex(2))) { lua_pushboolean(L, m->training); return 1; }
     lua_settop(L, 2);
     lua_getiuservalue(L, 1, 1);
     lua_pushvalue(L, 2);
@@ -133,9 +133,10 @@ static int bad_value(lua_State *L, NnKind kind, const char *name, int v) {
 static int m_newindex(lua_State *L) {
   NnModule *m = checkmodule(L, 1), *child = tomodule(L, 3);
   if (lua_type(L, 2) != LUA_TSTRING) {
-    if (luaL_getmetafield(L, 1, "_setitem") != LUA_TFUNCTION)
+    if (luaL_getmetafield(L, 1, "__class") != LUA_TTABLE || lua_getfield(L, -1, "_setitem") != LUA_TFUNCTION)
       return luaL_error(L, "%s: a field's name must be a string, got %s", class_name(L, 1), luaL_typename(L, 2));
     lua_insert(L, 1);
+    lua_settop(L, 4);
     lua_call(L, 3, 0);
     return 0;
   }
@@ -263,10 +264,9 @@ static int f_layer(lua_State *L) {                            /* where we are, a
 
 /* ---- construction ---- */
 static int m_gc(lua_State *L) {
-  MBox *b = lua_touserdata(L, 1);
-  NnModule *m = b->m;
-  b->m = NULL;
+  NnModule *m = tomodule(L, 1);
   if (!m) return 0;
+  ((MBox *)lua_touserdata(L, 1))->m = NULL;
   m->box = NULL;
   nn_release(m);
   return 0;
@@ -312,7 +312,7 @@ static int f_new(lua_State *L) { luaL_checktype(L, 1, LUA_TTABLE); new_object(L,
 
 static int by_method(lua_State *L, const char *name, int nargs, int nres) {
   if (luaL_getmetafield(L, 1, "__class") != LUA_TTABLE || lua_getfield(L, -1, name) != LUA_TFUNCTION)
-    return luaL_error(L, "%s has no %s", class_name(L, 1), name + 1);
+    return luaL_error(L, "%s is no container: # and pairs need one; see children(), named_parameters()", class_name(L, 1));
   lua_settop(L, lua_gettop(L));
   lua_insert(L, 1);
   lua_settop(L, 1 + nargs);

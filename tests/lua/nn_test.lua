@@ -169,6 +169,10 @@ t.test("containers", function()
   t.eq(list[0].out_features, 2)
   t.error_matches(function() return list[4] end, "index 4 is out of range for 4 entries")
   t.error_matches(function() for _ in ipairs(list) do end end, "index")
+  list[1] = nn.Tanh()
+  t.eq(tostring(list[1]), "Tanh()")
+  s[1] = nn.ReLU()
+  t.eq(tostring(s.act), "ReLU()")
   local d = nn.ModuleDict { b = nn.Identity(), a = nn.Linear(1, 1) }
   t.eq(d:keys(), { "a", "b" })
   t.ok(d["a"] == d.a and d:contains("b"))
@@ -194,6 +198,23 @@ t.test("arguments of constructors", function()
   t.error_matches(function() nn.Linear(3, 4, { baas = true }) end, "Linear: unknown keyword 'baas'")
   t.error_matches(function() nn.Linear(3, 4.5) end, "Linear: out_features must be an integer, got 4.5")
   t.eq(nn.Linear { 3, 4, bias = false }.bias, nil)
+end)
+
+t.test("a metatable in wrong hands raises", function()
+  local m = nn.Linear(2, 2)
+  local meta = getmetatable(m)
+  meta.__gc(5)
+  meta.__gc()
+  for _, event in ipairs { "__call", "__newindex", "__len", "__pairs", "__tostring", "__dir" } do
+    t.ok(not pcall(meta[event], {}, "a", 1), event)
+  end
+  t.ok(not pcall(meta.__index, nil, "x"))
+  local core = require "torch.nn.core"
+  for name, f in pairs(core) do
+    if type(f) == "function" then pcall(f) pcall(f, {}, {}, {}) pcall(f, m, "child", "a.b") end
+  end
+  meta.__gc(m)
+  t.ok(not pcall(m, torch.ones(1, 2)) and not pcall(function() return m:parameters() end))
 end)
 
 t.test("arguments of forward by name", function()

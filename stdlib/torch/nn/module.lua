@@ -195,6 +195,7 @@ end
 
 -- ---- the whole tree ----
 function Module:apply(fn)
+  if type(fn) ~= "function" then error("apply: expected a function, got " .. type(fn), 2) end
   for _, child in ipairs(self:children()) do child:apply(fn) end
   fn(self)
   return self
