@@ -86,3 +86,30 @@ Tensor *k_F_glu(Ctx *c, Tensor *input, int64_t dim) {
   if (n % 2) return mt_fail(c, "Halving dimension must be even, but dimension %d is size %lld", d, (long long)n);
   return t_glu_kernel(c, t_slice(c, input, d, 0, n / 2, 1), t_slice(c, input, d, n / 2, n, 1));
 }
+
+Tensor *k_F_relu_(Ctx *c, Tensor *input) { return t_relu_(c, input); }
+Tensor *k_F_hardtanh_(Ctx *c, Tensor *input, Scalar min_val, Scalar max_val) {
+  return t_F_hardtanh(c, input, min_val, max_val, true);
+}
+Tensor *k_F_leaky_relu_(Ctx *c, Tensor *input, Scalar slope) { return t_leaky_relu_(c, input, slope); }
+Tensor *k_F_elu_(Ctx *c, Tensor *input, Scalar alpha) { return t_elu_(c, input, alpha); }
+Tensor *k_F_celu_(Ctx *c, Tensor *input, Scalar alpha) { return t_celu_(c, input, alpha); }
+Tensor *k_F_selu_(Ctx *c, Tensor *input) { return t_selu_(c, input); }
+Tensor *k_F_threshold_(Ctx *c, Tensor *input, Scalar threshold, Scalar value) {
+  return t_threshold_(c, input, threshold, value);
+}
+Tensor *k_F_rrelu_(Ctx *c, Tensor *input, Scalar lower, Scalar upper, bool training) {
+  return t_rrelu_(c, input, lower, upper, training);
+}
+Tensor *k_F_gumbel_softmax(Ctx *c, Tensor *logits, double tau, bool hard, double eps, int64_t dim) {
+  if (!mt_is_float(logits->dtype)) return mt_fail(c, "not implemented for '%s'", mt_type_word((DType)logits->dtype));
+  int d = mt_dim(c, dim, logits->ndim);
+  if (d < 0) return NULL;
+  Tensor *e = t_exponential_(c, mt_new_like(c, logits, (DType)logits->dtype), 1, NULL);
+  Tensor *noisy = t_div(c, t_sub(c, logits, t_log(c, e), mt_si(1)), mt_wrap(c, mt_sd(tau)), NULL);
+  Tensor *soft = t_softmax(c, noisy, d, -1);
+  if (!hard || !soft) return soft;
+  Tensor *fixed = t_detach(c, soft), *zeros = t_zeros_like(c, fixed, -1, -1, -1, -1, false, -1);
+  Tensor *one = t_scatter_value(c, zeros, d, t_argmax(c, fixed, d, true), mt_si(1));
+  return t_add(c, t_sub(c, one, fixed, mt_si(1)), soft, mt_si(1));
+}

@@ -15,7 +15,8 @@ enum { LANES = 32, BLOCK = 4096 };
     for (; i + LANES <= end_; i += LANES)                                                     \
       for (int l = 0; l < LANES; l++) { const int64_t j = i + l; acc_[l] += (expr); }         \
     for (; i < end_; i++) { const int64_t j = i; s_ += (double)(expr); }                      \
-    if (end_ - at_ >= LANES) for (int l = 0; l < LANES; l++) s_ += (double)acc_[l];           \
+    for (int h = LANES / 2; h; h /= 2) for (int l = 0; l < h; l++) acc_[l] += acc_[l + h];    \
+    s_ += (double)acc_[0];                                                                    \
     (out) += s_;                                                                              \
   }
 

@@ -17,7 +17,9 @@ enum { LANES = 32, BLOCK = 4096 };
         lane[l] = fold(a, expr);                                                          \
       }                                                                                   \
     for (; i < end; i++) { T d = x[i] - y[i]; s = fold(s, (double)(expr)); }              \
-    for (int l = 0; l < LANES; l++) s = fold(s, (double)lane[l]);                         \
+    for (int h = LANES / 2; h; h /= 2)                                                    \
+      for (int l = 0; l < h; l++) lane[l] = fold(lane[l], lane[l + h]);                   \
+    s = fold(s, (double)lane[0]);                                                         \
   }
 #define PLUS(a, b) ((a) + (b))
 #define LARGER(a, b) ((b) > (a) || (b) != (b) ? (b) : (a))

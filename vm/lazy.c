@@ -17,6 +17,7 @@ static const struct { const char *space, *module, *names; } rows[] = {
   {"autograd", "torch.autograd.modes", "detect_anomaly"},
   {"func", "torch.func", "grad grad_and_value value_and_grad vjp jvp linearize jacrev jacfwd hessian vmap functional_call"},
   {"", "torch.func", "vmap"},
+  {"nn.functional", "torch.nn.functional", "triplet_margin_with_distance_loss"},
 };
 
 static bool listed(const char *names, const char *name) {
@@ -60,11 +61,22 @@ static void push_names(lua_State *L, const char *space) {
   }
 }
 
+/* The table of a space such as "nn.functional"; "" is torch itself. */
+static void push_space(lua_State *L, int torch, const char *space) {
+  const char *dot = strchr(space, '.');
+  lua_pushvalue(L, torch);
+  if (!*space) return;
+  if (dot) {
+    lua_pushlstring(L, space, (size_t)(dot - space));
+    lua_gettable(L, -2);
+  }
+  if (lua_istable(L, -1)) lua_getfield(L, -1, dot ? dot + 1 : space);
+}
 /* Makes the namespaces of the rows lazy; torch itself too, where nothing else has given it a metatable. */
 void vm_open_lazy(lua_State *L, int torch) {
   torch = lua_absindex(L, torch);
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-    if (*rows[i].space) lua_getfield(L, torch, rows[i].space); else lua_pushvalue(L, torch);
+    push_space(L, torch, rows[i].space);
     if (lua_istable(L, -1) && !lua_getmetatable(L, -1)) {
       lua_createtable(L, 0, 1);
       lua_pushstring(L, rows[i].space);
