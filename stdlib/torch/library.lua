@@ -170,7 +170,7 @@ end
 
 --- The function that the node calls: gradients of the results in, one gradient for each place of `flat` out.
 local function backward_of(def, ctx, widths)
-  return function(...)
+  return function(_, ...)                  -- the node, the gradients, what each input needs
     local grads = table.pack(...)
     check_versions(ctx, def.name)
     ctx.needs_input_grad = { table.unpack(grads, #def.returns + 1, grads.n) }
@@ -217,7 +217,7 @@ local function record(def, args, flat, widths, results)
   end
   local outputs = {}
   for k = 1, results.n do outputs[k] = torch.is_tensor(results[k]) and results[k] or torch.None end
-  torch.autograd._custom(def.name, flat, outputs, {}, backward_of(def, ctx, widths), true)
+  torch.autograd._custom(def.name, flat, outputs, {}, backward_of(def, ctx, widths), true, {}, {})
 end
 
 local function run(def, ...)

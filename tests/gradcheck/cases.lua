@@ -35,6 +35,12 @@ rules["linalg.svd"] = { output = outputs(function(U, S, Vh)       -- columns bey
 end), why = phase }
 rules.svd = rules["linalg.svd"]
 rules["linalg.eigh"] = { input = hermitian, output = outputs(function(L, V) return L, V:abs() end), why = phase }
+-- Its gradient, as PyTorch's, is that of normalised log-probabilities.
+rules["nn.functional.ctc_loss"] = { first_order = "ctc_loss has no second derivative, as in PyTorch; asking raises", input = function(args)
+  local a = { table.unpack(args) }
+  a[1] = a[1]:log_softmax(-1)
+  return a
+end }
 for _, n in ipairs { "1d", "2d", "3d" } do
   rules["nn.functional.max_unpool" .. n] = { skip = "samples whose indices meet are not a function; the .grad samples are checked" }
 end
