@@ -164,10 +164,18 @@ static MtGemmStatus forward_real(const MtConv *c, const char *x, const char *w, 
  * to x instead of read from it. */
 typedef struct { const MtConv *c; char *x; char *col; int64_t j0, j1; bool back; } Cols;
 
+/* Columns lo to hi - 1 of a run whose first source element is x0 lie inside the image. */
+static void inside(int64_t x0, int64_t step, int64_t in, int64_t len, int64_t *lo, int64_t *hi) {
+  *lo = x0 < 0 ? (-x0 + step - 1) / step : 0;
+  *hi = x0 >= in ? 0 : (in - x0 + step - 1) / step;
+  if (*hi > len) *hi = len;
+  if (*lo > *hi) *lo = *hi = 0;
+}
+
 #define COLS(T, name)                                                                                             \
 static void name(const Cols *s) {                                                                                 \
   const MtConv *c = s->c;                                                                                         \
-  int64_t taps = prod(c->k), n = s->j1 - s->j0, cin = c->cin / c->groups;                                         \
+  int64_t taps = prod(c->k), n = s->j1 - s->j0, cin = c->cin / c->groups, st = c->stride[2], lo, hi;              \
   for (int64_t q = 0; q < cin * taps; q++) {                                                                      \
     T *x = (T *)(void *)s->x + q / taps * prod(c->in), *col = (T *)(void *)s->col + q * n;                        \
     int64_t kz = q % taps / (c->k[1] * c->k[2]), ky = q / c->k[2] % c->k[1], kx = q % c->k[2];                    \
@@ -175,19 +183,19 @@ static void name(const Cols *s) {                                               
       int64_t ox = j % c->out[2], r = j / c->out[2], len = c->out[2] - ox < s->j1 - j ? c->out[2] - ox : s->j1 - j; \
       int64_t z = r / c->out[1] * c->stride[0] + kz * c->dil[0] - c->pad[0];                                      \
       int64_t y = r % c->out[1] * c->stride[1] + ky * c->dil[1] - c->pad[1];                                      \
-      int64_t x0 = ox * c->stride[2] + kx * c->dil[2] - c->pad[2], st = c->stride[2];                             \
-      bool inside = z >= 0 && y >= 0 && z < c->in[0] && y < c->in[1];                                             \
-      T *row = inside ? x + (z * c->in[1] + y) * c->in[2] : NULL;                                                 \
-      if (s->back)                                                                                                \
-        for (int64_t i = 0; inside && i < len; i++) {                                                             \
-          int64_t at = x0 + i * st;                                                                               \
-          if (at >= 0 && at < c->in[2]) row[at] = (T)(row[at] + col[i]);                                          \
-        }                                                                                                         \
-      else                                                                                                        \
-        for (int64_t i = 0; i < len; i++) {                                                                       \
-          int64_t at = x0 + i * st;                                                                               \
-          col[i] = inside && at >= 0 && at < c->in[2] ? row[at] : (T)0;                                           \
-        }                                                                                                         \
+      int64_t x0 = ox * st + kx * c->dil[2] - c->pad[2];                                                          \
+      T *row = x + (z * c->in[1] + y) * c->in[2] + x0;                                                            \
+      inside(x0, st, c->in[2], len, &lo, &hi);                                                                    \
+      if (z < 0 || y < 0 || z >= c->in[0] || y >= c->in[1]) lo = hi = 0;                                          \
+      if (s->back) {                                                                                              \
+        if (st == 1) for (int64_t i = lo; i < hi; i++) row[i] = (T)(row[i] + col[i]);                             \
+        else for (int64_t i = lo; i < hi; i++) row[i * st] = (T)(row[i * st] + col[i]);                           \
+      } else {                                                                                                    \
+        memset(col, 0, (size_t)lo * sizeof(T));                                                                   \
+        if (st == 1 && hi > lo) memcpy(col + lo, row + lo, (size_t)(hi - lo) * sizeof(T));                        \
+        else for (int64_t i = lo; i < hi; i++) col[i] = row[i * st];                                              \
+        memset(col + hi, 0, (size_t)(len - hi) * sizeof(T));                                                      \
+      }                                                                                                           \
       col += len;                                                                                                 \
       j += len;                                                                                                   \
     }                                                                                                             \
@@ -218,8 +226,8 @@ static void cols(const Cols *s) {
 }
 
 static int64_t chunk_len(const MtConv *c) {
-  int64_t len = 262144 / (kernel_len(c) * sizes[c->type] + 1), all = prod(c->out);
-  if (len < 64) len = 64;
+  int64_t len = 1048576 / (kernel_len(c) * sizes[c->type] + 1), all = prod(c->out);
+  if (len < 256) len = 256;
   return len < all ? len : all;
 }
 
@@ -230,28 +238,68 @@ static MtGemmStatus product(const MtConv *c, int64_t m, int64_t n, int64_t k, co
   return mt_gemm(&g);
 }
 
-/* What the three passes through columns share: for each image, group and chunk, step(). */
+/* What the three passes through columns share: for each image, group and chunk, step().  Images and groups are shared out
+ * among threads; what they add into one place (the weights' gradient) every piece of the work keeps for itself. */
 typedef struct Pass {
   const MtConv *c;
   const char *x, *w, *y;
   char *out, *col;
   MtGemmStatus (*step)(struct Pass *p, int64_t image, int64_t group, int64_t j0, int64_t j1);
+  size_t col_bytes, own_bytes;                 /* of one piece; own_bytes 0: pieces write apart */
+  char *own;
+  int64_t pieces;
+  _Atomic int status;
 } Pass;
 
-static MtGemmStatus run_pass(Pass *p) {
+static void pass_range(void *ctx, int64_t lo, int64_t hi) {
+  Pass *all = ctx;
+  const MtConv *c = all->c;
+  int64_t len = chunk_len(c), units = c->n * c->groups;
+  for (int64_t piece = lo; piece < hi; piece++) {
+    Pass p = {.c = c, .x = all->x, .w = all->w, .y = all->y, .out = all->out, .col = all->col + (size_t)piece * all->col_bytes};
+    if (all->own_bytes && piece) p.out = all->own + (size_t)(piece - 1) * all->own_bytes;
+    for (int64_t u = units * piece / all->pieces; u < units * (piece + 1) / all->pieces; u++)
+      for (int64_t j = 0; j < prod(c->out); j += len) {
+        MtGemmStatus s = mt_interrupted ? MT_GEMM_INTERRUPTED
+                         : all->step(&p, u / c->groups, u % c->groups, j, j + len < prod(c->out) ? j + len : prod(c->out));
+        if (s) { atomic_store(&all->status, (int)s); return; }
+      }
+  }
+}
+
+#define ADD_UP(T) for (int64_t i = 0; i < n; i++) ((T *)(void *)to)[i] = (T)(((T *)(void *)to)[i] + ((const T *)(const void *)from)[i]);
+static void add_up(const MtConv *c, char *to, const char *from, int64_t n) {
+  switch (c->type) {
+    case MT_GEMM_F32: ADD_UP(float) break;
+    case MT_GEMM_F64: ADD_UP(double) break;
+    case MT_GEMM_C64: ADD_UP(c64) break;
+    case MT_GEMM_C128: ADD_UP(c128) break;
+    case MT_GEMM_I8: case MT_GEMM_U8: ADD_UP(uint8_t) break;
+    case MT_GEMM_I32: ADD_UP(uint32_t) break;
+    case MT_GEMM_I64: ADD_UP(uint64_t) break;
+    default: ADD_UP(uint16_t)
+  }
+}
+
+/* shared: every unit adds into all of out, which holds `count` elements. */
+static MtGemmStatus run_pass(Pass *p, bool shared, int64_t count) {
   const MtConv *c = p->c;
-  int64_t len = chunk_len(c);
+  int64_t units = c->n * c->groups, threads = mt_num_threads();
   if (prod(c->out) == 0) return MT_GEMM_OK;
-  p->col = mt_malloc_aligned((size_t)(kernel_len(c) * len) * sizes[c->type]);
+  double work = (double)units * (double)kernel_len(c) * (double)prod(c->out) * (double)c->cout / (double)c->groups;
+  p->pieces = units >= threads && work > 1e5 ? threads : 1;
+  p->col_bytes = ((size_t)(kernel_len(c) * chunk_len(c)) * sizes[c->type] + 63) / 64 * 64;
+  p->own_bytes = shared && p->pieces > 1 ? ((size_t)count * sizes[c->type] + 63) / 64 * 64 : 0;
+  p->col = mt_malloc_aligned(p->col_bytes * (size_t)p->pieces + p->own_bytes * (size_t)(p->pieces - 1));
   if (!p->col) return MT_GEMM_NOMEM;
-  MtGemmStatus s = MT_GEMM_OK;
-  for (int64_t u = 0; u < c->n * c->groups && !s; u++)
-    for (int64_t j = 0; j < prod(c->out) && !s; j += len) {
-      if (mt_interrupted) { s = MT_GEMM_INTERRUPTED; break; }
-      s = p->step(p, u / c->groups, u % c->groups, j, j + len < prod(c->out) ? j + len : prod(c->out));
-    }
+  p->own = p->col + p->col_bytes * (size_t)p->pieces;
+  memset(p->own, 0, p->own_bytes * (size_t)(p->pieces - 1));
+  atomic_init(&p->status, MT_GEMM_OK);
+  if (p->pieces > 1) mt_parallel(p->pieces, 1, pass_range, p);
+  else pass_range(p, 0, 1);
+  for (int64_t i = 1; p->own_bytes && i < p->pieces; i++) add_up(c, p->out, p->own + (size_t)(i - 1) * p->own_bytes, count);
   mt_free_aligned(p->col);
-  return s;
+  return (MtGemmStatus)atomic_load(&p->status);
 }
 
 static const char *group_at(const MtConv *c, const char *base, int64_t image, int64_t group, int64_t channels, int64_t plane) {
@@ -309,7 +357,7 @@ MtGemmStatus mt_conv_forward(const MtConv *c, const void *x, const void *w, cons
   if (c->n * c->cout * prod(c->out) == 0) return MT_GEMM_OK;
   if (c->type == MT_GEMM_F32 || c->type == MT_GEMM_F64) return forward_real(c, x, w, bias, y);
   Pass p = {.c = c, .x = x, .w = w, .out = y, .step = step_forward};
-  MtGemmStatus s = run_pass(&p);
+  MtGemmStatus s = run_pass(&p, false, 0);
   if (!s && bias) add_bias(c, bias, y);
   return s;
 }
@@ -352,11 +400,11 @@ MtGemmStatus mt_conv_input(const MtConv *c, const void *dy, const void *w, void 
   }
   memset(dx, 0, (size_t)count * sizes[c->type]);
   Pass p = {.c = c, .y = dy, .w = w, .out = dx, .step = step_input};
-  return run_pass(&p);
+  return run_pass(&p, false, 0);
 }
 
 MtGemmStatus mt_conv_weight(const MtConv *c, const void *x, const void *dy, void *dw) {
   memset(dw, 0, (size_t)(c->cout * kernel_len(c)) * sizes[c->type]);
   Pass p = {.c = c, .x = x, .y = dy, .out = dw, .step = step_weight};
-  return run_pass(&p);
+  return run_pass(&p, true, c->cout * kernel_len(c));
 }
