@@ -325,7 +325,8 @@ Tensor *k_constant_pad_nd(Ctx *c, Tensor *self, IntList pad, Scalar value) {
   memcpy(shape, self->size, sizeof(int64_t) * self->ndim);
   for (int i = 0; i < n; i++) {
     int d = self->ndim - 1 - i;
-    shape[d] += pad.v[2 * i] + pad.v[2 * i + 1];
+    if (__builtin_add_overflow(shape[d], pad.v[2 * i], &shape[d]) || __builtin_add_overflow(shape[d], pad.v[2 * i + 1], &shape[d]))
+      return mt_fail(c, "the padding %s is too large", mt_list_str(c, pad));
     if (shape[d] < 0) return mt_fail(c, "the padding %s leaves dimension %d with the negative size %lld", mt_list_str(c, pad), d, (long long)shape[d]);
   }
   Tensor *out = t_full(c, mt_il(shape, self->ndim), value, self->dtype, -1, -1, -1, false), *w = out;
@@ -405,6 +406,7 @@ Tensor *k_pixel_unshuffle_impl(Ctx *c, Tensor *x, int64_t r) {
   if (n < 3) return mt_fail(c, "needs at least 3 dimensions, got %d", n);
   if (r <= 0 || r > INT32_MAX) return mt_fail(c, "downscale_factor must be positive and below 2^31, got %lld", (long long)r);
   if (x->size[b + 1] % r || x->size[b + 2] % r) return mt_fail(c, "height and width (%lld, %lld) must divide by the factor %lld", (long long)x->size[b + 1], (long long)x->size[b + 2], (long long)r);
+  if (!x->numel) return t_clone(c, x, -1);         /* as PyTorch, which keeps the shape */
   int64_t ch = x->size[b], h = x->size[b + 1] / r, w = x->size[b + 2] / r;
   for (int i = 0; i < b; i++) { s[i] = x->size[i]; p[i] = i; }
   s[b] = ch; s[b + 1] = h; s[b + 2] = r; s[b + 3] = w; s[b + 4] = r;

@@ -50,6 +50,13 @@ fuzz:
 	@$(LUA) tests/fuzz/run.lua $(N) --moth build-asan/moth $(if $(SEED),--seed $(SEED)) \
 	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ONLY),--only '$(ONLY)')
 
+# The same for pooling, resampling and convolution, with arguments that mostly fit; the meta device must agree.
+fuzz-spatial:
+	@$(MAKE) -s B=build-asan SAN=1 OPT=-O1 all
+	@ASAN_OPTIONS=allocator_may_return_null=1:max_allocation_size_mb=600:detect_leaks=0 \
+	  build-asan/moth tests/fuzz/spatial.lua $(N) $(SEED)
+.PHONY: fuzz-spatial
+
 # Every memory request of scripted sessions fails once.  STRIDE=k tries every k-th.
 faults:
 	@$(MAKE) -s B=build-faults SAN=1 OPT=-O1 DEFS=-DMT_FAULTS all
