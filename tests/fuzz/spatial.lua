@@ -8,7 +8,8 @@ local random = math.random
 local function pick(t) return t[random(#t)] end
 local function chance(p) return random() < p end
 
-local DTYPES = { "float32", "float32", "float32", "float64", "float16", "bfloat16", "int64", "uint8", "int32", "bool", "complex64" }
+local DTYPES = { "float32", "float32", "float32", "float64", "float16", "bfloat16", "int64", "uint8", "int32",
+  "bool", "complex64" }
 local EXTREME = { 0, -1, 1 << 31, 1 << 40, math.maxinteger, math.mininteger, 1000, 65536 }
 local NONE = torch.None
 
@@ -29,7 +30,8 @@ local function shape(n, channels)
 end
 local function tensor(s, dtype)
   local t = torch.randn(s, { dtype = torch.float32 }) * 3
-  if chance(0.05) and t:numel() > 0 then t:view(-1)[torch.slice(0, nil, 2)] = pick { 0 / 0, math.huge, -math.huge, 1e30 } end
+  if chance(0.05) and t:numel() > 0 then t:view(-1)[torch.slice(0, nil, 2)] = pick { 0 / 0, math.huge, -math.huge,
+    1e30 } end
   t = dtype == "uint8" and t:abs():nan_to_num(0, 9, 0):clamp(0, 200):to(torch.uint8)
     or torch[dtype].is_floating_point and t:to(torch[dtype]) or dtype:find("^complex") and t:to(torch[dtype])
     or t:nan_to_num(0, 9, -9):clamp(-9, 9):to(torch[dtype])
@@ -42,14 +44,18 @@ local function flag() return chance(0.5) end
 local forms = {}
 local function form(name, make) forms[#forms + 1] = { name, F[name], make } end
 for n = 1, 3 do
-  form("max_pool" .. n .. "d", function(d) return input(n, d), list(n, 1, 4), maybe(list(n, 1, 3)), list(n, 0, 2), list(n, 1, 2), flag(), flag() end)
-  form("avg_pool" .. n .. "d", function(d) return input(n, d), list(n, 1, 4), maybe(list(n, 1, 3)), list(n, 0, 2), flag(), flag() end)
-  form("lp_pool" .. n .. "d", function(d) return input(n, d), pick { 1, 2, 2.5, 0, -1 }, list(n, 1, 4), maybe(list(n, 1, 3)), flag() end)
+  form("max_pool" .. n .. "d", function(d) return input(n, d), list(n, 1, 4), maybe(list(n, 1, 3)), list(n, 0, 2),
+    list(n, 1, 2), flag(), flag() end)
+  form("avg_pool" .. n .. "d", function(d) return input(n, d), list(n, 1, 4), maybe(list(n, 1, 3)), list(n, 0, 2),
+    flag(), flag() end)
+  form("lp_pool" .. n .. "d", function(d) return input(n, d), pick { 1, 2, 2.5, 0, -1 }, list(n, 1, 4),
+    maybe(list(n, 1, 3)), flag() end)
   form("adaptive_avg_pool" .. n .. "d", function(d) return input(n, d), list(n, 0, 6) end)
   form("adaptive_max_pool" .. n .. "d", function(d) return input(n, d), list(n, 0, 6), flag() end)
   form("max_unpool" .. n .. "d", function(d)
     local x = input(n, d)
-    local at = torch.randint(chance(0.1) and -3 or 0, chance(0.3) and 500 or math.max(1, (x:numel() // math.max(1, x:size(0)))), x.shape)
+    local at = torch.randint(chance(0.1) and -3 or 0, chance(0.3) and 500 or math.max(1, (x:numel() // math.max(1,
+      x:size(0)))), x.shape)
     return x, at, list(n, 1, 4), maybe(list(n, 1, 3)), list(n, 0, 1)
   end)
   if n > 1 then
@@ -58,11 +64,13 @@ for n = 1, 3 do
       return input(n, d), list(n, 1, 3), NONE, pick { 0.5, 0.9, 0.1, 1.5, 0 / 0 }, flag()
     end)
   end
-  local modes = ({ { "nearest", "nearest-exact", "linear", "area" }, { "nearest", "nearest-exact", "bilinear", "bicubic", "area" },
+  local modes = ({ { "nearest", "nearest-exact", "linear", "area" }, { "nearest", "nearest-exact", "bilinear",
+    "bicubic", "area" },
     { "nearest", "nearest-exact", "trilinear", "area" } })[n]
   form("interpolate", function(d)
     local k = { mode = chance(0.03) and "foo" or pick(modes) }
-    if flag() then k.size = list(n, 1, 14) else k.scale_factor = pick { 0.5, 2, 1.3, 3.7, 0.1, chance(0.05) and 1e30 or 1, chance(0.1) and 0 / 0 or 2 } end
+    if flag() then k.size = list(n, 1, 14) else k.scale_factor = pick { 0.5, 2, 1.3, 3.7, 0.1, chance(0.05)
+      and 1e30 or 1, chance(0.1) and 0 / 0 or 2 } end
     if k.mode:find("lin") or k.mode:find("cub") then k.align_corners = flag() end
     if n == 2 and k.mode:find("^bi") and flag() then k.antialias = true end
     if chance(0.2) then k.recompute_scale_factor = flag() end
@@ -72,14 +80,16 @@ for n = 1, 3 do
     local g = pick { 1, 1, 2, 3 }
     local a, b, k = g * random(1, 3), g * random(1, 4), {}
     for i = 1, n do k[i] = chance(0.02) and 0 or random(1, 3) end
-    return input(n, d, a), tensor({ b, chance(0.03) and 5 or a // g, table.unpack(k) }, d), maybe(tensor({ b }, d)), list(n, 1, 3),
+    return input(n, d, a), tensor({ b, chance(0.03) and 5 or a // g, table.unpack(k) }, d), maybe(tensor({ b },
+      d)), list(n, 1, 3),
       chance(0.2) and pick { "same", "valid", "bad" } or list(n, 0, 2), list(n, 1, 2), g
   end)
   form("conv_transpose" .. n .. "d", function(d)
     local g = pick { 1, 1, 2, 3 }
     local a, b, k = g * random(1, 3), random(1, 4), {}
     for i = 1, n do k[i] = chance(0.02) and 0 or random(1, 3) end
-    return input(n, d, a), tensor({ a, b, table.unpack(k) }, d), maybe(tensor({ b * g }, d)), list(n, 1, 3), list(n, 0, 2), list(n, 0, 1), g, list(n, 1, 2)
+    return input(n, d, a), tensor({ a, b, table.unpack(k) }, d), maybe(tensor({ b * g }, d)), list(n, 1, 3),
+      list(n, 0, 2), list(n, 0, 1), g, list(n, 1, 2)
   end)
   form("pad", function(d)
     local p = {}
@@ -91,7 +101,8 @@ form("unfold", function(d) return input(2, d), list(2, 1, 3), list(2, 1, 2), lis
 form("fold", function(d)
   local k = { random(1, 3), random(1, 3) }
   local oh, ow = random(1, 5), random(1, 5)
-  return tensor({ random(1, 2), random(1, 3) * k[1] * k[2], oh * ow }, d), { oh + k[1] - 1, ow + k[2] - 1 }, k, 1, 0, number(1, 1)
+  return tensor({ random(1, 2), random(1, 3) * k[1] * k[2], oh * ow }, d), { oh + k[1] - 1, ow + k[2] - 1 }, k, 1,
+    0, number(1, 1)
 end)
 for n = 2, 3 do
   form("grid_sample", function(d)
@@ -99,7 +110,8 @@ for n = 2, 3 do
     s[1] = x:ndimension() == n + 2 and x:size(0) or 1
     for i = 1, n do s[1 + i] = random(0, 5) end
     s[n + 2] = n
-    return x, tensor(s, d), pick { "bilinear", "nearest", "bicubic" }, pick { "zeros", "border", "reflection" }, flag()
+    return x, tensor(s, d), pick { "bilinear", "nearest", "bicubic" }, pick { "zeros", "border", "reflection" },
+      flag()
   end)
   form("affine_grid", function(d)
     local size = { random(1, 2), 1 }
@@ -110,7 +122,8 @@ end
 form("pixel_shuffle", function(d) return input(2, d, pick { 4, 9, 8 }), number(1, 3) end)
 form("pixel_unshuffle", function(d) return input(2, d), number(1, 3) end)
 form("channel_shuffle", function(d) return input(2, d, pick { 4, 6 }), number(1, 3) end)
-form("conv_tbc", function(d) return tensor({ random(1, 6), 2, 3 }, d), tensor({ random(1, 3), 3, 2 }, d), tensor({ 2 }, d), number(0, 2) end)
+form("conv_tbc", function(d) return tensor({ random(1, 6), 2, 3 }, d), tensor({ random(1, 3), 3, 2 }, d),
+  tensor({ 2 }, d), number(0, 2) end)
 
 local function is_tensor(v) return torch.is_tensor(v) end
 local function on_meta(a)
@@ -140,7 +153,8 @@ for call = 1, calls do
   local args = table.pack(make(pick(DTYPES)))
   local first = args[1]
   local grad = first.dtype.is_floating_point and chance(0.5)
-  if grad then for i = 1, args.n do if is_tensor(args[i]) and args[i].dtype.is_floating_point then args[i]:requires_grad_() end end end
+  if grad then for i = 1, args.n do if is_tensor(args[i])
+    and args[i].dtype.is_floating_point then args[i]:requires_grad_() end end end
   local r = table.pack(pcall(fn, table.unpack(args, 1, args.n)))
   made = made + 1
   if r[1] then
