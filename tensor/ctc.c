@@ -139,8 +139,9 @@ Tensor *k__ctc_loss_backward(Ctx *c, Tensor *grad, Tensor *log_probs, Tensor *ta
 static Tensor *padded(Ctx *c, Tensor *targets, IntList labels, int64_t classes, int64_t blank) {
   int64_t S = 0, total = 0, at = 0;
   for (int64_t i = 0; i < labels.n; i++) {
-    if (labels.v[i] < 0) return mt_fail(c, "Expected target_lengths to be non-negative, got %lld",
-                                        (long long)labels.v[i]);
+    if (labels.v[i] < 0 || labels.v[i] > targets->numel)
+      return mt_fail(c, "target_lengths: %lld labels are not in targets of shape %s",
+                     (long long)labels.v[i], SHAPE(targets));
     if (labels.v[i] > S) S = labels.v[i];
     total += labels.v[i];
   }
@@ -196,6 +197,10 @@ Tensor *k_F_ctc_loss(Ctx *c, Tensor *log_probs, Tensor *targets, IntList lengths
                      (long long)T, (long long)lengths.v[i]);
   if (strcmp(how, "mean") && strcmp(how, "sum") && strcmp(how, "none")) return mt_fail(c,
       "%s is not a valid value for reduction", how);
+  if (mt_meta(log_probs) || mt_meta(targets)) {            /* the shape alone */
+    Tensor *s = t_sum_dim(c, log_probs, LIST(0, 2), false, -1);
+    return strcmp(how, "none") ? t_sum(c, s, -1) : single ? t_squeeze_dim(c, s, LIST(0)) : s;
+  }
   if (!(targets = padded(c, targets, labels, C, blank))) return NULL;
   t__ctc_loss(c, log_probs, targets, lengths, labels, blank, zero_infinity, r);
   Tensor *l = c->err ? NULL : r[0].t;
@@ -212,6 +217,10 @@ static bool lengths_of(Ctx *c, Tensor *t, const char *name, IntList *out) {
   if (!whole(t->dtype) || t->ndim > 1) {
     mt_fail(c, "%s must be a vector of integers, got %s of shape %s", name,
             mt_dtypes[t->dtype].name, SHAPE(t));
+    return false;
+  }
+  if (mt_meta(t)) {
+    mt_fail(c, "%s must hold numbers, got a meta tensor", name);
     return false;
   }
   t = mt_contig_as(c, t, MT_int64);

@@ -85,6 +85,7 @@ Tensor *k__embedding_backward_backward(Ctx *c, Tensor *grad, Tensor *indices, in
 }
 /* max_norm: rows that are used and longer than it are scaled down in place. */
 static bool shorten_rows(Ctx *c, Tensor *weight, Tensor *input, double max_norm, double p) {
+  if (mt_meta(weight) || mt_meta(input)) return true;
   Tensor *ix = mt_contig_as(c, input, MT_int64);
   if (!ix) return false;
   const int64_t *v = mt_data(ix);
@@ -313,6 +314,10 @@ Tensor *k_F_embedding_bag(Ctx *c, Tensor *input, Tensor *weight, Tensor *offsets
   if (padding == MT_NONE_INT) padding = -1;
   else if (padding < 0) padding += weight->size[0];
   if (mt_has(max_norm) && !shorten_rows(c, weight, input, mt_sre(max_norm), norm_type)) return NULL;
+  if (mt_meta(weight) || mt_meta(input) || (offsets && mt_meta(offsets))) {     /* the shape alone */
+    int64_t bags = input->ndim == 2 ? input->size[0] : offsets ? offsets->numel - last : 0;
+    return t_index_select(c, weight, 0, mt_new(c, LIST(bags > 0 ? bags : 0), MT_int64, MT_META));
+  }
   if (!bags_of(c, &input, weight, offsets, last, &psw, &ends)) return NULL;
   if (most) {
     t__embedding_bag_max(c, weight, input, ends, padding, r);
