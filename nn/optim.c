@@ -285,6 +285,7 @@ bool nn_opt_add(Ctx *c, NnOptBatch *b, Tensor *p, Tensor *g, Tensor **s) {
             mt_dtypes[p->dtype].name);
     return false;
   }
+  it->fresh = first;
   if (first) s[0] = t_empty_like(c, p, -1, -1, -1, -1, false, -1);
   bool dense = mt_is_dense(p) && !(p->flags & (MT_CONJ | MT_NEG));
   it->n = p->numel * (1 + mt_is_complex(p->dtype));

@@ -62,6 +62,7 @@ typedef struct NnOptItem {
     Tensor *to, *from;
   } back[MT_OPT_PTRS]; /* copies to bring back */
   Tensor *touched[MT_OPT_PTRS];
+  bool fresh; /* the third is new state that the step fills */
 } NnOptItem;
 typedef struct NnOptBatch {
   NnOptKind kind;

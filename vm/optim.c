@@ -160,12 +160,11 @@ static void store_state(lua_State *L, int table, const NnOptRow *row, Tensor **b
   }
 }
 
-static void step_one(lua_State *L, Ctx *c, NnOptBatch *b, int state, Tensor *p, Tensor *g) {
-  const NnOptRow *row = &nn_opt_rows[b->kind];
-  Tensor *s[NN_OPT_STATES], *before[NN_OPT_STATES];
-  load_state(L, c, state, row, s);
-  memcpy(before, s, sizeof s);
-  if (nn_opt_init(c, b, p, g, s)) {
+/* The part that is C alone: neither recorded nor cast. */
+static bool advance(Ctx *c, NnOptBatch *b, Tensor *p, Tensor *g, Tensor **s, bool step) {
+  bool mode = c->grad_mode, cast = c->autocast;
+  c->grad_mode = c->autocast = false;
+  if (nn_opt_init(c, b, p, g, s) && step) {
     if (b->kind == NN_ADAFACTOR) nn_opt_adafactor(c, b->o, p, g, s);
     else if (b->kind == NN_MUON) nn_opt_muon(c, b->o, p, g, s);
     else if (nn_opt_add(c, b, p, g, s) && b->serial) {
@@ -173,7 +172,17 @@ static void step_one(lua_State *L, Ctx *c, NnOptBatch *b, int state, Tensor *p, 
       b->n = 0;
     }
   }
-  if (!c->err) store_state(L, lua_gettop(L), row, before, s);
+  c->grad_mode = mode;
+  c->autocast = cast;
+  return !c->err;
+}
+
+static void step_one(lua_State *L, Ctx *c, NnOptBatch *b, int state, Tensor *p, Tensor *g) {
+  const NnOptRow *row = &nn_opt_rows[b->kind];
+  Tensor *s[NN_OPT_STATES], *before[NN_OPT_STATES];
+  load_state(L, c, state, row, s);
+  memcpy(before, s, sizeof s);
+  if (advance(c, b, p, g, s, true)) store_state(L, lua_gettop(L), row, before, s);
   lua_pop(L, 1);
 }
 
@@ -187,6 +196,24 @@ static void step_group(lua_State *L, Ctx *c, NnOptBatch *b, int group, int state
       mt_fail(c, "%s: entry %d of 'params' is not a tensor", nn_opt_rows[b->kind].name, (int)i);
     else if (g) step_one(L, c, b, state, p, g);
     lua_pop(L, 1);
+  }
+  lua_settop(L, list - 1);
+}
+
+/* After an error: buffers that only the step would have filled go. */
+static void forget_fresh(lua_State *L, const NnOptBatch *b, int group, int state) {
+  const char *name = nn_opt_rows[b->kind].state[0];
+  lua_getfield(L, group, "params");
+  int list = lua_gettop(L);
+  for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++, lua_settop(L, list)) {
+    if (lua_rawget(L, state) != LUA_TTABLE) continue;
+    lua_getfield(L, -1, name);
+    Tensor *t = vm_totensor(L, -1);
+    for (int64_t k = 0; t && k < b->n; k++) {
+      if (!b->v[k].fresh || b->v[k].touched[2] != t) continue;
+      lua_pushnil(L);
+      lua_setfield(L, list + 1, name);
+    }
   }
   lua_settop(L, list - 1);
 }
@@ -208,15 +235,12 @@ static int o_step(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   luaL_checktype(L, 3, LUA_TTABLE);
   luaL_checkstack(L, 16, "optimizer step");
-  bool mode = c->grad_mode, cast = c->autocast;
-  c->grad_mode = c->autocast = false;
   o.wide_step = c->default_dtype == MT_float64;
   read_options(L, c, 2, b.kind, &o);
   if (!c->err) check_flags(L, c, 2, nn_opt_rows[b.kind].name);
   if (!c->err) step_group(L, c, &b, 2, 3);
+  if (c->err && b.kind == NN_SGD) forget_fresh(L, &b, 2, 3);
   nn_opt_run(c, &b);
-  c->grad_mode = mode;
-  c->autocast = cast;
   return vm_leave(L, c, sc, 0);
 }
 
@@ -228,8 +252,6 @@ static int o_init(lua_State *L) {
   NnOptBatch b = {.kind = check_kind(L, 1), .o = &o};
   luaL_checktype(L, 2, LUA_TTABLE);
   luaL_checktype(L, 3, LUA_TTABLE);
-  bool mode = c->grad_mode;
-  c->grad_mode = false;
   o.wide_step = c->default_dtype == MT_float64;
   read_options(L, c, 2, b.kind, &o);
   lua_getfield(L, 2, "params");
@@ -238,10 +260,9 @@ static int o_init(lua_State *L) {
     if (!p) break;
     load_state(L, c, 3, &nn_opt_rows[b.kind], s);
     memcpy(before, s, sizeof s);
-    if (nn_opt_init(c, &b, p, p, s)) store_state(L, lua_gettop(L), &nn_opt_rows[b.kind], before, s);
+    if (advance(c, &b, p, p, s, false)) store_state(L, lua_gettop(L), &nn_opt_rows[b.kind], before, s);
     lua_pop(L, 2);
   }
-  c->grad_mode = mode;
   return vm_leave(L, c, sc, 0);
 }
 

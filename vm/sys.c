@@ -437,6 +437,7 @@ static const luaL_Reg functions[] = {{"list", l_list},
                                      {"pid", l_pid},
                                      {"uname", l_uname},
                                      {"spawn", sys_lua_spawn},
+                                     {"_fork", sys_lua_fork},
                                      {"run", sys_lua_run},
                                      {NULL, NULL}};
 

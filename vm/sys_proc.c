@@ -166,6 +166,24 @@ int sys_lua_spawn(lua_State *L) {
   return launch(L, SYS_INHERIT, SYS_INHERIT, SYS_INHERIT, &e) ? 1 : sys_lua_fail(L, &e);
 }
 
+/* _fork(f): runs f in a child that has a copy of this state, pipes as standard input and output, and ends
+ * with f; the process object, as of spawn. */
+int sys_lua_fork(lua_State *L) {
+  sys_err e = {{0}, 0};
+  bool is_child;
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  proc *p = new_proc(L);
+  p->started = sys_clock();
+  if (!sys_fork(&p->p, &is_child, &e)) return sys_lua_fail(L, &e);
+  if (!is_child) return 1;
+  lua_pushvalue(L, 1);
+  int status = lua_pcall(L, 0, 0, 0);
+  if (status != LUA_OK) fprintf(stderr, "%s\n", luaL_tolstring(L, -1, NULL));
+  fflush(NULL);
+  _exit(status != LUA_OK);
+}
+
 /* ---- methods ---- */
 /* Past its deadline the process is killed; what it wrote before can still be read. */
 static void enforce(proc *p) {

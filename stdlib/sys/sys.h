@@ -95,6 +95,8 @@ typedef struct sys_proc {
   double peak_rss, cpu_seconds;
 } sys_proc;
 bool sys_spawn(sys_proc *p, const sys_spawn_opts *o, sys_err *e);
+/* A child that goes on from here with our memory (fork.c): *is_child tells who one is. */
+bool sys_fork(sys_proc *p, bool *is_child, sys_err *e);
 /* Waits until the process ends, the deadline (sys_clock time; < 0: none) or an interrupt; true when
  * it has ended. */
 bool sys_wait(sys_proc *p, double deadline);

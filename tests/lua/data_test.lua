@@ -126,6 +126,45 @@ t.test("workers prepare batches in order", function()
   sys.remove(dir, { recursive = true })
 end)
 
+t.test("workers are copies of this process", function()
+  local factor = 3
+  local Local = data.Dataset:extend("Local")
+  function Local.get(_, i)
+    if i == 90 then error("bad sample 90") end
+    return torch.full({ 2 }, i * factor), { name = "s" .. i, id = data.get_worker_info().id }
+  end
+  function Local.len() return 50 end
+  local started = {}
+  local loader = data.DataLoader(Local(), { batch_size = 8, num_workers = 2,
+    worker_init_fn = function(id) started[id] = true end })
+  local at, workers = 0, {}
+  for x, info in loader:iter() do
+    t.eq(x[0][0]:item(), at * factor)
+    t.eq(info.name[1], "s" .. at)
+    workers[info.id[0]:item()] = true
+    at = at + #x
+  end
+  t.eq({ at, workers[0], workers[1], next(started) }, { 50, true, true })
+  t.eq(data.get_worker_info(), nil)
+  t.error_matches(function()
+    for _ in data.DataLoader(Local(), { sampler = data.SubsetRandomSampler { 90 }, num_workers = 1 }):iter() do end
+  end, "bad sample 90")
+  local Stream = data.IterableDataset:extend("Stream")
+  function Stream.iter()
+    local info = data.get_worker_info()
+    local i = info.id - info.num_workers
+    return function()
+      i = i + info.num_workers
+      if i < 11 then return i end
+    end
+  end
+  local seen = {}
+  for x in data.DataLoader(Stream(), { batch_size = 2, num_workers = 3 }):iter() do
+    for _, v in ipairs(x:tolist()) do seen[#seen + 1] = v end
+  end
+  t.eq(table.concat(seen, " "), "0 3 1 4 2 5 6 9 7 10 8")
+end)
+
 t.test("wrong options", function()
   t.error_matches(function() data.DataLoader(Squares(3), { batchsize = 2 }) end, "batchsize")
   t.error_matches(function() data.DataLoader(Squares(3), { batch_size = 0 }) end, "positive")

@@ -350,6 +350,7 @@ function data.DataLoader:init(dataset, ...)
   self.dataset, self.generator, self.drop_last = dataset, o.generator, o.drop_last or false
   self.num_workers, self.collate_fn = o.num_workers or 0, o.collate_fn or nil
   self.worker_dataset, self.prefetch_factor = o.worker_dataset, o.prefetch_factor or 2
+  self.worker_init_fn = o.worker_init_fn ~= torch.None and o.worker_init_fn or nil
   self.iterable = dataset.iter ~= nil and dataset.get == nil
   check(not (o.sampler and o.shuffle), "DataLoader: sampler option is mutually exclusive with shuffle")
   check(integer(self.num_workers) and self.num_workers >= 0, "DataLoader: num_workers should be an integer >= 0")
@@ -427,21 +428,23 @@ local function iterate_stream(loader)
   end
 end
 
-data.fetch = fetch
+data.fetch, data.stream = fetch, iterate_stream
 
 --- In a worker: {id =, num_workers =, seed =, dataset =}; nil elsewhere.
 function data.get_worker_info() return data.worker_info end
 
 --- `for x, y in loader:iter() do`: one pass.  Each pass draws a seed from the generator, as PyTorch's does.
--- Workers are processes with Lua states of their own, so they cannot be given a dataset that lives here: with
--- {num_workers = 2, worker_dataset = "mymodule"} each requires that module, which returns the dataset (or a
--- function that makes it; its field collate_fn collates).  Without worker_dataset batches are made in this
--- process, whatever num_workers.
+-- Workers are copies of this process made when the pass begins, as PyTorch's are on Linux: what they change stays
+-- theirs.  With {num_workers = 2, worker_dataset = "mymodule"} they are new processes instead, and each requires that
+-- module, which returns the dataset (or a function that makes it; its field collate_fn collates).  In the sandbox,
+-- which has no processes, batches are made in this one.
 function data.DataLoader:iter()
   local seed = torch.Generator and draw_seed(self.generator) or 0
-  if self.num_workers > 0 and self.worker_dataset and self.batch_sampler then
+  local forks = self.num_workers > 0 and pcall(require, "sys") and (self.iterable or self.batch_sampler)
+  if forks then
     local worker = require "torch.utils.worker"
-    local pool = worker.pool(self.worker_dataset, self.num_workers, seed & 0xFFFFFFFF)
+    local pool = worker.pool(self.worker_dataset or self, self.num_workers, seed & 0xFFFFFFFF)
+    if self.iterable then return worker.iterate_streams(pool, self.prefetch_factor) end
     return worker.iterate(pool, self.batch_sampler:iter(), self.num_workers * self.prefetch_factor)
   end
   if self.iterable then return iterate_stream(self) end
