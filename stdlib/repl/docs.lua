@@ -133,7 +133,7 @@ end
 local aliases = { { "^torch%.", "" }, { "^F%.", "nn.functional." }, { "^Tensor%.", "" }, { "^x%.", "" } }
 local prefixes = { "nn.functional.", "nn.", "linalg.", "special.", "fft.", "optim.", "optim.Optimizer.", "optim.lr_scheduler.",
   "optim.swa_utils.", "nn.init.", "nn.utils.", "nn.utils.rnn.", "autograd.", "autograd.functional.", "autograd.graph.",
-  "func.", "utils.checkpoint." }
+  "func.", "utils.checkpoint.", "utils.data." }
 
 --- The entry for a name such as "softmax", "torch.softmax", "F.softmax", "x:softmax", "string.find"; nil for none.
 function docs.get(name)

@@ -165,6 +165,19 @@ t.test("workers are copies of this process", function()
   t.eq(table.concat(seen, " "), "0 3 1 4 2 5 6 9 7 10 8")
 end)
 
+t.test("every name has help, and its example runs", function()
+  local docs = require "repl.docs"
+  for name, v in pairs(data) do
+    if type(v) == "table" and name ~= "Sampler" or name == "default_collate" or name == "random_split" then
+      local entry = docs.get("utils.data." .. name)
+      t.ok(entry and entry.doc, name)
+      local code, want = entry.example:match("^(.-)%s*%-%->%s*(.*)$")
+      local got = tostring((assert(load("return " .. (code or entry.example)))()))
+      if want then t.eq(got, want, name) end
+    end
+  end
+end)
+
 t.test("wrong options", function()
   t.error_matches(function() data.DataLoader(Squares(3), { batchsize = 2 }) end, "batchsize")
   t.error_matches(function() data.DataLoader(Squares(3), { batch_size = 0 }) end, "positive")

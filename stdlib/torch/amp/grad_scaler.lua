@@ -3,6 +3,7 @@
 -- The scale is a float32 number, as PyTorch's tensor is: it grows and shrinks with the same rounding.
 local torch = require "torch"
 local util = require "torch.optim.util"
+local raise = util.raise
 local core = torch.optim._core
 
 local GradScaler = util.class("GradScaler")
@@ -18,9 +19,9 @@ function GradScaler:init(...)
   local args = table.pack(...)
   if type(args[1]) == "number" then table.insert(args, 1, "cpu") args.n = args.n + 1 end
   local o = util.arguments("GradScaler", spec, args)
-  if o.device ~= "cpu" then util.fail(3, "GradScaler: device must be \"cpu\", got %s", tostring(o.device)) end
-  if o.enabled and not (o.growth_factor > 1.0) then error("GradScaler: The growth factor must be > 1.0.", 3) end
-  if o.enabled and not (o.backoff_factor < 1.0) then error("GradScaler: The backoff factor must be < 1.0.", 3) end
+  if o.device ~= "cpu" then util.fail("GradScaler: device must be \"cpu\", got %s", tostring(o.device)) end
+  if o.enabled and not (o.growth_factor > 1.0) then raise("GradScaler: The growth factor must be > 1.0.") end
+  if o.enabled and not (o.backoff_factor < 1.0) then raise("GradScaler: The backoff factor must be < 1.0.") end
   self._enabled, self._scale, self._growth_tracker = o.enabled, float32(o.init_scale), 0
   self._growth_factor, self._backoff_factor, self._growth_interval = o.growth_factor, o.backoff_factor, o.growth_interval
   self._seen = setmetatable({}, { __mode = "k" })      -- optimizer -> what happened since the last update
@@ -40,7 +41,7 @@ function GradScaler:_get_growth_tracker() return self._enabled and self._growth_
 function GradScaler:scale(outputs)
   if not self._enabled then return outputs end
   if torch.is_tensor(outputs) then return outputs * self._scale end
-  if type(outputs) ~= "table" then error("GradScaler: outputs must be a Tensor or a list of Tensors", 2) end
+  if type(outputs) ~= "table" then raise("GradScaler: outputs must be a Tensor or a list of Tensors") end
   local list = {}
   for i, x in ipairs(outputs) do list[i] = self:scale(x) end
   return list
@@ -58,7 +59,7 @@ local function unscale(self, optimizer, e)
   for _, group in ipairs(optimizer.param_groups) do
     for _, p in ipairs(group.params) do
       if p.grad and p.grad.dtype == torch.float16 then
-        error("GradScaler: Attempting to unscale FP16 gradients.", 3)
+        raise("GradScaler: Attempting to unscale FP16 gradients.")
       end
     end
     if core.unscale(group.params, inverse) then e.found_inf = true end
@@ -70,8 +71,8 @@ function GradScaler:unscale_(optimizer)
   if not self._enabled then return end
   local e = entry(self, optimizer)
   if e.stage == "unscaled" then
-    error("GradScaler: unscale_() has already been called on this optimizer since the last update().", 2)
-  elseif e.stage == "stepped" then error("GradScaler: unscale_() is being called after step().", 2) end
+    raise("GradScaler: unscale_() has already been called on this optimizer since the last update().")
+  elseif e.stage == "stepped" then raise("GradScaler: unscale_() is being called after step().") end
   unscale(self, optimizer, e)
   e.stage = "unscaled"
 end
@@ -80,10 +81,10 @@ end
 function GradScaler:step(optimizer, ...)
   if not self._enabled then return optimizer:step(...) end
   if select("#", ...) > 0 then
-    error("GradScaler: Closure use is not currently supported if GradScaler is enabled.", 2)
+    raise("GradScaler: Closure use is not currently supported if GradScaler is enabled.")
   end
   local e = entry(self, optimizer)
-  if e.stage == "stepped" then error("GradScaler: step() has already been called since the last update().", 2) end
+  if e.stage == "stepped" then raise("GradScaler: step() has already been called since the last update().") end
   if e.stage == "ready" then unscale(self, optimizer, e) end
   e.stage = "stepped"
   if not e.found_inf then return optimizer:step() end
@@ -98,7 +99,7 @@ function GradScaler:update(new_scale)
     for _, e in pairs(self._seen) do
       if e.found_inf ~= nil then any, found = true, found or e.found_inf end
     end
-    if not any then error("GradScaler: No inf checks were recorded prior to update.", 2) end
+    if not any then raise("GradScaler: No inf checks were recorded prior to update.") end
     if found then self._scale, self._growth_tracker = float32(self._scale * self._backoff_factor), 0
     else
       self._growth_tracker = self._growth_tracker + 1
@@ -123,7 +124,7 @@ end
 function GradScaler:load_state_dict(sd)
   if not self._enabled then return end
   if sd.scale == nil then
-    error("GradScaler: The source state dict is empty, possibly because it was saved from a disabled instance of GradScaler.", 2)
+    raise("GradScaler: The source state dict is empty, possibly because it was saved from a disabled instance of GradScaler.")
   end
   self._scale, self._growth_factor, self._backoff_factor = sd.scale, sd.growth_factor, sd.backoff_factor
   self._growth_interval, self._growth_tracker = sd.growth_interval, sd._growth_tracker

@@ -9,7 +9,7 @@ local classes = {}
 
 -- ---- checks ----
 
-local function fail(o, fmt, ...) util.fail(5, o._name .. ": " .. fmt, ...) end
+local function fail(o, fmt, ...) util.fail(o._name .. ": " .. fmt, ...) end
 
 local function is_number(v) return type(v) == "number" or torch.is_tensor(v) end
 
@@ -242,7 +242,7 @@ define("Muon", { { "lr", 1e-3 }, { "weight_decay", 0.1 }, { "momentum", 0.95 }, 
     for _, group in ipairs(self.param_groups) do
       for _, p in ipairs(group.params) do
         if p.ndim ~= 2 then
-          util.fail(3, "Muon: Muon only supports 2D parameters whereas we found a parameter with size: %s", tostring(p.shape))
+          util.fail("Muon: Muon only supports 2D parameters whereas we found a parameter with size: %s", tostring(p.shape))
         end
       end
     end

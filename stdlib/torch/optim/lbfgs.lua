@@ -3,6 +3,7 @@
 -- Where PyTorch holds a number as a one-element tensor of the parameters' dtype, so do we: comparisons and rounding agree.
 local torch = require "torch"
 local util = require "torch.optim.util"
+local raise = util.raise
 local Optimizer = require "torch.optim.optimizer"
 local None, number = torch.None, util.number
 
@@ -16,14 +17,14 @@ function LBFGS:init(...)
   local o = util.arguments("LBFGS", spec, table.pack(...))
   local params = o.params
   o.params = nil
-  if torch.is_tensor(o.lr) and o.lr:numel() ~= 1 then error("LBFGS: Tensor lr must be 1-element", 3) end
-  if not (number(o.lr) >= 0) then util.fail(3, "LBFGS: Invalid learning rate: %s", o.lr) end
+  if torch.is_tensor(o.lr) and o.lr:numel() ~= 1 then raise("LBFGS: Tensor lr must be 1-element") end
+  if not (number(o.lr) >= 0) then util.fail("LBFGS: Invalid learning rate: %s", o.lr) end
   if o.max_eval == nil or o.max_eval == None then o.max_eval = o.max_iter * 5 // 4 end
   if o.line_search_fn ~= None and o.line_search_fn ~= "strong_wolfe" then
-    error("LBFGS: only 'strong_wolfe' is supported as line_search_fn", 3)
+    raise("LBFGS: only 'strong_wolfe' is supported as line_search_fn")
   end
   Optimizer.init(self, params, o)
-  if #self.param_groups ~= 1 then error("LBFGS: LBFGS doesn't support per-parameter options (parameter groups)", 3) end
+  if #self.param_groups ~= 1 then raise("LBFGS: LBFGS doesn't support per-parameter options (parameter groups)") end
 end
 
 -- ---- numbers that may be one-element tensors ----
@@ -211,7 +212,7 @@ end
 --- closure() computes the loss and the gradients anew; it is called several times in one step.
 function LBFGS:step(closure)
   if type(closure) ~= "function" then
-    error("LBFGS: step needs a closure that computes the loss and its gradients, got a " .. type(closure), 3)
+    raise("LBFGS: step needs a closure that computes the loss and its gradients, got a " .. type(closure))
   end
   local state = self.state[self.param_groups[1].params[1]]
   state.func_evals, state.n_iter = state.func_evals or 0, state.n_iter or 0

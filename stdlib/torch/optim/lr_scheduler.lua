@@ -3,6 +3,7 @@
 -- A scheduler's fields are PyTorch's (last_epoch, base_lrs, _step_count, ...): state_dict is their table, functions left out.
 local torch = require "torch"
 local util = require "torch.optim.util"
+local raise = util.raise
 local Optimizer = require "torch.optim.optimizer"
 local core = torch.optim._core
 local None = torch.None
@@ -47,8 +48,8 @@ local function is_list(v) return type(v) == "table" and not getmetatable(v) end
 local function per_group(who, name, optimizer, v)
   local list, n = {}, #optimizer.param_groups
   if is_list(v) and #v ~= n then
-    error(("%s: %s must have the same length as optimizer.param_groups. %s has %d values, param_groups has %d."):format(
-      who, name, name, #v, n), 4)
+    raise(("%s: %s must have the same length as optimizer.param_groups. %s has %d values, param_groups has %d."):format(
+      who, name, name, #v, n))
   end
   for i = 1, n do list[i] = copy(is_list(v) and v[i] or v) end
   return list
@@ -72,7 +73,7 @@ LRScheduler.__tostring = function(self) return "<torch.optim.lr_scheduler." .. n
 
 local function check_optimizer(self, optimizer)
   if not util.is_a(optimizer, Optimizer) then
-    error(("%s: argument 'optimizer' is a %s, not an Optimizer"):format(name_of(self), type(optimizer)), 4)
+    raise(("%s: argument 'optimizer' is a %s, not an Optimizer"):format(name_of(self), type(optimizer)))
   end
 end
 
@@ -85,8 +86,8 @@ function LRScheduler:init(optimizer, last_epoch)
     if last_epoch == -1 then
       if group.initial_lr == nil then group.initial_lr = copy(group.lr) end
     elseif group.initial_lr == nil then
-      error(("%s: param 'initial_lr' is not specified in param_groups[%d] when resuming scheduler with last_epoch >= 0"):format(
-        name_of(self), i - 1), 3)
+      raise(("%s: param 'initial_lr' is not specified in param_groups[%d] when resuming scheduler with last_epoch >= 0"):format(
+        name_of(self), i - 1))
     end
   end
   self.base_lrs = values_of(optimizer, "initial_lr")
@@ -103,7 +104,7 @@ function LRScheduler:_initial_step()
 end
 
 function LRScheduler:get_last_lr() return self._last_lr end
-function LRScheduler:get_lr() error(name_of(self) .. ": method get_lr is not defined", 2) end
+function LRScheduler:get_lr() raise(name_of(self) .. ": method get_lr is not defined") end
 
 function LRScheduler:_apply(values)
   for i, group in ipairs(self.optimizer.param_groups) do set_value(group, "lr", values[i]) end
@@ -159,7 +160,7 @@ function LRScheduler:state_dict()
 end
 
 function LRScheduler:load_state_dict(sd)
-  if type(sd) ~= "table" then error(name_of(self) .. ".load_state_dict: expected a table, got a " .. type(sd), 2) end
+  if type(sd) ~= "table" then raise(name_of(self) .. ".load_state_dict: expected a table, got a " .. type(sd)) end
   for k, v in pairs(sd) do
     if k == "_schedulers" then
       for i, s in ipairs(v) do self._schedulers[i]:load_state_dict(s) end
@@ -192,12 +193,12 @@ local function keep_lambdas(self, o)
   local n, f = #o.optimizer.param_groups, o.lr_lambda
   local list = {}
   if is_list(f) and #f ~= n then
-    error(("%s: Expected %d lr_lambdas, but got %d"):format(name_of(self), n, #f), 4)
+    raise(("%s: Expected %d lr_lambdas, but got %d"):format(name_of(self), n, #f))
   end
   for i = 1, n do
     list[i] = is_list(f) and f[i] or f
     if type(list[i]) ~= "function" and not (getmetatable(list[i]) or {}).__call then
-      error(("%s: lr_lambda should be a function, but got a %s"):format(name_of(self), type(list[i])), 4)
+      raise(("%s: lr_lambda should be a function, but got a %s"):format(name_of(self), type(list[i])))
     end
   end
   self.lr_lambdas = list
@@ -231,7 +232,7 @@ end
 
 local MultiStepLR = define("MultiStepLR", { { "optimizer", required }, { "milestones", required }, { "gamma", 0.1 } },
   function(self, o)
-    if not is_list(o.milestones) then error("MultiStepLR: milestones must be a list of epochs", 4) end
+    if not is_list(o.milestones) then raise("MultiStepLR: milestones must be a list of epochs") end
     local list = table.move(o.milestones, 1, #o.milestones, 1, {})
     table.sort(list)
     self.milestones, self.gamma = core.ordered(), o.gamma
@@ -249,7 +250,7 @@ end
 
 local ConstantLR = define("ConstantLR", { { "optimizer", required }, { "factor", 1.0 / 3 }, { "total_iters", 5 } }, function(self, o)
   if o.factor > 1.0 or o.factor < 0 then
-    error("ConstantLR: Constant multiplicative factor expected to be between 0 and 1.", 4)
+    raise("ConstantLR: Constant multiplicative factor expected to be between 0 and 1.")
   end
   self.factor, self.total_iters = o.factor, o.total_iters
 end)
@@ -266,10 +267,10 @@ end
 local LinearLR = define("LinearLR", { { "optimizer", required }, { "start_factor", 1.0 / 3 }, { "end_factor", 1.0 },
   { "total_iters", 5 } }, function(self, o)
   if o.start_factor > 1.0 or o.start_factor <= 0 then
-    error("LinearLR: Starting multiplicative factor expected to be greater than 0 and less or equal to 1.", 4)
+    raise("LinearLR: Starting multiplicative factor expected to be greater than 0 and less or equal to 1.")
   end
   if o.end_factor > 1.0 or o.end_factor < 0 then
-    error("LinearLR: Ending multiplicative factor expected to be between 0 and 1.", 4)
+    raise("LinearLR: Ending multiplicative factor expected to be between 0 and 1.")
   end
   self.start_factor, self.end_factor, self.total_iters = o.start_factor, o.end_factor, o.total_iters
 end)
@@ -330,10 +331,10 @@ end
 
 local WarmRestarts = define("CosineAnnealingWarmRestarts", { { "optimizer", required }, { "T_0", required }, { "T_mult", 1 },
   { "eta_min", 0.0 } }, function(self, o)
-  if not positive(o.T_0) then util.fail(4, "CosineAnnealingWarmRestarts: Expected positive integer T_0, but got %s", o.T_0) end
-  if not positive(o.T_mult) then util.fail(4, "CosineAnnealingWarmRestarts: Expected integer T_mult >= 1, but got %s", o.T_mult) end
+  if not positive(o.T_0) then util.fail("CosineAnnealingWarmRestarts: Expected positive integer T_0, but got %s", o.T_0) end
+  if not positive(o.T_mult) then util.fail("CosineAnnealingWarmRestarts: Expected integer T_mult >= 1, but got %s", o.T_mult) end
   if type(o.eta_min) ~= "number" then
-    util.fail(4, "CosineAnnealingWarmRestarts: Expected float or int eta_min, but got %s", o.eta_min)
+    util.fail("CosineAnnealingWarmRestarts: Expected float or int eta_min, but got %s", o.eta_min)
   end
   self.T_0, self.T_i, self.T_mult, self.eta_min, self.T_cur = o.T_0, o.T_0, o.T_mult, o.eta_min, o.last_epoch
 end)
@@ -343,7 +344,7 @@ function WarmRestarts:get_lr()
 end
 -- Where in which period an epoch (which may have a fraction) lies.
 function WarmRestarts:_place(epoch)
-  if epoch < 0 then util.fail(3, "CosineAnnealingWarmRestarts: Expected non-negative epoch, but got %s", epoch) end
+  if epoch < 0 then util.fail("CosineAnnealingWarmRestarts: Expected non-negative epoch, but got %s", epoch) end
   if epoch < self.T_0 then
     self.T_i, self.T_cur = self.T_0, epoch
   elseif self.T_mult == 1 then self.T_cur = epoch % self.T_0
@@ -380,7 +381,7 @@ local function begin_momentum(self, o)
   if not o.cycle_momentum then return {}, {} end
   local defaults = o.optimizer.defaults
   if defaults.momentum == nil and defaults.betas == nil then
-    error(name_of(self) .. ": optimizer must support momentum or beta1 with `cycle_momentum` option enabled", 4)
+    raise(name_of(self) .. ": optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
   end
   self.use_beta1 = defaults.betas ~= nil
   local low = per_group(name_of(self), "base_momentum", o.optimizer, o.base_momentum)
@@ -406,7 +407,7 @@ local CyclicLR = define("CyclicLR", { { "optimizer", required }, { "base_lr", re
   local up = o.step_size_up + 0.0
   self.total_size = up + (o.step_size_down or up)
   self.step_ratio = up / self.total_size
-  if not modes[o.mode] and not o.scale_fn then error("CyclicLR: mode is invalid and scale_fn is None", 4) end
+  if not modes[o.mode] and not o.scale_fn then raise("CyclicLR: mode is invalid and scale_fn is None") end
   self.mode, self.gamma, self._scale_fn_custom = o.mode, o.gamma, o.scale_fn
   self.scale_mode = o.scale_fn and o.scale_mode or modes[o.mode]
   local low, high = begin_momentum(self, o)
@@ -443,14 +444,14 @@ end
 
 local function total_steps(o)
   if o.total_steps then
-    if not positive(o.total_steps) then util.fail(5, "OneCycleLR: Expected positive integer total_steps, but got %s", o.total_steps) end
+    if not positive(o.total_steps) then util.fail("OneCycleLR: Expected positive integer total_steps, but got %s", o.total_steps) end
     return o.total_steps
   end
   if not (o.epochs and o.steps_per_epoch) then
-    error("OneCycleLR: You must define either total_steps OR (epochs AND steps_per_epoch)", 5)
+    raise("OneCycleLR: You must define either total_steps OR (epochs AND steps_per_epoch)")
   end
   for _, k in ipairs { "epochs", "steps_per_epoch" } do
-    if not positive(o[k]) then util.fail(5, "OneCycleLR: Expected positive integer " .. k .. ", but got %s", o[k]) end
+    if not positive(o[k]) then util.fail("OneCycleLR: Expected positive integer " .. k .. ", but got %s", o[k]) end
   end
   return o.epochs * o.steps_per_epoch
 end
@@ -466,10 +467,10 @@ local OneCycleLR = define("OneCycleLR", { { "optimizer", required }, { "max_lr",
   local n = total_steps(o)
   self.total_steps = n
   if type(o.pct_start) ~= "number" or o.pct_start < 0 or o.pct_start > 1 or integer(o.pct_start) then
-    util.fail(4, "OneCycleLR: Expected float between 0 and 1 pct_start, but got %s", o.pct_start)
+    util.fail("OneCycleLR: Expected float between 0 and 1 pct_start, but got %s", o.pct_start)
   end
   if o.anneal_strategy ~= "cos" and o.anneal_strategy ~= "linear" then
-    util.fail(4, "OneCycleLR: anneal_strategy must be one of 'cos' or 'linear', instead got %s", o.anneal_strategy)
+    util.fail("OneCycleLR: anneal_strategy must be one of 'cos' or 'linear', instead got %s", o.anneal_strategy)
   end
   local rise = phase(o.pct_start * n - 1, "initial_lr", "max_lr", "max_momentum", "base_momentum")
   if o.three_phase then
@@ -495,7 +496,7 @@ end
 function OneCycleLR:get_lr()
   local step, phases = self.last_epoch, self._schedule_phases
   if step > self.total_steps then
-    error(("OneCycleLR: Tried to step %d times. The specified number of total steps is %d"):format(step, self.total_steps), 3)
+    raise(("OneCycleLR: Tried to step %d times. The specified number of total steps is %d"):format(step, self.total_steps))
   end
   local start, i = 0.0, 1
   while i < #phases and step > phases[i].end_step do start, i = phases[i].end_step, i + 1 end
@@ -513,16 +514,16 @@ end
 
 local function check_schedulers(self, list, optimizer)
   local who = name_of(self)
-  if not is_list(list) or #list < 1 then error(who .. " expects at least one scheduler, but got no scheduler.", 4) end
+  if not is_list(list) or #list < 1 then raise(who .. " expects at least one scheduler, but got no scheduler.") end
   optimizer = optimizer or (type(list[1]) == "table" and list[1].optimizer)
   for i, s in ipairs(list) do
-    if type(s) ~= "table" or not s.optimizer then error(("%s: entry %d is not a scheduler"):format(who, i - 1), 4) end
+    if type(s) ~= "table" or not s.optimizer then raise(("%s: entry %d is not a scheduler"):format(who, i - 1)) end
     if util.is_a(s, M.ReduceLROnPlateau) then
-      error(who .. " does not support `ReduceLROnPlateau`, whose step needs a metric; got one at index " .. i - 1, 4)
+      raise(who .. " does not support `ReduceLROnPlateau`, whose step needs a metric; got one at index " .. i - 1)
     end
     if not rawequal(s.optimizer, optimizer) then
-      error(("%s expects all schedulers to belong to the same optimizer, but that of %s at index %d is another"):format(
-        who, name_of(s), i - 1), 4)
+      raise(("%s expects all schedulers to belong to the same optimizer, but that of %s at index %d is another"):format(
+        who, name_of(s), i - 1))
     end
   end
   return optimizer
@@ -537,8 +538,8 @@ local SequentialLR = define("SequentialLR", { { "optimizer", required }, { "sche
   function(self, o)
     check_schedulers(self, o.schedulers, o.optimizer)
     if #o.milestones ~= #o.schedulers - 1 then
-      error(("SequentialLR: expects one scheduler more than milestones, but got %d schedulers and %d milestones"):format(
-        #o.schedulers, #o.milestones), 4)
+      raise(("SequentialLR: expects one scheduler more than milestones, but got %d schedulers and %d milestones"):format(
+        #o.schedulers, #o.milestones))
     end
     self._schedulers, self._milestones, self.last_epoch = o.schedulers, o.milestones, o.last_epoch + 1
     for _, group in ipairs(o.optimizer.param_groups) do set_value(group, "lr", group.initial_lr) end
@@ -571,10 +572,10 @@ end
 
 local Plateau = define("ReduceLROnPlateau", { { "optimizer", required }, { "mode", "min" }, { "factor", 0.1 }, { "patience", 10 },
   { "threshold", 1e-4 }, { "threshold_mode", "rel" }, { "cooldown", 0 }, { "min_lr", 0 }, { "eps", 1e-8 } }, function(self, o)
-  if o.factor >= 1.0 then error("ReduceLROnPlateau: Factor should be < 1.0.", 4) end
+  if o.factor >= 1.0 then raise("ReduceLROnPlateau: Factor should be < 1.0.") end
   local n = #o.optimizer.param_groups
   if is_list(o.min_lr) and #o.min_lr ~= n then
-    error(("ReduceLROnPlateau: expected %d min_lrs, got %d"):format(n, #o.min_lr), 4)
+    raise(("ReduceLROnPlateau: expected %d min_lrs, got %d"):format(n, #o.min_lr))
   end
   self.default_min_lr = is_list(o.min_lr) and None or o.min_lr
   self.min_lrs = per_group("ReduceLROnPlateau", "min_lr", o.optimizer, o.min_lr)
@@ -587,9 +588,9 @@ local Plateau = define("ReduceLROnPlateau", { { "optimizer", required }, { "mode
 end)
 Plateau._spec[#Plateau._spec] = nil                   -- no last_epoch here
 function Plateau:_init_is_better()
-  if self.mode ~= "min" and self.mode ~= "max" then error("mode " .. tostring(self.mode) .. " is unknown!", 5) end
+  if self.mode ~= "min" and self.mode ~= "max" then raise("mode " .. tostring(self.mode) .. " is unknown!") end
   if self.threshold_mode ~= "rel" and self.threshold_mode ~= "abs" then
-    error("threshold mode " .. tostring(self.threshold_mode) .. " is unknown!", 5)
+    raise("threshold mode " .. tostring(self.threshold_mode) .. " is unknown!")
   end
   self.mode_worse = self.mode == "min" and math.huge or -math.huge
 end
@@ -603,8 +604,8 @@ function Plateau:_reduce_lr()
   local groups = self.optimizer.param_groups
   if #groups ~= #self.min_lrs then
     if self.default_min_lr == None then
-      error(("ReduceLROnPlateau: the optimizer has %d parameter groups now, but min_lrs has %d values"):format(
-        #groups, #self.min_lrs), 3)
+      raise(("ReduceLROnPlateau: the optimizer has %d parameter groups now, but min_lrs has %d values"):format(
+        #groups, #self.min_lrs))
     end
     self.min_lrs = per_group("ReduceLROnPlateau", "min_lr", self.optimizer, self.default_min_lr)
   end
@@ -617,7 +618,7 @@ end
 --- metrics: the number (or one-element tensor) that should fall (mode "min") or rise.
 function Plateau:step(metrics, epoch)
   local current = util.number(metrics)
-  if type(current) ~= "number" then error("ReduceLROnPlateau: step needs a number, got a " .. type(metrics), 2) end
+  if type(current) ~= "number" then raise("ReduceLROnPlateau: step needs a number, got a " .. type(metrics)) end
   current = current + 0.0
   self.last_epoch = epoch or self.last_epoch + 1
   if self:_is_better(current, self.best) then self.best, self.num_bad_epochs = current, 0

@@ -4,6 +4,7 @@
 -- table keyed by parameter whose entries are plain tables.  state_dict numbers parameters from 0, as PyTorch's does.
 local torch = require "torch"
 local util = require "torch.optim.util"
+local raise = util.raise
 local core = torch.optim._core
 local None = torch.None
 
@@ -29,7 +30,7 @@ local function list_of_params(params, who)
     return out
   end)
   if not ok then
-    error(who .. ": params must be a list of tensors or of parameter groups, got a " .. type(params), 4)
+    raise(who .. ": params must be a list of tensors or of parameter groups, got a " .. type(params))
   end
   return list
 end
@@ -43,7 +44,7 @@ local function split_names(group, who)
     tensors[i] = p
   end
   if #names > 0 and #names < #tensors then
-    error(who .. ": all optimizer params should be with/without names. Some param names are missing", 4)
+    raise(who .. ": all optimizer params should be with/without names. Some param names are missing")
   end
   group.params = tensors
   if #names > 0 then group.param_names = names end
@@ -53,17 +54,18 @@ end
 function Optimizer:add_param_group(group)
   local who = getmetatable(self).__name
   if type(group) ~= "table" or getmetatable(group) or group.params == nil then
-    error(who .. ": param_group must be a table with params, got " .. type(group), 2)
+    raise(who .. ": param_group must be a table with params, got " .. type(group))
   end
   group.params = list_of_params(group.params, who)
   split_names(group, who)
   local seen = {}
   for i, p in ipairs(group.params) do
     if not torch.is_tensor(p) then
-      error(("%s: optimizer can only optimize Tensors, but one of the params is a %s (number %d)"):format(who, type(p), i), 2)
+      raise(("%s: optimizer can only optimize Tensors, but one of the params is a %s (number %d); of a module, give its parameters()")
+        :format(who, type(p), i))
     end
     if not util.truth(self.defaults.differentiable) and not (p.is_leaf or p.retains_grad) then
-      error(who .. ": can't optimize a non-leaf Tensor", 2)
+      raise(who .. ": can't optimize a non-leaf Tensor")
     end
     if seen[p] then
       self._duplicates = true
@@ -76,18 +78,18 @@ function Optimizer:add_param_group(group)
   for name, default in pairs(self.defaults) do
     if group[name] == nil then
       if default == util.required then
-        error(("%s: parameter group didn't specify a value of required optimization parameter %s"):format(who, name), 2)
+        raise(("%s: parameter group didn't specify a value of required optimization parameter %s"):format(who, name))
       end
       group[name] = type(default) == "table" and not getmetatable(default) and table.move(default, 1, #default, 1, {}) or default
     end
   end
   for _, other in ipairs(self.param_groups) do
     if (group.param_names == nil) ~= (other.param_names == nil) then
-      error(who .. ": all optimizer param groups should be with/without names. cannot add param group " ..
-        (group.param_names and "with" or "without") .. " names to the optimizer", 2)
+      raise(who .. ": all optimizer param groups should be with/without names. cannot add param group " ..
+        (group.param_names and "with" or "without") .. " names to the optimizer")
     end
     for _, p in ipairs(other.params) do
-      if seen[p] then error(who .. ": some parameters appear in more than one parameter group", 2) end
+      if seen[p] then raise(who .. ": some parameters appear in more than one parameter group") end
     end
   end
   self.param_groups[#self.param_groups + 1] = group
@@ -109,13 +111,13 @@ function Optimizer:init(params, defaults)
     self["_" .. kind .. "_hooks"] = {}
   end
   if torch.is_tensor(params) then
-    error(who .. ": params argument given to the optimizer should be a list of Tensors or groups, but got one Tensor", 4)
+    raise(who .. ": params argument given to the optimizer should be a list of Tensors or groups, but got one Tensor")
   end
-  if params == nil then error(who .. ": argument 'params' is missing", 4) end
+  if params == nil then raise(who .. ": argument 'params' is missing") end
   self.state = setmetatable({}, state_meta)
   self.param_groups = {}
   local list = list_of_params(params, who)
-  if #list == 0 then error(who .. ": optimizer got an empty parameter list", 4) end
+  if #list == 0 then raise(who .. ": optimizer got an empty parameter list") end
   local first = list[1]
   if type(first) ~= "table" or getmetatable(first) or first.params == nil then list = { { params = list } } end
   for _, group in ipairs(list) do self:add_param_group(group) end
@@ -177,14 +179,14 @@ end
 --- The closure's loss, computed with gradients on; nil without a closure.
 function Optimizer.evaluate(closure)
   if closure == nil then return nil end
-  if type(closure) ~= "function" then error("step: closure must be a function, got a " .. type(closure), 3) end
+  if type(closure) ~= "function" then raise("step: closure must be a function, got a " .. type(closure)) end
   return torch.enable_grad(closure)
 end
 
 --- One update of all parameters that have a gradient.
 Optimizer.step = with_hooks(function(self, closure)
   local kind = self._kind
-  if not kind then error(getmetatable(self).__name .. ": method step is not defined", 3) end
+  if not kind then raise(getmetatable(self).__name .. ": method step is not defined") end
   local loss = self.evaluate(closure)
   local groups, state, serial = self.param_groups, self.state, self._duplicates
   for i = 1, #groups do core.step(kind, groups[i], state, serial) end
@@ -195,7 +197,7 @@ end)
 
 local function register(field)
   return function(self, f, options)
-    if type(f) ~= "function" then error("a hook must be a function, got a " .. type(f), 2) end
+    if type(f) ~= "function" then raise("a hook must be a function, got a " .. type(f)) end
     local first = options
     if type(options) == "table" then first = options.prepend end
     return util.handle(self[field], { f = f }, first)
@@ -278,14 +280,14 @@ end
 
 local function check_groups(self, saved)
   local who = getmetatable(self).__name .. ".load_state_dict: "
-  if type(saved) ~= "table" then error(who .. "the state dict has no list 'param_groups'", 3) end
+  if type(saved) ~= "table" then raise(who .. "the state dict has no list 'param_groups'") end
   if #saved ~= #self.param_groups then
-    error(who .. "loaded state dict has a different number of parameter groups", 3)
+    raise(who .. "loaded state dict has a different number of parameter groups")
   end
   for i, group in ipairs(self.param_groups) do
     local ids = saved[i].params
     if type(ids) ~= "table" or #ids ~= #group.params then
-      error(who .. "loaded state dict contains a parameter group that doesn't match the size of optimizer's group", 3)
+      raise(who .. "loaded state dict contains a parameter group that doesn't match the size of optimizer's group")
     end
   end
 end
@@ -304,7 +306,7 @@ function Optimizer:load_state_dict(sd)
     if new ~= nil then sd = new end
   end
   if type(sd) ~= "table" then
-    error(getmetatable(self).__name .. ".load_state_dict: expected a table, got a " .. type(sd), 2)
+    raise(getmetatable(self).__name .. ".load_state_dict: expected a table, got a " .. type(sd))
   end
   check_groups(self, sd.param_groups)
   local of_id, wide, groups = {}, {}, {}

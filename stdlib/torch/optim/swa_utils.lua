@@ -1,6 +1,7 @@
 -- torch.optim.swa_utils: averages of weights: AveragedModel (plain or exponential), SWALR, update_bn.
 local torch = require "torch"
 local util = require "torch.optim.util"
+local raise = util.raise
 local lr = require "torch.optim.lr_scheduler"
 local nn, None = torch.nn, torch.None
 
@@ -13,10 +14,10 @@ local SWALR = lr._define("SWALR", { { "optimizer", util.required }, { "swa_lr", 
   local rates = lr._per_group("SWALR", "swa_lr", o.optimizer, o.swa_lr)
   for i, group in ipairs(o.optimizer.param_groups) do group.swa_lr = rates[i] end
   if o.anneal_strategy ~= "cos" and o.anneal_strategy ~= "linear" then
-    util.fail(4, "SWALR: anneal_strategy must be one of 'cos' or 'linear', instead got %s", o.anneal_strategy)
+    util.fail("SWALR: anneal_strategy must be one of 'cos' or 'linear', instead got %s", o.anneal_strategy)
   end
   if math.type(o.anneal_epochs) ~= "integer" or o.anneal_epochs < 0 then
-    util.fail(4, "SWALR: anneal_epochs must be equal or greater than 0, got %s", o.anneal_epochs)
+    util.fail("SWALR: anneal_epochs must be equal or greater than 0, got %s", o.anneal_epochs)
   end
   self._anneal_strategy, self.anneal_epochs = o.anneal_strategy, o.anneal_epochs
 end)
@@ -44,7 +45,7 @@ end
 local function check_decay(who, decay)
   decay = decay or 0.999
   if type(decay) ~= "number" or decay < 0 or decay > 1 then
-    util.fail(3, who .. ": Invalid decay value %s provided. Please provide a value in [0,1] range.", decay)
+    util.fail(who .. ": Invalid decay value %s provided. Please provide a value in [0,1] range.", decay)
   end
   return decay
 end
@@ -109,7 +110,7 @@ local function averaged_model()
     local given = {}
     for _, k in ipairs { "avg_fn", "multi_avg_fn" } do if o[k] ~= None then given[k] = o[k] end end
     if given.avg_fn and given.multi_avg_fn then
-      error("AveragedModel: Only one of avg_fn and multi_avg_fn should be provided", 3)
+      raise("AveragedModel: Only one of avg_fn and multi_avg_fn should be provided")
     end
     self.module = o.model:clone()
     self:register_buffer("n_averaged", torch.tensor(0))

@@ -66,11 +66,26 @@ function util.text(v)
   return tostring(v)
 end
 
---- error with %s filled by Python's texts, at the caller's caller.
-function util.fail(level, fmt, ...)
+local getinfo = debug and debug.getinfo              -- not there in the sandbox
+
+--- error, placed at the line of the script that called into these modules.
+function util.raise(text)
+  local level = 2
+  while getinfo do
+    local info = getinfo(level, "S")
+    if not info then return error(text, 2) end
+    if info.what ~= "C" and not info.source:find("^@<moth>/torch/") then break end
+    level = level + 1
+  end
+  error(text, level)
+end
+local raise = util.raise
+
+--- The same, with %s filled by Python's texts.
+function util.fail(fmt, ...)
   local args = { ... }
   for i = 1, select("#", ...) do args[i] = util.text(args[i]) end
-  error(fmt:format(table.unpack(args)), level + 1)
+  raise(fmt:format(table.unpack(args)))
 end
 
 -- A default as Lua writes it.
@@ -104,8 +119,8 @@ local function check_known(name, spec, kw)
   for k in pairs(kw) do
     if not known[k] then
       local near = type(k) == "string" and suggest.nearest(k, names)
-      error(("%s: unknown keyword '%s'%s; %s"):format(name, tostring(k), near and (" (did you mean '" .. near .. "'?)") or "",
-        signature(name, spec)), 5)
+      raise(("%s: unknown keyword '%s'%s; %s"):format(name, tostring(k), near and (" (did you mean '" .. near .. "'?)") or "",
+        signature(name, spec)))
     end
   end
 end
@@ -118,19 +133,19 @@ function util.arguments(name, spec, args)
     and n > 1 and not (spec[n] and spec[n][2] == util.required) then n = n - 1 end
   if next(kw) ~= nil then n = n - 1 end
   if n > max then
-    error(("%s: at most %d arguments before the keywords, got %d; %s"):format(name, max, n, signature(name, spec)), 4)
+    raise(("%s: at most %d arguments before the keywords, got %d; %s"):format(name, max, n, signature(name, spec)))
   end
   check_known(name, spec, kw)
   for i, p in ipairs(spec) do
     local v = args[i]
     if i > n then v = nil end
     if kw[p[1]] ~= nil then
-      if v ~= nil then error(("%s: argument '%s' is given twice"):format(name, p[1]), 4) end
+      if v ~= nil then raise(("%s: argument '%s' is given twice"):format(name, p[1])) end
       v = kw[p[1]]
     end
     if v == nil then v = p[2] end
     if v == util.required then
-      error(("%s: argument '%s' is missing; %s"):format(name, p[1], signature(name, spec)), 4)
+      raise(("%s: argument '%s' is missing; %s"):format(name, p[1], signature(name, spec)))
     end
     out[p[1]] = v
   end
