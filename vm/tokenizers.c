@@ -534,6 +534,21 @@ static int tok_tostring(lua_State *L) {
   return 1;
 }
 
+/* nfkc(text) */
+static int nfkc(lua_State *L) {
+  size_t n, len;
+  const char *s = luaL_checklstring(L, 1, &n);
+  char *out = NULL;
+  TkErr e = {0};
+  if (!tk_nfkc(s, n, &out, &len, &e)) {
+    mt_free(out);
+    return luaL_error(L, "nfkc: %s", e.msg);
+  }
+  lua_pushlstring(L, out, len);
+  mt_free(out);
+  return 1;
+}
+
 int luaopen_tokenizers_core(lua_State *L) {
   static const luaL_Reg tok[] = {{"encode", tok_encode}, {"encode_batch", tok_encode_batch}, {"decode", tok_decode},
     {"decode_batch", tok_decode_batch}, {"token_to_id", tok_token_to_id}, {"id_to_token", tok_id_to_token},
@@ -542,7 +557,7 @@ int luaopen_tokenizers_core(lua_State *L) {
     {"enable_padding", tok_enable_padding}, {"no_padding", tok_no_padding}, {NULL, NULL}};
   static const luaL_Reg tok_meta[] = {{"__gc", tok_gc}, {"__call", tok_call}, {"__tostring", tok_tostring}, {NULL, NULL}};
   static const luaL_Reg enc_meta[] = {{"__gc", enc_gc}, {"__index", enc_index}, {"__len", enc_len}, {"__tostring", enc_tostring}, {NULL, NULL}};
-  static const luaL_Reg fns[] = {{"from_file", from_file}, {"from_string", from_string}, {NULL, NULL}};
+  static const luaL_Reg fns[] = {{"from_file", from_file}, {"from_string", from_string}, {"nfkc", nfkc}, {NULL, NULL}};
   luaL_newmetatable(L, TOKENIZER);
   luaL_setfuncs(L, tok_meta, 0);
   luaL_newlib(L, tok);

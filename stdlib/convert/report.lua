@@ -105,7 +105,8 @@ function report.markdown(records, o)
   rows = {}
   for _, r in ipairs(records) do
     if r.status == "failed" then rows[#rows + 1] = "- " .. r.path .. ": " .. (r.error or "?")
-    elseif r.status == "declined" then rows[#rows + 1] = "- " .. r.path .. ": declined in review" end
+    elseif r.status == "declined" then rows[#rows + 1] = "- " .. r.path .. ": declined in review"
+    elseif r.status == "pending" then rows[#rows + 1] = "- " .. r.path .. ": the review was left before it" end
   end
   section(out, "Not converted", rows)
   rows = {}

@@ -305,7 +305,7 @@ function workflow.convert(o)
     local source = fs.read(o.src_root .. "/" .. path) or ""
     local target = o.dst_root .. "/" .. path
     local record = journal.records[path]
-    if not finished(record, source, target, o) and not stop then
+    if not finished(record, source, target, o) then
       local text = source
       local result
       result, record = workflow.convert_text(path, source, o, proj)
@@ -320,7 +320,7 @@ function workflow.convert(o)
         end
       end
       if o.diff and result ~= source then io.write(diff.unified(source, result, "a/" .. path, "b/" .. path)) end
-      if o.review and result ~= text then
+      if o.review and result ~= text and not stop then
         local chosen, why = ask(path, text, result, o)
         if why == "quit" then stop = true
         elseif why == "no" then
@@ -328,7 +328,8 @@ function workflow.convert(o)
           record.left = {}
         else result = chosen end
       end
-      if not stop then
+      if stop then record.status, record.left = "pending", {}      -- a later run asks again
+      else
         record.source_print, record.result_print = fs.fingerprint(source), fs.fingerprint(result)
         if writing then
           if o.in_place and result ~= source then

@@ -108,6 +108,23 @@ static bool normal_form(TkForm f, TkText *t, TkText *tmp, TkErr *e) {
   return ok ? done(&x, t, tmp, e) : tk_oom(e);
 }
 
+bool tk_nfkc(const char *s, size_t n, char **out, size_t *len, TkErr *e) {
+  TkText t = {0}, tmp = {0};
+  bool ok = ((tk_uni_init() && tk_text_set(&t, s, 0, n, true)) || tk_oom(e)) && normal_form(TK_NFKC, &t, &tmp, e);
+  if (ok) {
+    *out = mt_malloc(t.n + 1);
+    ok = *out || tk_oom(e);
+  }
+  if (ok) {
+    if (t.n) memcpy(*out, t.s, t.n);
+    (*out)[t.n] = 0;
+    *len = t.n;
+  }
+  tk_text_free(&t);
+  tk_text_free(&tmp);
+  return ok;
+}
+
 /* ---- filters and maps ---- */
 static bool lower_text(TkText *t, TkText *tmp, TkErr *e) {
   bool same = true;                                          /* every capital has a small letter of as many bytes */

@@ -37,6 +37,8 @@ bool tk_encode(TkTok *t, const TkStr *text, const TkStr *pair, bool add_special,
                TkEnc *out, TkErr *e);
 bool tk_pad(TkEnc *encs, size_t n, const TkPad *pad, TkErr *e);
 void tk_enc_free(TkEnc *enc);
+/* The text in Unicode's form NFKC, for mt_free. */
+bool tk_nfkc(const char *s, size_t n, char **out, size_t *len, TkErr *e);
 
 /* Decodes into a fresh mt_malloc'ed string of *len bytes (closed by a zero). */
 char *tk_decode(TkTok *t, const uint32_t *ids, size_t n, bool skip_special, size_t *len, TkErr *e);

@@ -152,6 +152,70 @@ t.test("review asks and remembers", function()
   t.eq(declined, first)
 end)
 
+-- Runs the command with answers to the review's questions; returns how many were asked.
+local function reviewed(dst, replies)
+  local asked, real_read = 0, io.read
+  io.read = function()
+    asked = asked + 1
+    return replies[asked]
+  end
+  local ok, status, out = pcall(run, "convert", "--src_root", base .. "/src", "--dst_root", base .. "/" .. dst, "--review",
+    "--exclude", "requirements.txt")
+  io.read = real_read
+  assert(ok, status)
+  return asked, out
+end
+
+t.test("review: yes, no, a question put again, quit, and a later run", function()
+  local asked, out = reviewed("dst8", { "what", "y", "q" })
+  t.eq(asked, 3)
+  t.ok(out:find("[y]es [n]o [e]dit [q]uit", 1, true) and out:find("+++ b/", 1, true), out)
+  t.ok(read("dst8/report.md"):find("the review was left before it", 1, true), read("dst8/report.md"))
+  t.eq(read("dst8/pkg/model.py"), nil, "nothing is written before the answer")
+  t.eq(reviewed("dst8", { "n" }), 1, "only what was left open is asked again")
+  t.ok(read("dst8/report.md"):find("declined in review", 1, true), read("dst8/report.md"))
+  t.eq(reviewed("dst8", {}), 0, "all is answered")
+end)
+
+t.test("review: an edited result is taken", function()
+  write("editor.sh", '#!/bin/sh\nprintf "# by a person\\n" >> "$1"\n')
+  local set = fs.sys and fs.sys.setenv
+  if not set then return end
+  local before = os.getenv("EDITOR")
+  set("EDITOR", "sh " .. base .. "/editor.sh")
+  reviewed("dst9", { "e", "e", "e", "e", "e", "e" })
+  set("EDITOR", before)
+  t.ok(read("dst9/pkg/model.py"):find("def construct.*\n# by a person\n$"), read("dst9/pkg/model.py"))
+  reviewed("dst9", {})
+  t.ok(read("dst9/pkg/model.py"):find("# by a person\n$"), "a later run keeps it")
+end)
+
+t.test("the HTML report shows both sides, escaped", function()
+  write("html/m.py", "import torch\n\n\ndef f(x):\n    return torch.abs(x) < 1 & 2  # <b>\n\n\ng = torch.nothing_known\n")
+  write("html/odd.py", "import torch\nx = (\n")
+  run("convert", "--src_root", base .. "/html", "--dst_root", base .. "/dst10", "--report", base .. "/r.html", "--quiet")
+  local html = read("r.html")
+  for _, want in ipairs { "<!doctype html>", "<summary>m.py", "<span class=l>1 left</span>",
+    "class='o'>    return torch.abs(x) &lt; 1 &amp; 2  # &lt;b&gt;", "class='w'>    return mint.abs(x) &lt; 1",
+    "torch left: <code>torch.nothing_known</code>", "odd.py: line 2" } do
+    t.ok(html:find(want, 1, true), want .. "\n" .. html)
+  end
+  t.ok(not html:find("# <b>", 1, true))
+  t.ok(read("dst10/report.md"):find("torch.nothing_known", 1, true))
+end)
+
+t.test("names are compared in form NFKC", function()
+  if not pcall(require, "tokenizers.core") then return end
+  -- fullwidth letters and a ligature: the same names for Python
+  write("nfkc/m.py", "import torch\n\n\ndef \u{FB01}t(x):\n    return \u{FF54}orch.relu(x)\n\n\ny = fit(\u{FF54}orch.abs)\n")
+  run("convert", "--src_root", base .. "/nfkc", "--dst_root", base .. "/dst11", "--quiet")
+  local text = read("dst11/m.py")
+  t.ok(text:find("mint.nn.functional.relu(x)", 1, true) and text:find("mint.abs", 1, true), text)
+  t.ok(text:find("def \u{FB01}t(x)", 1, true), "what is not converted keeps its bytes")
+  local status = run("convert", "validate", "--src_root", base .. "/nfkc", "--dst_root", base .. "/dst11")
+  t.eq(status, 0, read("dst11/validation.md"))
+end)
+
 t.test("explain", function()
   local status, out = run("convert", "--explain", base .. "/src/pkg/plain.py:2")
   t.eq(status, 0)

@@ -8,6 +8,11 @@
 -- values[i] is the text of a NAME, the prefix of a STRING (lower case), the conversion of F!.
 local byte, find, match, sub = string.byte, string.find, string.match, string.sub
 
+-- PEP 3131: names are compared in Unicode's form NFKC (plain Lua, without the tokenizers' tables, takes them as they are).
+local has_core, core = pcall(require, "tokenizers.core")
+local nfkc = has_core and type(core) == "table" and core.nfkc or function(word) return word end
+local function normal(word) return find(word, "[\128-\255]") and utf8.len(word) and nfkc(word) or word end
+
 local KEYWORDS = {}
 for word in ([[False None True and as assert async await break class continue def del elif else except finally for from
   global if import in is lambda nonlocal not or pass raise return try while with yield]]):gmatch("%a+") do
@@ -269,7 +274,7 @@ function lexer.lex(original)
             if (nc == 34 or nc == 39) and PREFIXES[word:lower()] then pos = lex_string(pos, word:lower())
             else
               n = n + 1
-              kinds[n], starts[n], ends[n], values[n] = "NAME", pos, after - 1, word
+              kinds[n], starts[n], ends[n], values[n] = "NAME", pos, after - 1, normal(word)
               pos = after
             end
           end
