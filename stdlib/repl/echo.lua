@@ -156,9 +156,9 @@ local function base_name(view)
   local is_tensor = require("repl.names").is_tensor
   local ok, memory = pcall(view.storage_ptr, view)
   local function same(value)
-    if not is_tensor(value) or rawequal(value, view) or field(value, "_base") ~= nil then return false end
+    if not is_tensor(value) or rawequal(value, view) then return false end
     local fine, other = pcall(value.storage_ptr, value)
-    return ok and fine and other == memory
+    return ok and fine and other == memory and (field(value, "_base") == nil or value:numel() > view:numel())
   end
   for name, value in require("repl.units").locals() do
     if same(value) then return name end

@@ -510,7 +510,7 @@ static void t_commands(void) {
   expect("shell-2");
   keys("%mem\r");
   expect("Lua ");
-  char text[160];
+  char text[200];
   snprintf(text, sizeof text,
            "local sv = 12\r%%save %s/s.lua\rsv = 1\r%%restore %s/s.lua\rsv * 100\r", tmp, tmp);
   keys(text);
@@ -795,6 +795,130 @@ static void t_full_disk(void) {
   expect("moth> 1 + 1");
 }
 
+/* Writes a file into the folder of this run; returns nothing, the tests see what is missing. */
+static void write_file(const char *name, const char *text) {
+  char path[160];
+  snprintf(path, sizeof path, "%s/%s", tmp, name);
+  FILE *f = fopen(path, "w");
+  if (!f) return;
+  fputs(text, f);
+  fclose(f);
+}
+
+static void t_edit(void) {
+  write_file("editor", "#!/bin/sh\necho 'edited_here = 6 * 7' >> \"$1\"\n");
+  char editor[96];
+  snprintf(editor, sizeof editor, "EDITOR=sh %s/editor", tmp);
+  stop();
+  const char *env[] = {editor, NULL};
+  start_with(24, 80, env);
+  expect("moth>");
+  keys("%edit\r");
+  expect("edited_here");
+  keys("edited_here + 1\r");
+  expect("43");
+  keys("typed = 1\030");                          /* ^X: the block being typed */
+  expect("edited_here = 6 * 7");
+  keys("\rtyped + edited_here\r");
+  expect("43");
+  expect_prompt();
+}
+
+static void t_reload(void) {
+  char text[200];
+  write_file("fresh.lua", "return { value = 'old one' }\n");
+  snprintf(text, sizeof text, "package.path = '%s/?.lua;' .. package.path\r", tmp);
+  keys(text);
+  keys("fresh = require 'fresh'; keep = fresh; fresh.value\r");
+  expect("old one");
+  write_file("fresh.lua", "return { value = 'new one' }\n");
+  keys("%reload fresh\r");
+  expect("loaded fresh");
+  keys("keep.value\r");
+  expect("new one");
+  write_file("fresh.lua", "return {\n");
+  keys("%reload fresh\r");
+  expect("error");
+  keys("keep.value .. '!'\r");
+  expect("new one!");
+  keys("%reload nosuch\r");
+  expect("no module 'nosuch'");
+  expect_prompt();
+}
+
+static void t_measuring(void) {
+  keys("x = torch.ones(4)\r%timeit x + 1\r");
+  expect("1 tensor allocated");
+  expect("per call, median");
+  expect_prompt();
+  keys("%prof for i = 1, 50 do y = x * 2 end\r");
+  expect("mul");
+  expect_prompt();
+  keys("%history\r");
+  expect("%prof for i");
+  keys("%tour\r");
+  expect_prompt();
+}
+
+/* The first minute of a person who knows PyTorch: what is typed is no Lua yet. */
+static void t_python(void) {
+  keys("import torch\r");
+  expect("torch, nn, F and optim are there already");
+  keys("x = torch.arange(12):view(3, 4)\rx[1:3]\r");
+  expect("write  x[\"1:3\"]");
+  keys("for i in range(3):\r");                    /* Enter does not wait for the end of such a block */
+  expect("write  for i = 0, 2 do ... end");
+  keys("x.sum(dim=1)\r");
+  expect("write  x:sum({dim = 1})");
+  keys("x:sum({dim = 1})\r");
+  expect("tensor([ 6, 22, 38])");
+  keys("x[3]\r");
+  expect("indices begin at 0: 0 to 2");
+  keys("v = x['1:']\rv\r");
+  expect("view of x");
+  keys("torch.manual_seed(0)\r'quiet'\r");
+  expect("quiet");
+  lacks("initial_seed");
+  expect_prompt();
+}
+
+/* Eight sessions write their histories at once: no entry is lost or mixed. */
+static void t_parallel(void) {
+  enum { SESSIONS = 8, ENTRIES = 12 };
+  pid_t pids[SESSIONS];
+  stop();
+  fflush(stdout);
+  for (int k = 0; k < SESSIONS; k++) {
+    pids[k] = fork();
+    if (pids[k]) continue;
+    char text[64];
+    case_failed = false;
+    start();
+    for (int i = 0; i < ENTRIES; i++) {
+      snprintf(text, sizeof text, "parallel_%d_%d = 1\r", k, i);
+      keys(text);
+    }
+    keys("'end' .. 'ed'\r");
+    expect("ended");
+    stop();                                        /* kill -9: what was entered is there all the same */
+    _exit(case_failed);
+  }
+  for (int k = 0; k < SESSIONS; k++) {
+    int status = 0;
+    waitpid(pids[k], &status, 0);
+    if (status != 0) fail("a session of eight", "failed");
+  }
+  TermBuf b = history_text();
+  for (int k = 0; k < SESSIONS; k++) {
+    for (int i = 0; i < ENTRIES; i++) {
+      char want[64];
+      snprintf(want, sizeof want, "parallel_%d_%d = 1\n", k, i);
+      if (!strstr(b.s, want)) fail("lost from the history", want);
+    }
+  }
+  term_buf_free(&b);
+}
+
 static const struct { const char *name; void (*fn)(void);
 } cases[] = {{"echo", t_echo},
              {"block", t_block},
@@ -808,6 +932,11 @@ static const struct { const char *name; void (*fn)(void);
              {"hint", t_hint},
              {"help", t_help},
              {"commands", t_commands},
+             {"edit", t_edit},
+             {"reload", t_reload},
+             {"measuring", t_measuring},
+             {"python", t_python},
+             {"parallel", t_parallel},
              {"interrupt", t_interrupt},
              {"random_interrupts", t_random_interrupts},
              {"cancel", t_cancel},
@@ -870,14 +999,20 @@ static void measure(void) {
     settle();
   }
   show("key to echo", v, n);
-  for (n = 0; n < 100; n++) {
-    keys(n % 2 ? "string.f" : "torch.so");
-    while (pump(20)) {}
+  static const char *const owners[] = {"torch.", "nn.", "F.", "string.", "optim."};
+  keys("x = torch.ones(2)\r");
+  settle();
+  for (n = 0; n < 520; n++) {                       /* 500 and more prefixes: owner and two letters, or a global */
+    char prefix[16];
+    snprintf(prefix, sizeof prefix, "%s%c%s", n % 6 == 5 ? "x:" : owners[n % 6 % 5], 'a' + (int)(n / 6 % 26),
+             n / 156 == 0 ? "" : n / 156 == 1 ? "e" : n / 156 == 2 ? "o" : "i");
+    keys(prefix);
+    while (pump(5)) {}
     v[n] = answer_to("\t");
     keys("\033");
-    settle();
+    while (pump(60)) {}
     keys("\025");
-    while (pump(20)) {}
+    while (pump(5)) {}
   }
   show("TAB to list", v, n);
   stop();
