@@ -190,6 +190,14 @@ static int spread_keywords(lua_State *L, int n, int f) {
   for (int i = 2; i <= names; i++) lua_remove(L, 2);          /* self, values, forward */
   return count + 1;
 }
+static void too_many(lua_State *L, int n, int f) {             /* a layer whose arguments have names takes no more of them */
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
+  lua_pushvalue(L, f);
+  int count = lua_rawget(L, -2) == LUA_TTABLE ? (int)lua_rawlen(L, -1) : n;
+  lua_pop(L, 2);
+  if (n - 1 > count)
+    luaL_error(L, "%s: forward takes %d argument%s, got %d", class_name(L, 1), count, count == 1 ? "" : "s", n - 1);
+}
 static int m_call(lua_State *L) {                             /* self stays at index 1: error messages look for it there */
   NnModule *m = checkmodule(L, 1);
   int n = lua_gettop(L);
@@ -199,6 +207,7 @@ static int m_call(lua_State *L) {                             /* self stays at i
   if (n > 1 && lua_istable(L, n)) {
     if (lua_getmetatable(L, n)) lua_pop(L, 1); else n = spread_keywords(L, n, n + 1);
   }
+  if (n > 2) too_many(L, n, n + 1);
   int extra = 0;
   if (m->hooked) { lua_rawgetp(L, LUA_REGISTRYINDEX, &hook_call_key); lua_insert(L, -2); extra = 1; }
   if (extra) { lua_pushvalue(L, 1); lua_insert(L, -2); }      /* around(self, forward, ...) */
@@ -662,6 +671,56 @@ static int f_set_data(lua_State *L) {                         /* (x, y): x takes
   nn_take_data(c, x, y);
   return vm_leave(L, c, sc, 0);
 }
+/* The forward of a linear layer without Lua in between; the tensors are the fields', which functional_call changes.  Anything
+ * unusual goes to the Lua function.  Upvalues: that function, "weight", "bias". */
+static int linear_forward(lua_State *L) {
+  NnModule *m = tomodule(L, 1);
+  Tensor *x = vm_totensor(L, 2), *w = NULL, *b = NULL;
+  NnEntry *none;
+  int n = lua_gettop(L);
+  if (m && x && n == 2) {
+    lua_getiuservalue(L, 1, 1);
+    for (int i = 2; i <= 3; i++) { lua_pushvalue(L, lua_upvalueindex(i)); lua_rawget(L, 3); }
+    w = vm_totensor(L, 4);
+    b = vm_totensor(L, 5);
+    if (!b && (!lua_isnil(L, 5) || !(none = nn_find(m, NN_PARAM, "bias")) || none->t)) w = NULL;
+  }
+  if (!w) {
+    lua_settop(L, n);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, n, LUA_MULTRET);
+    return lua_gettop(L);
+  }
+  vm_gc_before(L);
+  ENTER;
+  vm_pushtensor(L, t_F_linear(c, x, w, b));
+  return vm_leave(L, c, sc, 1);
+}
+static int f_linear(lua_State *L) {                           /* (forward in Lua) -> the fast one */
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  lua_pushliteral(L, "weight");
+  lua_pushliteral(L, "bias");
+  lua_pushcclosure(L, linear_forward, 3);
+  return 1;
+}
+
+/* Sequential's forward: the children one after the other; what the last one returns is the result. */
+static int sequential_from(lua_State *L, int status, lua_KContext i) {
+  NnModule *m = checkmodule(L, 1);
+  while (i < m->n[NN_CHILD]) {                                /* self, then what the last child gave */
+    int n = lua_gettop(L) - 1;
+    NnModule *child = m->e[NN_CHILD][i++].m;
+    if (!child) continue;
+    push_module(L, child);
+    lua_insert(L, 2);
+    lua_callk(L, n, i < m->n[NN_CHILD] ? 1 : LUA_MULTRET, i, sequential_from);
+  }
+  return lua_gettop(L) - 1;
+}
+static int f_sequential(lua_State *L) { return sequential_from(L, LUA_OK, 0); }
+
 static int f_arity(lua_State *L) {                            /* a function's count of parameters; -1 when it takes more */
   lua_Debug ar;
   luaL_checktype(L, 1, LUA_TFUNCTION);
@@ -728,7 +787,7 @@ int luaopen_nn_core(lua_State *L) {
   static const luaL_Reg fns[] = {
     {"entries", f_entries}, {"entry", f_entry}, {"count", f_count}, {"has", f_has}, {"clear", f_clear}, {"put", f_put},
     {"fields", f_fields}, {"hooks", f_hooks}, {"set_hooks", f_set_hooks}, {"set_hook_call", f_set_hook_call}, {"is_module", f_is_module},
-    {"class_of", f_class_of}, {"is_parameter", f_is_parameter}, {"set_data", f_set_data}, {"ordered", f_ordered}, {"become", f_become}, {"names", f_names}, {"arity", f_arity}, {"Parameter", f_parameter},
+    {"class_of", f_class_of}, {"is_parameter", f_is_parameter}, {"set_data", f_set_data}, {"ordered", f_ordered}, {"become", f_become}, {"names", f_names}, {"arity", f_arity}, {"sequential", f_sequential}, {"linear", f_linear}, {"Parameter", f_parameter},
     {"layer", f_layer}, {"new", f_new}, {NULL, NULL}};
   static const struct { const char *name; DType d; } casts[] = {
     {"half", MT_float16}, {"bfloat16", MT_bfloat16}, {"float", MT_float32}, {"double", MT_float64}};

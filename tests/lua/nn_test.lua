@@ -162,6 +162,9 @@ t.test("containers", function()
   t.eq(names(s:named_children()), "fc act")
   t.eq(#s, 2)
   t.ok(s[0] == s.fc and s[-1] == s.act)
+  t.eq(nn.Sequential()(5), 5)
+  t.eq(select("#", nn.Sequential(nn.Identity(), nn.LSTM(2, 3))(torch.ones(1, 2))), 2)
+  t.error_matches(function() nn.Sequential(nn.Sequential(nn.ReLU()))("x") end, "in 0.0 (ReLU): ")
   local list = nn.ModuleList { nn.Identity() }
   list:append(nn.Identity()):extend { nn.Linear(1, 1) }
   list:insert(0, nn.Linear(1, 2))
@@ -221,6 +224,7 @@ t.test("arguments of forward by name", function()
   local x = torch.ones(1, 3)
   t.eq(nn.Linear(3, 2) { input = x }.shape == { 1, 2 }, true)
   t.eq(nn.MSELoss()(x, { target = x * 3 }):item(), 4.0)
+  t.error_matches(function() nn.Linear(3, 2)(x, 5) end, "Linear: forward takes 1 argument, got 2")
   t.error_matches(function() nn.Linear(3, 2) { inptu = x } end, "Linear: unknown keyword 'inptu'")
 end)
 

@@ -153,15 +153,7 @@ function Sequential:init(...)
   end
   for i = 1, select("#", ...) do self:add_module(tostring(i - 1), (module_or_error(self, (select(i, ...))))) end
 end
-function Sequential:forward(x, ...)
-  local m = core.entry(self, "child", 0)
-  if m == nil then return x end
-  local n = core.count(self, "child")
-  if n == 1 then return m(x, ...) end
-  x = m(x, ...)
-  for i = 1, n - 1 do x = core.entry(self, "child", i)(x) end
-  return x
-end
+Sequential.forward = core.sequential
 both_extends(Sequential)
 
 -- ---- ModuleList ----

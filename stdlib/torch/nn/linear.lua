@@ -1,4 +1,5 @@
 -- torch.nn.linear: affine maps and changes of shape.
+local core = require "torch.nn.core"
 local torch = require "torch"
 local layer = require "torch.nn.layer"
 local nn, F = torch.nn, torch.nn.functional
@@ -29,7 +30,8 @@ layer.define(M, "Linear(in_features: int, out_features: int, bias: bool = True, 
     if a.bias then self.bias = layer.parameter(a, a.out_features) else self:register_parameter("bias", nil) end
     self:reset_parameters()
   end,
-  forward = function(self, x) return F.linear(x, self.weight, self.bias) end,
+  arguments = "input",
+  forward = core.linear(function(self, x) return F.linear(x, self.weight, self.bias) end),
   methods = {
     reset_parameters = reset,
     extra_repr = function(self)
