@@ -148,7 +148,8 @@ static Tensor *infos(Ctx *c, const Tensor *a, const Job *j) {
   int64_t size[MT_MAXDIM];
   memcpy(size, a->size, sizeof(int64_t) * (size_t)(a->ndim - 2));
   Tensor *t = mt_new(c, mt_il(size, a->ndim - 2), MT_int32, mt_meta(a) ? MT_META : MT_CPU);
-  if (t && !mt_meta(t)) memcpy(mt_data(t), j->info, (size_t)t->numel * sizeof(int));
+  if (t && !mt_meta(t) && !j->info) memset(mt_data(t), 0, (size_t)t->numel * sizeof(int));
+  else if (t && !mt_meta(t)) memcpy(mt_data(t), j->info, (size_t)t->numel * sizeof(int));
   return t;
 }
 #define BLOCK(j, x) ((void *)((j)->x + (size_t)i * (j)->x##s))
@@ -239,7 +240,7 @@ Tensor *k__pivots_to_permutation(Ctx *c, Tensor *pivots, Tensor *like, int64_t m
   size[pivots->ndim - 1] = size[pivots->ndim] = m;
   Tensor *r = t_zeros(c, mt_il(size, pivots->ndim + 1), like->dtype, -1, mt_meta(like) ? MT_META : -1, -1, false);
   Tensor *p = mt_contig_as(c, pivots, MT_int32);
-  if (!r || !p || mt_meta(r)) return r;
+  if (!r || !p || mt_meta(r) || mt_meta(p)) return r;
   int64_t *perm = mt_tmp(c, sizeof(int64_t) * (size_t)(m + 1));
   if (!perm) return NULL;
   for (int64_t i = 0; i < batch_of(pivots, 1); i++) {

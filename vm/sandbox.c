@@ -54,7 +54,8 @@ static const char *const debug_names[] = {"traceback", NULL};
 static const char *const modules[] = {"string",    "table", "math", "utf8",
                                       "coroutine", "torch", "_G",   NULL};
 static const char *const preloads[] = {"json", "moth.ops", "torch.nn.core", NULL};
-static const char *const torch_files[] = {"save", "load", "from_file", "ops", "hub", "jit", NULL};
+static const char *const torch_files[] = {"save", "load", "from_file", "ops",  "_ops",
+                                          "hub",  "jit",  NULL};
 
 /* A new table with the listed fields of the table at index `from`; pushed. */
 static void selected(lua_State *L, int from, const char *const *names) {
@@ -126,12 +127,26 @@ static void restrict_package(lua_State *L, int fresh) {
   lua_settop(L, loaded - 2);
 }
 
+/* The metatables of C objects hold functions that trust their arguments: out of reach. */
+static int l_getmetatable(lua_State *L) {
+  luaL_checkany(L, 1);
+  int type = lua_type(L, 1);
+  if (type == LUA_TUSERDATA || type == LUA_TLIGHTUSERDATA || !lua_getmetatable(L, 1)) lua_pushnil(L);
+  else luaL_getmetafield(L, 1, "__metatable");
+  return 1;
+}
+
 static void remove_torch_files(lua_State *L, int fresh) {
   if (lua_getfield(L, fresh, "torch") == LUA_TTABLE)
     for (int i = 0; torch_files[i]; i++) {
       lua_pushnil(L);
       lua_setfield(L, -2, torch_files[i]);
     }
+  if (lua_istable(L, -1) && lua_getfield(L, -1, "utils") == LUA_TTABLE) {
+    lua_pushnil(L);
+    lua_setfield(L, -2, "dlpack");         /* tensors over any address */
+    lua_pop(L, 1);
+  }
   lua_pop(L, 1);
   if (lua_getfield(L, fresh, "string") == LUA_TTABLE) {
     lua_pushnil(L);
@@ -206,6 +221,8 @@ void vm_enter_sandbox(lua_State *L) {
   lua_setfield(L, fresh, LUA_DBLIBNAME);
   luaL_newlib(L, out);
   lua_setfield(L, fresh, LUA_IOLIBNAME);
+  lua_pushcfunction(L, l_getmetatable);
+  lua_setfield(L, fresh, "getmetatable");
   remove_torch_files(L, fresh);
   restrict_package(L, fresh);
   lua_pushvalue(L, fresh);

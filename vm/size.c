@@ -7,7 +7,12 @@
 
 static const char meta_key = 0, list_key = 0;
 
-void vm_size_values(lua_State *L, int i) { lua_rawgetp(L, i, &list_key); }
+/* A table that only wears the metatable counts as empty. */
+void vm_size_values(lua_State *L, int i) {
+  if (lua_rawgetp(L, i, &list_key) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+}
 
 bool vm_issize(lua_State *L, int i) {
   if (lua_type(L, i) != LUA_TTABLE || !lua_getmetatable(L, i)) return false;
@@ -61,13 +66,12 @@ static int size_eq(lua_State *L) {
 
 static int size_tostring(lua_State *L) {
   lua_Integer n = plain(L, 1);
+  int list = lua_gettop(L);
   luaL_Buffer b;
   luaL_buffinit(L, &b);
   luaL_addstring(&b, "torch.Size([");
   for (lua_Integer k = 1; k <= n; k++) {
-    vm_size_values(L, 1);
-    lua_rawgeti(L, -1, k);
-    lua_remove(L, -2);
+    lua_rawgeti(L, list, k);
     if (k > 1) luaL_addstring(&b, ", ");
     luaL_addvalue(&b);
   }
