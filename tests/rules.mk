@@ -90,6 +90,6 @@ kernel-test: all
 	@$(PYTHON) tests/kernel/kernel_test.py $(B)/moth
 # Tensors to PyTorch and NumPy and back in one process; PYTHON needs torch, numpy and a shared libpython.
 dlpack-test: all
-	@$(B)/moth tests/kernel/dlpack_test.lua "$$($(PYTHON) -c 'import sysconfig, os; v = sysconfig.get_config_var; print(os.path.join(v("LIBDIR"), v("INSTSONAME")))')" \
-	  "$$($(PYTHON) -c 'import sys, torch; print(sys.prefix)')"
+	@$(B)/moth tests/dlpack_python.lua "$$($(PYTHON) -c 'import sysconfig, os; v = sysconfig.get_config_var; print(os.path.join(v("LIBDIR"), v("INSTSONAME")))')" \
+	  "$$($(PYTHON) -c 'import sys, torch; import os; print(os.path.dirname(os.path.dirname(torch.__file__)))')"
 .PHONY: kernel-test dlpack-test

@@ -439,7 +439,7 @@ static Lib *new_lib(lua_State *L, const char *name) {
   return l;
 }
 
-/* load(name or path[, declarations]) */
+/* load(name or path[, declarations[, {global = true}]]): global lets libraries opened later see its symbols. */
 static int l_load(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
   char full[300], why[300];
@@ -448,12 +448,17 @@ static int l_load(lua_State *L) {
     lua_pushvalue(L, 2);
     lua_call(L, 1, 0);
   }
+  int scope = RTLD_LOCAL;
+  if (lua_istable(L, 3)) {
+    lua_getfield(L, 3, "global");
+    if (lua_toboolean(L, -1)) scope = RTLD_GLOBAL;
+  }
   Lib *l = new_lib(L, name);
-  l->handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+  l->handle = dlopen(name, RTLD_NOW | scope);
   snprintf(why, sizeof why, "%s", l->handle ? "" : dlerror());
   if (!l->handle && !strchr(name, '/')) {
     snprintf(full, sizeof full, "lib%s.so", name);
-    l->handle = dlopen(full, RTLD_NOW | RTLD_LOCAL);
+    l->handle = dlopen(full, RTLD_NOW | scope);
   }
   if (!l->handle) {
     l->closed = true;
