@@ -315,8 +315,8 @@ end)
 
 command("clear", "%clear", "clears the screen", function() io.stdout:write("\27[H\27[2J") end)
 
-command("tour", "%tour", "a first walk: ten lines to try", function()
-  print(((require("moth.embed").read("repl/tour.txt") or ""):gsub("\n$", "")))
+command("tour", "%tour [N]", "a guided walk in a few steps, each shown and run", function(text)
+  require("repl.tour").command(text)
 end)
 
 return commands
