@@ -18,6 +18,7 @@ static const struct { const char *space, *module, *names; } rows[] = {
   {"func", "torch.func", "grad grad_and_value value_and_grad vjp jvp linearize jacrev jacfwd hessian vmap functional_call"},
   {"", "torch.func", "vmap"},
   {"nn.functional", "torch.nn.functional", "triplet_margin_with_distance_loss"},
+  {"", "torch.summary", ""},
 };
 
 static bool listed(const char *names, const char *name) {
