@@ -183,7 +183,7 @@ return function(fig, cols, rows, options)
   local form = options.form
   if form == "braille" and image then form = "blocks" end
   local height = math.max(3, rows - 2 - (o.title and 1 or 0) - (o.xlabel and 1 or 0))
-  local ys, ytexts = nil, nil
+  local ys, ytexts
   if fig.ynames then ys, ytexts = fig.ynames.at, fig.ynames.text
   else ys, ytexts = (o.yscale == "log" and ticks.log or ticks.linear)(box.y0, box.y1, math.max(2, height // 3)) end
   local left = 0

@@ -86,12 +86,10 @@ end
 -- ---- series ----
 local function xy(options, x, y, what)
   if y == nil then
-    y, x = x, nil
-    if is_tensor(y) and y.ndim == 2 then return nil, y end
-    y = numbers(y, "y")
-    x = {}
-    for i = 1, #y do x[i] = i - 1.0 end
-    return x, y
+    if is_tensor(x) and x.ndim == 2 then return nil, x end
+    local values, at = numbers(x, "y"), {}
+    for i = 1, #values do at[i] = i - 1.0 end
+    return at, values
   end
   if is_tensor(y) and y.ndim == 2 then return numbers(x, "x"), y end
   x, y = numbers(x, "x"), numbers(y, "y")

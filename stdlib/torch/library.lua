@@ -111,26 +111,21 @@ end
 -- ---- running ----
 local Context = {}
 Context.__index = Context
+--- Keeps values for backward: tensors as the tape keeps them (their versions are checked), others as they are.
 function Context:save_for_backward(...)
-  self.saved = table.pack(...)
-  self.versions = {}
-  for i = 1, self.saved.n do
-    local x = self.saved[i]
-    if torch.is_tensor(x) then self.versions[i] = x._version end
+  self.tensors, self.plain, self.n = {}, {}, select("#", ...)
+  for i = 1, self.n do
+    local v = (select(i, ...))
+    if torch.is_tensor(v) then self.tensors[i] = v else self.tensors[i], self.plain[i] = torch.None, v end
   end
 end
 
-local function check_versions(ctx, name)
-  for i, version in pairs(ctx.versions) do
-    if ctx.saved[i]._version ~= version then
-      error(name .. ": a tensor needed for its backward was changed in place since (it is at version " ..
-        ctx.saved[i]._version .. ", expected " .. version .. ")", 0)
-    end
-  end
-end
+--- The values of save_for_backward; only inside backward.
 function Context:saved_tensors()
-  check_versions(self, self.name)
-  return table.unpack(self.saved, 1, self.saved.n)
+  if not self.node then error(self.name .. ": saved_tensors belongs into backward", 2) end
+  local v = table.pack(self.node:saved_tensors())
+  for i = 1, self.n do if self.plain[i] ~= nil then v[i] = self.plain[i] end end
+  return table.unpack(v, 1, self.n)
 end
 
 local function type_name(v) return torch.is_tensor(v) and "Tensor" or v == nil and "nil" or type(v) end
@@ -168,13 +163,29 @@ local function flatten(def, args)
   return flat, widths
 end
 
+--- Arguments as forward got them, from the flat list of saved tensors.
+local function inflate(def, kept, widths, values)
+  local args, at = {}, 0
+  for i, p in ipairs(def.params) do
+    if p.type == "Tensor[]" and kept[i] == nil and widths[i] > 0 then args[i] = { table.unpack(values, at + 1, at + widths[i]) }
+    elseif kept[i] ~= nil then args[i] = kept[i]
+    else args[i] = values[at + 1] end
+    at = at + widths[i]
+  end
+  return args, at
+end
+
 --- The function that the node calls: gradients of the results in, one gradient for each place of `flat` out.
 local function backward_of(def, ctx, widths)
-  return function(_, ...)                  -- the node, the gradients, what each input needs
-    local grads = table.pack(...)
-    check_versions(ctx, def.name)
-    ctx.needs_input_grad = { table.unpack(grads, #def.returns + 1, grads.n) }
-    local got = table.pack(def.backward(ctx, table.unpack(grads, 1, #def.returns)))
+  return function(node, needs, ...)
+    ctx.node, ctx.needs_input_grad = node, needs
+    if ctx.kept then
+      local values, at = table.pack(ctx:saved_tensors()), nil
+      ctx.inputs, at = inflate(def, ctx.kept, widths, values)
+      ctx.outputs = { table.unpack(values, at + 1, values.n) }
+    end
+    local got = table.pack(def.backward(ctx, ...))
+    ctx.node, ctx.inputs, ctx.outputs = nil, nil, nil
     if got.n > #def.params then
       error(string.format("%s: backward returned %d gradients, the op has %d parameters", def.name, got.n,
         #def.params), 0)
@@ -196,28 +207,38 @@ local function needs_grad(flat)
   return false
 end
 
+--- What is no tensor among the arguments; a list of tensors is none of these.
+local function plain_arguments(def, args)
+  local kept = {}
+  for i, p in ipairs(def.params) do
+    if p.type ~= "Tensor" and p.type ~= "Tensor[]" then kept[i] = args[i] end
+  end
+  return kept
+end
+
 local function record(def, args, flat, widths, results)
+  local ctx = setmetatable({ name = def.name }, Context)
+  ctx:save_for_backward()
+  local backward
   if not def.backward then
-    return torch.autograd._custom(def.name, flat, { table.unpack(results, 1, results.n) }, {}, function()
+    backward = function()
       error(def.name .. " has no backward: give custom_op a 'backward' or call torch.library.register_autograd", 0)
-    end, true)
-  end
-  local ctx = setmetatable({ name = def.name, saved = { n = 0 }, versions = {} }, Context)
-  if def.setup_context then
-    def.setup_context(ctx, args, results.n == 1 and results[1] or results)
-    for i = 1, ctx.saved.n do                       -- a result kept as it is would keep itself alive
-      for k = 1, results.n do
-        if rawequal(ctx.saved[i], results[k]) and torch.is_tensor(results[k]) then ctx.saved[i] = results[k]:detach() end
-      end
     end
+  elseif def.setup_context then
+    def.setup_context(ctx, args, results.n == 1 and results[1] or results)
+    backward = backward_of(def, ctx, widths)
   else
-    ctx.inputs, ctx.outputs = args, {}
-    for k = 1, results.n do ctx.outputs[k] = torch.is_tensor(results[k]) and results[k]:detach() or results[k] end
-    ctx:save_for_backward(table.unpack(flat))
+    ctx.kept = plain_arguments(def, args)
+    local all = { table.unpack(flat) }
+    for k = 1, results.n do all[#flat + k] = results[k] end
+    ctx:save_for_backward(table.unpack(all, 1, #flat + results.n))
+    backward = backward_of(def, ctx, widths)
   end
-  local outputs = {}
+  local outputs, saved = {}, ctx.tensors
   for k = 1, results.n do outputs[k] = torch.is_tensor(results[k]) and results[k] or torch.None end
-  torch.autograd._custom(def.name, flat, outputs, {}, backward_of(def, ctx, widths), true, {}, {})
+  ctx.tensors = nil
+  local tied = torch.autograd._custom(def.name, flat, outputs, {}, backward, true, saved, {})
+  for k = 1, results.n do if torch.is_tensor(tied[k]) then results[k] = tied[k] end end
 end
 
 local function run(def, ...)

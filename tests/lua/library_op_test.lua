@@ -78,13 +78,15 @@ t.test("saved tensors: setup_context, versions, no leak", function()
   local x = torch.zeros(2):requires_grad_()
   exp(x):sum():backward()
   t.eq(x.grad:tolist(), { 1.0, 1.0 })
+  local g = torch.autograd.grad({ exp(x):sum() }, { x }, { create_graph = true })[1]
+  t.eq(torch.autograd.grad({ g:sum() }, { x })[1]:tolist(), { 1.0, 1.0 })          -- through the saved result
   local v = torch.ones(2)
   local w = torch.ones(2):requires_grad_()
   local mul = custom_op("test::mul(Tensor a, Tensor b) -> Tensor", { forward = function(a, b) return a * b end,
     backward = function(ctx, g) return g * ctx.inputs[2], g * ctx.inputs[1] end })
   local y = mul(w, v)
   v:add_(1)
-  t.error_matches(function() y:sum():backward() end, "changed in place")
+  t.error_matches(function() y:sum():backward() end, "modified by an in-place operation")
   collectgarbage() collectgarbage()
   if torch._live then
     local _, before = torch._live()
