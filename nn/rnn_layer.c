@@ -50,12 +50,13 @@ static int64_t step_at(const Layer *l, int side, int64_t s) { return side ? l->T
 typedef struct { int64_t k, n, rs, cs; const float *w, *panels; } Weight;
 static void recur(Layer *l, const Weight *w, int64_t rows, const float *x, int64_t ldx, float *y, int64_t ldy, int beta) {
   int wide = 2 * l->g->vl;
-  if (rows > 1 && w->panels) {
-    for (int64_t i = 0; i < rows; i += l->g->mr) {
-      int m = (int)(rows - i < l->g->mr ? rows - i : l->g->mr);
-      for (int64_t j = 0; j < w->n; j += wide)
+  if (rows > 1 && w->panels) {               /* a panel of weights serves all rows while it is near */
+    int64_t parts = (rows + l->g->mr - 1) / l->g->mr, high = (rows + parts - 1) / parts;
+    for (int64_t j = 0; j < w->n; j += wide)
+      for (int64_t i = 0; i < rows; i += high) {
+        int m = (int)(rows - i < high ? rows - i : high);
         l->g->tile[0][1][m - 1](w->k, x + i * ldx, ldx, w->panels + j * w->k, wide, y + i * ldy + j, ldy, 1, (float)beta, NULL);
-    }
+      }
     return;
   }
   MtGemm g = {.type = MT_GEMM_F32, .m = rows, .n = w->n, .k = w->k, .a = x, .ars = ldx, .acs = 1, .b = w->w, .brs = w->rs,

@@ -58,9 +58,15 @@ static void grad(int64_t n, float *s, float *dp, float lse, float d) {
   }
 }
 
+/* 1 / (1 + e^-x); beyond +-87 it is 1 or as good as 0. */
+MT_VM float gate(float x) {
+  float y = x > 87.f ? 87.f : x;
+  y = y < -87.f ? -87.f : y;
+  return 1.f / (1.f + mt_exp_midf_(-y));
+}
 static void lstm(int64_t n, float *g, const float *c0, float *c, float *h) {
   VEC for (int64_t i = 0; i < n; i++) {
-    float a = mt_sigmoidf(g[i]), f = mt_sigmoidf(g[n + i]), u = mt_tanhf(g[2 * n + i]), o = mt_sigmoidf(g[3 * n + i]);
+    float a = gate(g[i]), f = gate(g[n + i]), u = mt_tanhf(g[2 * n + i]), o = gate(g[3 * n + i]);
     float v = f * c0[i] + a * u;
     g[i] = a; g[n + i] = f; g[2 * n + i] = u; g[3 * n + i] = o;
     c[i] = v;
@@ -80,7 +86,7 @@ static void lstm_grad(int64_t n, const float *g, const float *c0, const float *c
 }
 static void gru(int64_t n, const float *x, const float *r, const float *bn, const float *h0, float *g, float *h) {
   VEC for (int64_t i = 0; i < n; i++) {
-    float a = mt_sigmoidf(x[i] + r[i]), z = mt_sigmoidf(x[n + i] + r[n + i]), q = r[2 * n + i] + bn[i];
+    float a = gate(x[i] + r[i]), z = gate(x[n + i] + r[n + i]), q = r[2 * n + i] + bn[i];
     float u = mt_tanhf(x[2 * n + i] + a * q);
     g[i] = a; g[n + i] = z; g[2 * n + i] = u; g[3 * n + i] = q;
     h[i] = (1.f - z) * u + z * h0[i];
