@@ -46,11 +46,12 @@ typedef struct {
 static int64_t up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 static int64_t step_at(const Layer *l, int side, int64_t s) { return side ? l->T - 1 - s : s; }
 
-/* y[rows][ldy] = beta * y + x[rows][ldx] * w, w is k x n: rows of `panels`, or dot products, or a plain product. */
+/* y[rows][ldy] = beta * y + x[rows][ldx] * w, w is k x n: through `panels`, or a plain product. */
 typedef struct { int64_t k, n, rs, cs; const float *w, *panels; } Weight;
 static void recur(Layer *l, const Weight *w, int64_t rows, const float *x, int64_t ldx, float *y, int64_t ldy, int beta) {
   int wide = 2 * l->g->vl;
-  if (rows > 1 && w->panels) {               /* a panel of weights serves all rows while it is near */
+  if (rows == 1 && w->panels) { l->g->gemv_panels(w->k, (w->n + wide - 1) / wide, x, w->panels, y, beta != 0); return; }
+  if (w->panels) {               /* a panel of weights serves all rows while it is near */
     int64_t parts = (rows + l->g->mr - 1) / l->g->mr, high = (rows + parts - 1) / parts;
     for (int64_t j = 0; j < w->n; j += wide)
       for (int64_t i = 0; i < rows; i += high) {
@@ -177,7 +178,7 @@ static float *room(Ctx *c, int64_t n) {
 }
 static bool panels(Ctx *c, Layer *l, Side *s, bool back) {
   Weight w = back ? backward_weight(l, s) : forward_weight(l, s);
-  if (l->B < 2 || l->small) return true;
+  if (l->small || (l->B < 2 && l->T < 12)) return true;
   s->panels = room(c, up(w.n, 2 * l->g->vl) * w.k);
   if (!s->panels) return false;
   pack(l, &w, s->panels);

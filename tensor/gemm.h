@@ -62,6 +62,8 @@ enum { MT_GEMM_MR = 14 };
     void (*gemv_rows)(int64_t m, int64_t k, const T *a, int64_t as, const T *x, T *y, T alpha, T beta);           \
     /* y[j] += sum_p x[p] * b[p * bs + j], j < n */                                                               \
     void (*gemv_cols)(int64_t k, int64_t n, const T *x, int64_t xs, const T *b, int64_t bs, T *y);                \
+    /* y (+)= x . b, b packed in panels [panel][k][2vl]; y has room for whole panels */                           \
+    void (*gemv_panels)(int64_t k, int64_t panels, const T *x, const T *b, T *y, bool add);                       \
   } MtGemmKern##N;
 MT_GEMM_KERNEL(float, F32)
 MT_GEMM_KERNEL(double, F64)
