@@ -163,6 +163,11 @@ Tensor *k_arange(Ctx *c, Scalar a, Scalar b, Scalar s, int dtype, int layout, in
   DType d = dtype >= 0 ? (DType)dtype : ints ? MT_int64 : c->default_dtype;
   double x = mt_sre(a), y = mt_sre(b), st = mt_sre(s);
   if (!isfinite(x) || !isfinite(y) || st != st) return mt_fail(c, "unsupported range: %g to %g", x, y);
+  if (d == MT_int64 && !ints && fabs(x) < 9e18 && fabs(y) < 9e18 && fabs(st) < 9e18) {    /* cut to integers first */
+    a = mt_si((int64_t)x); b = mt_si((int64_t)y); s = mt_si((int64_t)st);
+    x = (double)a.i; y = (double)b.i; st = (double)s.i;
+    ints = true;
+  }
   if (st == 0) return mt_fail(c, "step must be nonzero");
   if ((st > 0 && y < x) || (st < 0 && y > x)) return mt_fail(c, "upper bound and lower bound inconsistent with step sign (%g to %g by %g)", x, y, st);
   double count;
@@ -186,6 +191,7 @@ static DType range_dtype(Ctx *c, int dtype, Scalar a, Scalar b) {
   for (int64_t i = 0; i < n; i++) p[i] = (TY)(i < n / 2 ? (STEPT)s0 + h * (STEPT)i : (STEPT)e0 - h * (STEPT)(n - 1 - i)); } while (0)
 static Tensor *spaced(Ctx *c, Scalar a, Scalar b, int64_t n, DType d, Device dev) {
   if (n < 0) return mt_fail(c, "number of steps must be non-negative, got %lld", (long long)n);
+  if (n == 1) b = a;
   if (mt_is_complex(d)) {
     Tensor *t = mt_new(c, mt_il(&n, 1), MT_complex128, dev);
     if (!t || mt_meta(t)) return t ? mt_new(c, mt_il(&n, 1), d, dev) : NULL;
@@ -210,6 +216,7 @@ Tensor *k_linspace(Ctx *c, Scalar a, Scalar b, int64_t n, int dtype, int layout,
 Tensor *k_logspace(Ctx *c, Scalar a, Scalar b, int64_t n, double base, int dtype, int layout, int device, int pin, bool rg) {
   DType d = range_dtype(c, dtype, a, b);
   if (n < 0) return mt_fail(c, "number of steps must be non-negative, got %lld", (long long)n);
+  if (n == 1) b = a;
   if (mt_is_complex(d)) {
     Tensor *e = spaced(c, a, b, n, d, pick_device(device));
     return flag_grad(c, t_to_dtype(c, t_pow(c, mt_wrap(c, mt_sd(base)), e), d, false, -1), rg);
