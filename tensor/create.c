@@ -223,7 +223,9 @@ Tensor *k_logspace(Ctx *c, Scalar a, Scalar b, int64_t n, double base, int dtype
   }
   Tensor *t = mt_new(c, mt_il(&n, 1), MT_float64, pick_device(device));
   if (!t || mt_meta(t)) return t ? mt_new(c, mt_il(&n, 1), d, pick_device(device)) : NULL;
-  double x0 = mt_sre(a), x1 = mt_sre(b), h = n > 1 ? (x1 - x0) / (double)(n - 1) : 0, *p = mt_data(t);
+  double x0 = mt_sre(a), x1 = mt_sre(b), *p = mt_data(t);
+  if (mt_is_int(d)) { x0 = trunc(x0); x1 = trunc(x1); }
+  double h = n > 1 ? (x1 - x0) / (double)(n - 1) : 0;
   if (mt_is_int(d)) h = (double)(float)h;
   for (int64_t i = 0; i < n; i++) p[i] = pow(base, i < n / 2 ? x0 + h * (double)i : x1 - h * (double)(n - 1 - i));
   return flag_grad(c, mt_cast(c, t, d), rg);
