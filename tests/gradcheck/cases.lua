@@ -99,6 +99,12 @@ function rows.F_upsample() return var(1, 1, 3, 3), { 5, 4 }, torch.None, "biline
 function rows.F_upsample_nearest() return var(1, 1, 3, 3), { 5, 4 } end
 function rows.F_upsample_bilinear() return var(1, 1, 3, 3), { 5, 4 } end
 
+for _, n in ipairs { "relu", "hardtanh", "leaky_relu", "elu", "celu", "selu", "threshold", "rrelu" } do
+  local more = n == "threshold" and { 0.5, 0.1 } or {}
+  rows["F_" .. n .. "_"] = function()          -- what is written must not be a leaf
+    return function(x) return torch.nn.functional[n .. "_"](x:clone(), table.unpack(more)) end, var(4)
+  end
+end
 function rows.F_fold() return var(1, 8, 4), { 3, 3 }, { 2, 2 } end
 function rows.F_affine_grid() return function(t) return torch.nn.functional.affine_grid(t, { 1, 1, 2, 3 }, { align_corners = false }) end, var(1, 2, 3) end
 function rows.F_multi_head_attention_forward()
