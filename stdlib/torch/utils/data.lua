@@ -428,7 +428,7 @@ local function iterate_stream(loader)
   end
 end
 
-data.fetch, data.stream = fetch, iterate_stream
+data._fetch, data._stream = fetch, iterate_stream
 
 --- In a worker: {id =, num_workers =, seed =, dataset =}; nil elsewhere.
 function data.get_worker_info() return data.worker_info end

@@ -33,8 +33,8 @@ local function run(loader, info)
   info.dataset = loader.dataset
   data.worker_info = info
   if loader.worker_init_fn then loader.worker_init_fn(info.id) end
-  local stream = loader.iterable and data.stream(loader)
-  local function fetch(indices) if stream then return stream() end return data.fetch(loader, indices) end
+  local stream = loader.iterable and data._stream(loader)
+  local function fetch(indices) if stream then return stream() end return data._fetch(loader, indices) end
   for line in io.lines() do
     local number, rest = line:match("^(%d+) ?(.*)$")
     local indices = {}
