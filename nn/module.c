@@ -100,7 +100,11 @@ bool nn_set_child(Ctx *c, NnModule *m, const char *name, NnModule *child) {
   if (child) {
     NnList l = nn_modules(c, child, "", true);
     for (int64_t i = 0; i < l.n; i++)
-      if (l.v[i].m == m) { mt_fail(c, "module '%s' cannot be registered: it contains the module it would belong to", name); break; }
+      if (l.v[i].m == m) {
+        mt_fail(c, "module '%s' cannot be registered: it contains the module it would belong to",
+                name);
+        break;
+      }
     if (c->err) return false;
     nn_retain(child);
   }
@@ -204,7 +208,8 @@ NnList nn_tensors(Ctx *c, NnModule *m, NnKind k, const char *prefix, bool recurs
       if (!e->t || (unique && !set_add(&seen, e->t))) continue;
       const char *name = join(c, mods.v[i].name, e->name);
       if (!name) return bad;
-      out.v[out.n++] = (NnPath){.name = name, .m = mods.v[i].m, .t = e->t, .persistent = e->persistent};
+      out.v[out.n++] =
+          (NnPath){.name = name, .m = mods.v[i].m, .t = e->t, .persistent = e->persistent};
     }
   return out;
 }
@@ -248,7 +253,11 @@ bool nn_take_data(Ctx *c, Tensor *x, Tensor *y) {
   Storage *old = x->st;
   y->st->ref++;
   x->st = y->st;
-  x->dtype = y->dtype; x->ndim = y->ndim; x->numel = y->numel; x->offset = y->offset; x->device = y->device;
+  x->dtype = y->dtype;
+  x->ndim = y->ndim;
+  x->numel = y->numel;
+  x->offset = y->offset;
+  x->device = y->device;
   memcpy(x->dims, y->dims, sizeof x->dims);
   mt_storage_release(old);
   if (x->ag && x->ag->accum) ag_node_shape(c, x->ag->accum, 0, x);
@@ -257,7 +266,8 @@ bool nn_take_data(Ctx *c, Tensor *x, Tensor *y) {
 
 /* The tensor with the wanted dtype and device; x itself when it has them. */
 static Tensor *converted(Ctx *c, Tensor *x, int dtype, bool only_float, int device) {
-  if (dtype < 0 || (only_float && !mt_is_float(x->dtype) && !mt_is_complex(x->dtype))) dtype = x->dtype;
+  if (dtype < 0 || (only_float && !mt_is_float(x->dtype) && !mt_is_complex(x->dtype)))
+    dtype = x->dtype;
   if (device >= 0 && device != x->device) {
     if (device != MT_META) return mt_fail(c, "Cannot copy out of meta tensor; no data!");
     return t_empty_strided(c, mt_sizes(x), mt_il(x->stride, x->ndim), dtype, -1, device, -1, false);
@@ -287,7 +297,8 @@ void nn_to(Ctx *c, NnModule *m, int dtype, bool only_float, int device) {
   c->grad_mode = false;
   Scope s = mt_open(c);
   convert_list(c, nn_tensors(c, m, NN_PARAM, "", true, true), dtype, only_float, device);
-  if (!c->err) convert_list(c, nn_tensors(c, m, NN_BUFFER, "", true, true), dtype, only_float, device);
+  if (!c->err)
+    convert_list(c, nn_tensors(c, m, NN_BUFFER, "", true, true), dtype, only_float, device);
   mt_close(c, s);
   c->grad_mode = mode;
 }

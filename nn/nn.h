@@ -20,7 +20,7 @@ typedef struct NnEntry {
 } NnEntry;
 typedef struct NnModule {
   int32_t ref;
-  bool training, hooked;                   /* hooked: the binding has something to do around forward */
+  bool training, hooked; /* hooked: the binding has something to do around forward */
   uint64_t mark;                           /* the walk that last met it */
   int32_t n[NN_KINDS], cap[NN_KINDS];
   NnEntry *e[NN_KINDS];

@@ -18,7 +18,10 @@ static const char module_magic = 0, boxes_key = 0, hook_call_key = 0, names_key 
 
 static NnModule *tomodule(lua_State *L, int i) {
   MBox *b = lua_touserdata(L, i);
-  return b && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) == sizeof *b && b->magic == &module_magic ? b->m : NULL;
+  return b && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) == sizeof *b &&
+                 b->magic == &module_magic
+             ? b->m
+             : NULL;
 }
 static NnModule *checkmodule(lua_State *L, int i) {
   NnModule *m = tomodule(L, i);
@@ -34,7 +37,8 @@ static void push_module(lua_State *L, NnModule *m) {
 /* The class's name of the object at i. */
 static const char *class_name(lua_State *L, int i) {
   const char *name = "Module";
-  if (luaL_getmetafield(L, i, "__name") == LUA_TSTRING) name = lua_tostring(L, -1);   /* anchored by the metatable */
+  if (luaL_getmetafield(L, i, "__name") == LUA_TSTRING)
+    name = lua_tostring(L, -1); /* anchored by the metatable */
   return name;
 }
 
@@ -46,29 +50,34 @@ static void spread(lua_State *L, const char *fn, const char *const *names) {
     if (!lua_getmetatable(L, top)) kw = top; else lua_pop(L, 1);
   }
   int given = kw ? top - 1 : top;
-  if (given - 1 > n) luaL_error(L, "%s: takes at most %d argument%s, got %d", fn, n, n == 1 ? "" : "s", given - 1);
+  if (given - 1 > n)
+    luaL_error(L, "%s: takes at most %d argument%s, got %d", fn, n, n == 1 ? "" : "s", given - 1);
   if (!kw) { lua_settop(L, n + 1); return; }
   luaL_checkstack(L, n + 4, NULL);
   lua_settop(L, top);
   for (int i = given; i <= n; i++) lua_pushnil(L);            /* behind the table */
   lua_pushvalue(L, kw);
-  lua_remove(L, kw);                                          /* values are in place now, the table is last */
+  lua_remove(L, kw); /* values are in place now, the table is last */
   int t = lua_gettop(L);
   for (lua_pushnil(L); lua_next(L, t); lua_pop(L, 1)) {
     const char *k = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
     int i = 0;
     while (k && names[i] && strcmp(names[i], k)) i++;
-    if (!k || !names[i]) luaL_error(L, "%s: unknown keyword '%s'", fn, k ? k : luaL_tolstring(L, -2, NULL));
+    if (!k || !names[i])
+      luaL_error(L, "%s: unknown keyword '%s'", fn, k ? k : luaL_tolstring(L, -2, NULL));
     if (!lua_isnil(L, i + 2)) luaL_error(L, "%s: got multiple values for argument '%s'", fn, k);
     lua_pushvalue(L, -1);
     lua_replace(L, i + 2);
   }
   lua_settop(L, n + 1);
 }
-static bool flag(lua_State *L, int i, bool dflt) { return lua_isnil(L, i) ? dflt : lua_toboolean(L, i); }
+static bool flag(lua_State *L, int i, bool dflt) {
+  return lua_isnil(L, i) ? dflt : lua_toboolean(L, i);
+}
 static const char *text(lua_State *L, const char *fn, int i, const char *what, const char *dflt) {
   if (lua_isnil(L, i) && dflt) return dflt;
-  if (lua_type(L, i) != LUA_TSTRING) luaL_error(L, "%s: %s must be a string, got %s", fn, what, luaL_typename(L, i));
+  if (lua_type(L, i) != LUA_TSTRING)
+    luaL_error(L, "%s: %s must be a string, got %s", fn, what, luaL_typename(L, i));
   return lua_tostring(L, i);
 }
 
@@ -94,7 +103,8 @@ static int m_index(lua_State *L) {
   return 1;
 }
 
-static void raw_field(lua_State *L, int name, int value) {    /* fields[name] = value (0: nil); indices are absolute */
+static void raw_field(lua_State *L, int name,
+                      int value) { /* fields[name] = value (0: nil); indices are absolute */
   lua_getiuservalue(L, 1, 1);
   lua_pushvalue(L, name);
   if (value) lua_pushvalue(L, value); else lua_pushnil(L);
@@ -126,15 +136,20 @@ static const char *type_name(lua_State *L, int i) {
 }
 static int bad_value(lua_State *L, NnKind kind, const char *name, int v) {
   static const char *const what[] = {"parameter", "buffer", "child module"};
-  static const char *const want[] = {"torch.nn.Parameter or None", "torch.Tensor, torch.nn.Buffer, or None", "torch.nn.Module or None"};
-  return luaL_error(L, "cannot assign '%s' as %s '%s' (%s expected)", type_name(L, v), what[kind], name, want[kind]);
+  static const char *const want[] = {"torch.nn.Parameter or None",
+                                     "torch.Tensor, torch.nn.Buffer, or None",
+                                     "torch.nn.Module or None"};
+  return luaL_error(L, "cannot assign '%s' as %s '%s' (%s expected)", type_name(L, v), what[kind],
+                    name, want[kind]);
 }
 
 static int m_newindex(lua_State *L) {
   NnModule *m = checkmodule(L, 1), *child = tomodule(L, 3);
   if (lua_type(L, 2) != LUA_TSTRING) {
-    if (luaL_getmetafield(L, 1, "__class") != LUA_TTABLE || lua_getfield(L, -1, "_setitem") != LUA_TFUNCTION)
-      return luaL_error(L, "%s: a field's name must be a string, got %s", class_name(L, 1), luaL_typename(L, 2));
+    if (luaL_getmetafield(L, 1, "__class") != LUA_TTABLE ||
+        lua_getfield(L, -1, "_setitem") != LUA_TFUNCTION)
+      return luaL_error(L, "%s: a field's name must be a string, got %s", class_name(L, 1),
+                        luaL_typename(L, 2));
     lua_insert(L, 1);
     lua_settop(L, 4);
     lua_call(L, 3, 0);
@@ -153,7 +168,8 @@ static int m_newindex(lua_State *L) {
   else if (e && kind == NN_BUFFER && t) put_tensor(L, m, NN_BUFFER, 2, 3, e->persistent);
   else if (e) return bad_value(L, kind, name, 3);
   else if (!strcmp(name, "training")) {
-    if (!lua_isboolean(L, 3)) return luaL_error(L, "training must be true or false, got %s", luaL_typename(L, 3));
+    if (!lua_isboolean(L, 3))
+      return luaL_error(L, "training must be true or false, got %s", luaL_typename(L, 3));
     m->training = lua_toboolean(L, 3);
   }
   else raw_field(L, 2, vm_isnone(L, 3) ? 0 : 3);
@@ -184,32 +200,42 @@ static int spread_keywords(lua_State *L, int n, int f) {
       known = lua_rawequal(L, -1, -3);
       lua_pop(L, 1);
     }
-    if (!known) return luaL_error(L, "%s: unknown keyword '%s'", class_name(L, 1), luaL_tolstring(L, -2, NULL));
+    if (!known)
+      return luaL_error(L, "%s: unknown keyword '%s'", class_name(L, 1),
+                        luaL_tolstring(L, -2, NULL));
   }
   lua_pushvalue(L, f);
   for (int i = 2; i <= names; i++) lua_remove(L, 2);          /* self, values, forward */
   return count + 1;
 }
-static void too_many(lua_State *L, int n, int f) {             /* a layer whose arguments have names takes no more of them */
+static void too_many(lua_State *L, int n,
+                     int f) { /* a layer whose arguments have names takes no more of them */
   lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
   lua_pushvalue(L, f);
   int count = lua_rawget(L, -2) == LUA_TTABLE ? (int)lua_rawlen(L, -1) : n;
   lua_pop(L, 2);
   if (n - 1 > count)
-    luaL_error(L, "%s: forward takes %d argument%s, got %d", class_name(L, 1), count, count == 1 ? "" : "s", n - 1);
+    luaL_error(L, "%s: forward takes %d argument%s, got %d", class_name(L, 1), count,
+               count == 1 ? "" : "s", n - 1);
 }
-static int m_call(lua_State *L) {                             /* self stays at index 1: error messages look for it there */
+static int m_call(lua_State *L) { /* self stays at index 1: error messages look for it there */
   NnModule *m = checkmodule(L, 1);
   int n = lua_gettop(L);
   luaL_checkstack(L, n + 4, "too many arguments");
   lua_getfield(L, 1, "forward");
-  if (lua_isnil(L, -1)) return luaL_error(L, "Module [%s] is missing the required \"forward\" function", class_name(L, 1));
+  if (lua_isnil(L, -1))
+    return luaL_error(L, "Module [%s] is missing the required \"forward\" function",
+                      class_name(L, 1));
   if (n > 1 && lua_istable(L, n)) {
     if (lua_getmetatable(L, n)) lua_pop(L, 1); else n = spread_keywords(L, n, n + 1);
   }
   if (n > 2) too_many(L, n, n + 1);
   int extra = 0;
-  if (m->hooked) { lua_rawgetp(L, LUA_REGISTRYINDEX, &hook_call_key); lua_insert(L, -2); extra = 1; }
+  if (m->hooked) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &hook_call_key);
+    lua_insert(L, -2);
+    extra = 1;
+  }
   if (extra) { lua_pushvalue(L, 1); lua_insert(L, -2); }      /* around(self, forward, ...) */
   else lua_pushvalue(L, 1);
   for (int i = 2; i <= n; i++) lua_pushvalue(L, i);
@@ -307,7 +333,10 @@ static int class_call(lua_State *L) {                         /* Net(...) */
   int self = n + 1;
   lua_getfield(L, 1, "init");
   if (lua_isnil(L, -1)) {
-    if (n > 1) { lua_getfield(L, 1, "__name"); return luaL_error(L, "%s takes no arguments, got %d", lua_tostring(L, -1), n - 1); }
+    if (n > 1) {
+      lua_getfield(L, 1, "__name");
+      return luaL_error(L, "%s takes no arguments, got %d", lua_tostring(L, -1), n - 1);
+    }
     lua_settop(L, self);
     return 1;
   }
@@ -320,8 +349,11 @@ static int class_call(lua_State *L) {                         /* Net(...) */
 static int f_new(lua_State *L) { luaL_checktype(L, 1, LUA_TTABLE); new_object(L, 1); return 1; }
 
 static int by_method(lua_State *L, const char *name, int nargs, int nres) {
-  if (luaL_getmetafield(L, 1, "__class") != LUA_TTABLE || lua_getfield(L, -1, name) != LUA_TFUNCTION)
-    return luaL_error(L, "%s is no container: # and pairs need one; see children(), named_parameters()", class_name(L, 1));
+  if (luaL_getmetafield(L, 1, "__class") != LUA_TTABLE ||
+      lua_getfield(L, -1, name) != LUA_TFUNCTION)
+    return luaL_error(
+        L, "%s is no container: # and pairs need one; see children(), named_parameters()",
+        class_name(L, 1));
   lua_settop(L, lua_gettop(L));
   lua_insert(L, 1);
   lua_settop(L, 1 + nargs);
@@ -331,7 +363,10 @@ static int by_method(lua_State *L, const char *name, int nargs, int nres) {
 static int m_len(lua_State *L) { return by_method(L, "_len", 1, 1); }
 static int m_pairs(lua_State *L) { return by_method(L, "_pairs", 1, 3); }
 static int m_tostring(lua_State *L) { return by_method(L, "__repr", 1, 1); }
-static int m_add(lua_State *L) { if (!tomodule(L, 1)) return luaL_typeerror(L, 1, "Module"); return by_method(L, "_add", 2, 1); }
+static int m_add(lua_State *L) {
+  if (!tomodule(L, 1)) return luaL_typeerror(L, 1, "Module");
+  return by_method(L, "_add", 2, 1);
+}
 
 /* The class's names, its bases' too, and the object's fields: for completion. */
 static int m_dir(lua_State *L) {
@@ -342,7 +377,10 @@ static int m_dir(lua_State *L) {
   lua_getiuservalue(L, 1, 1);
   for (int level = 0; level < 50 && lua_istable(L, 3); level++) {
     for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1))
-      if (lua_type(L, -2) == LUA_TSTRING && lua_tostring(L, -2)[0] != '_') { lua_pushvalue(L, -2); lua_rawseti(L, 2, ++n); }
+      if (lua_type(L, -2) == LUA_TSTRING && lua_tostring(L, -2)[0] != '_') {
+        lua_pushvalue(L, -2);
+        lua_rawseti(L, 2, ++n);
+      }
     if (level == 0) luaL_getmetafield(L, 1, "__class");
     else { lua_pushliteral(L, "__base"); lua_rawget(L, 3); }
     lua_replace(L, 3);
@@ -355,8 +393,10 @@ static int m_dir(lua_State *L) {
 
 /* Fills the class table on top: its instances' metatable and its own; base (0: none) is an absolute index. */
 static void make_class(lua_State *L, const char *name, int base) {
-  static const luaL_Reg meta[] = {{"__newindex", m_newindex}, {"__call", m_call}, {"__gc", m_gc}, {"__len", m_len},
-                                  {"__pairs", m_pairs}, {"__tostring", m_tostring}, {"__dir", m_dir}, {"__add", m_add}, {NULL, NULL}};
+  static const luaL_Reg meta[] = {
+      {"__newindex", m_newindex}, {"__call", m_call},   {"__gc", m_gc},
+      {"__len", m_len},           {"__pairs", m_pairs}, {"__tostring", m_tostring},
+      {"__dir", m_dir},           {"__add", m_add},     {NULL, NULL}};
   int cls = lua_gettop(L);
   lua_pushstring(L, name);
   lua_setfield(L, cls, "__name");
@@ -385,9 +425,13 @@ static void make_class(lua_State *L, const char *name, int base) {
 static int class_extend(lua_State *L) {                       /* Base:extend("Net") */
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_pushliteral(L, "__instance");
-  if (lua_rawget(L, 1) != LUA_TTABLE) return luaL_error(L, "extend: called on something that is no class of modules; write nn.Module:extend(\"Net\")");
+  if (lua_rawget(L, 1) != LUA_TTABLE)
+    return luaL_error(
+        L,
+        "extend: called on something that is no class of modules; write nn.Module:extend(\"Net\")");
   const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
-  if (!name || !*name) return luaL_error(L, "extend: expected the class's name, got %s", luaL_typename(L, 2));
+  if (!name || !*name)
+    return luaL_error(L, "extend: expected the class's name, got %s", luaL_typename(L, 2));
   lua_newtable(L);
   make_class(L, name, 1);
   return 1;
@@ -395,7 +439,8 @@ static int class_extend(lua_State *L) {                       /* Base:extend("Ne
 
 /* ---- registration by name ---- */
 static const char *new_name(lua_State *L, NnModule *m, const char *fn, NnKind kind) {
-  if (lua_type(L, 2) != LUA_TSTRING) luaL_error(L, "%s: name must be a string, got %s", fn, luaL_typename(L, 2));
+  if (lua_type(L, 2) != LUA_TSTRING)
+    luaL_error(L, "%s: name must be a string, got %s", fn, luaL_typename(L, 2));
   const char *name = lua_tostring(L, 2);
   if (!nn_find(m, kind, name)) {
     lua_getfield(L, 1, name);
@@ -411,10 +456,15 @@ static int m_register_parameter(lua_State *L) {
   const char *name = new_name(L, m, "register_parameter", NN_PARAM);
   Tensor *t = vm_totensor(L, 3);
   if (!(t && t->flags & MT_PARAM) && !lua_isnil(L, 3) && !vm_isnone(L, 3))
-    return luaL_error(L, "cannot assign '%s' object to parameter '%s' (torch.nn.Parameter or None required)", type_name(L, 3), name);
+    return luaL_error(
+        L, "cannot assign '%s' object to parameter '%s' (torch.nn.Parameter or None required)",
+        type_name(L, 3), name);
   if (t && t->ag && t->ag->node)
-    return luaL_error(L, "Cannot assign non-leaf Tensor to parameter '%s'. Model parameters must be created explicitly. To express '%s' as a "
-                      "function of another Tensor, compute the value in the forward() method.", name, name);
+    return luaL_error(L,
+                      "Cannot assign non-leaf Tensor to parameter '%s'. Model parameters must be "
+                      "created explicitly. To express '%s' as a "
+                      "function of another Tensor, compute the value in the forward() method.",
+                      name, name);
   put_tensor(L, m, NN_PARAM, 2, 3, false);
   return 0;
 }
@@ -424,7 +474,8 @@ static int m_register_buffer(lua_State *L) {
   spread(L, "register_buffer", names);
   const char *name = new_name(L, m, "register_buffer", NN_BUFFER);
   if (!vm_totensor(L, 3) && !lua_isnil(L, 3) && !vm_isnone(L, 3))
-    return luaL_error(L, "cannot assign '%s' object to buffer '%s' (torch Tensor or None required)", type_name(L, 3), name);
+    return luaL_error(L, "cannot assign '%s' object to buffer '%s' (torch Tensor or None required)",
+                      type_name(L, 3), name);
   put_tensor(L, m, NN_BUFFER, 2, 3, flag(L, 4, true));
   return 0;
 }
@@ -433,13 +484,14 @@ static int m_register_module(lua_State *L) {
   NnModule *m = checkmodule(L, 1);
   spread(L, "register_module", names);
   new_name(L, m, "register_module", NN_CHILD);
-  if (!tomodule(L, 3) && !lua_isnil(L, 3) && !vm_isnone(L, 3)) return luaL_error(L, "%s is not a Module subclass", type_name(L, 3));
+  if (!tomodule(L, 3) && !lua_isnil(L, 3) && !vm_isnone(L, 3))
+    return luaL_error(L, "%s is not a Module subclass", type_name(L, 3));
   put_child(L, m, 2, 3);
   return 0;
 }
 
 /* ---- walks: lists, and iterators of name and value over a list of pairs ---- */
-static int next_pair(lua_State *L) {                          /* upvalues: names, values, position */
+static int next_pair(lua_State *L) { /* upvalues: names, values, position */
   lua_Integer i = lua_tointeger(L, lua_upvalueindex(3)) + 1;
   lua_pushinteger(L, i);
   lua_replace(L, lua_upvalueindex(3));
@@ -463,7 +515,8 @@ static int push_walk(lua_State *L, Ctx *c, Scope sc, NnList l, bool named) {
   return vm_leave(L, c, sc, 1);
 }
 static int tensors(lua_State *L, NnKind kind, const char *fn, bool named) {
-  static const char *const plain[] = {"recurse", NULL}, *const full[] = {"prefix", "recurse", "remove_duplicate", NULL};
+  static const char *const plain[] = {"recurse", NULL}, *const full[] = {"prefix", "recurse",
+                                                                         "remove_duplicate", NULL};
   NnModule *m = checkmodule(L, 1);
   spread(L, fn, named ? full : plain);
   const char *prefix = named ? text(L, fn, 2, "prefix", "") : "";
@@ -473,7 +526,9 @@ static int tensors(lua_State *L, NnKind kind, const char *fn, bool named) {
 }
 static int m_parameters(lua_State *L) { return tensors(L, NN_PARAM, "parameters", false); }
 static int m_buffers(lua_State *L) { return tensors(L, NN_BUFFER, "buffers", false); }
-static int m_named_parameters(lua_State *L) { return tensors(L, NN_PARAM, "named_parameters", true); }
+static int m_named_parameters(lua_State *L) {
+  return tensors(L, NN_PARAM, "named_parameters", true);
+}
 static int m_named_buffers(lua_State *L) { return tensors(L, NN_BUFFER, "named_buffers", true); }
 static int m_modules(lua_State *L) {
   static const char *const none[] = {NULL};
@@ -510,7 +565,8 @@ static int m_train(lua_State *L) {
   static const char *const names[] = {"mode", NULL};
   NnModule *m = checkmodule(L, 1);
   spread(L, "train", names);
-  if (!lua_isnil(L, 2) && !lua_isboolean(L, 2)) return luaL_error(L, "training mode is expected to be boolean");
+  if (!lua_isnil(L, 2) && !lua_isboolean(L, 2))
+    return luaL_error(L, "training mode is expected to be boolean");
   ENTER;
   nn_train(c, m, flag(L, 2, true));
   lua_settop(L, 1);
@@ -547,27 +603,36 @@ static void to_argument(lua_State *L, Ctx *c, int i, int *dtype, int *device) {
   if (d >= 0) *dtype = d;
   if (dev >= 0) *device = dev;
   if (d < 0 && dev < 0 && !vm_isnone(L, i) && !lua_isboolean(L, i) && !lua_isnil(L, i))
-    mt_fail(c, "to: expected a dtype, a device or a tensor, got %s", lua_type(L, i) == LUA_TSTRING ? lua_tostring(L, i) : luaL_typename(L, i));
+    mt_fail(c, "to: expected a dtype, a device or a tensor, got %s",
+            lua_type(L, i) == LUA_TSTRING ? lua_tostring(L, i) : luaL_typename(L, i));
 }
 static int m_to(lua_State *L) {
   NnModule *m = checkmodule(L, 1);
   int dtype = -1, device = -1, n = lua_gettop(L);
   ENTER;
   for (int i = 2; i <= n && !c->err; i++) {
-    if (!lua_istable(L, i) || vm_todtype(L, i) >= 0) { to_argument(L, c, i, &dtype, &device); continue; }
+    if (!lua_istable(L, i) || vm_todtype(L, i) >= 0) {
+      to_argument(L, c, i, &dtype, &device);
+      continue;
+    }
     for (lua_pushnil(L); lua_next(L, i) && !c->err; lua_pop(L, 1)) {
       const char *k = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
-      if (!strcmp(k, "dtype") || !strcmp(k, "device") || !strcmp(k, "tensor")) to_argument(L, c, lua_gettop(L), &dtype, &device);
-      else if (strcmp(k, "non_blocking") && strcmp(k, "memory_format")) mt_fail(c, "to: unknown keyword '%s'", k);
+      if (!strcmp(k, "dtype") || !strcmp(k, "device") || !strcmp(k, "tensor"))
+        to_argument(L, c, lua_gettop(L), &dtype, &device);
+      else if (strcmp(k, "non_blocking") && strcmp(k, "memory_format"))
+        mt_fail(c, "to: unknown keyword '%s'", k);
     }
   }
   if (dtype >= 0 && !mt_is_float(dtype) && !mt_is_complex(dtype))
-    mt_fail(c, "nn.Module.to only accepts floating point or complex dtypes, but got desired dtype=torch.%s", mt_dtypes[dtype].name);
+    mt_fail(c,
+            "nn.Module.to only accepts floating point or complex dtypes, but got desired "
+            "dtype=torch.%s",
+            mt_dtypes[dtype].name);
   nn_to(c, m, dtype, true, device);
   lua_settop(L, 1);
   return vm_leave(L, c, sc, 1);
 }
-static int m_cast(lua_State *L) {                             /* half, float, ...: the upvalue is the dtype */
+static int m_cast(lua_State *L) { /* half, float, ...: the upvalue is the dtype */
   NnModule *m = checkmodule(L, 1);
   ENTER;
   nn_to(c, m, (int)lua_tointeger(L, lua_upvalueindex(1)), true, -1);
@@ -586,7 +651,7 @@ static int m_type(lua_State *L) {
 
 /* ---- for the layers written in Lua ---- */
 static const char *const kinds[] = {"parameter", "buffer", "child", NULL};
-static int f_entries(lua_State *L) {                          /* (m, kind) -> list of { name, value or None, persistent } */
+static int f_entries(lua_State *L) { /* (m, kind) -> list of { name, value or None, persistent } */
   NnModule *m = checkmodule(L, 1);
   NnKind k = (NnKind)luaL_checkoption(L, 2, NULL, kinds);
   lua_createtable(L, m->n[k], 0);
@@ -595,7 +660,9 @@ static int f_entries(lua_State *L) {                          /* (m, kind) -> li
     lua_createtable(L, 3, 0);
     lua_pushstring(L, e->name);
     lua_rawseti(L, -2, 1);
-    if (!e->t) vm_pushnone(L); else if (k == NN_CHILD) push_module(L, e->m); else vm_pushtensor(L, e->t);
+    if (!e->t) vm_pushnone(L);
+    else if (k == NN_CHILD) push_module(L, e->m);
+    else vm_pushtensor(L, e->t);
     lua_rawseti(L, -2, 2);
     lua_pushboolean(L, e->persistent);
     lua_rawseti(L, -2, 3);
@@ -603,7 +670,7 @@ static int f_entries(lua_State *L) {                          /* (m, kind) -> li
   }
   return 1;
 }
-static int f_entry(lua_State *L) {                            /* (m, kind, i) -> value, name of the i-th entry (0-based) */
+static int f_entry(lua_State *L) { /* (m, kind, i) -> value, name of the i-th entry (0-based) */
   NnModule *m = checkmodule(L, 1);
   NnKind k = (NnKind)luaL_checkoption(L, 2, NULL, kinds);
   lua_Integer i = luaL_checkinteger(L, 3);
@@ -618,12 +685,13 @@ static int f_count(lua_State *L) {
   lua_pushinteger(L, m->n[luaL_checkoption(L, 2, NULL, kinds)]);
   return 1;
 }
-static int f_has(lua_State *L) {                              /* (m, kind, name): is there such an entry, even an empty one? */
+static int f_has(lua_State *L) { /* (m, kind, name): is there such an entry, even an empty one? */
   NnModule *m = checkmodule(L, 1);
-  lua_pushboolean(L, nn_find(m, (NnKind)luaL_checkoption(L, 2, NULL, kinds), luaL_checkstring(L, 3)) != NULL);
+  lua_pushboolean(
+      L, nn_find(m, (NnKind)luaL_checkoption(L, 2, NULL, kinds), luaL_checkstring(L, 3)) != NULL);
   return 1;
 }
-static int f_clear(lua_State *L) {                            /* (m, kind): all entries of the kind go, with their fields */
+static int f_clear(lua_State *L) { /* (m, kind): all entries of the kind go, with their fields */
   NnModule *m = checkmodule(L, 1);
   NnKind k = (NnKind)luaL_checkoption(L, 2, NULL, kinds);
   for (int i = 0; i < m->n[k]; i++) {
@@ -634,18 +702,19 @@ static int f_clear(lua_State *L) {                            /* (m, kind): all 
   nn_remove_all(m, k);
   return 0;
 }
-static int f_put(lua_State *L) {                              /* (m, kind, name, value): without the checks of attributes */
+static int f_put(lua_State *L) { /* (m, kind, name, value): without the checks of attributes */
   NnModule *m = checkmodule(L, 1);
   NnKind k = (NnKind)luaL_checkoption(L, 2, NULL, kinds);
   luaL_checkstring(L, 3);
   NnEntry *e = nn_find(m, k, lua_tostring(L, 3));
   lua_settop(L, 5);
-  if (k == NN_CHILD) put_child(L, m, 3, 4); else put_tensor(L, m, k, 3, 4, lua_isnil(L, 5) ? !e || e->persistent : lua_toboolean(L, 5));
+  if (k == NN_CHILD) put_child(L, m, 3, 4);
+  else put_tensor(L, m, k, 3, 4, lua_isnil(L, 5) ? !e || e->persistent : lua_toboolean(L, 5));
   return 0;
 }
 static int f_fields(lua_State *L) { checkmodule(L, 1); lua_getiuservalue(L, 1, 1); return 1; }
 static int f_hooks(lua_State *L) { checkmodule(L, 1); lua_getiuservalue(L, 1, 2); return 1; }
-static int f_set_hooks(lua_State *L) {                        /* (m, table or nil, around forward?) */
+static int f_set_hooks(lua_State *L) { /* (m, table or nil, around forward?) */
   NnModule *m = checkmodule(L, 1);
   m->hooked = lua_toboolean(L, 3);
   lua_settop(L, 2);
@@ -659,7 +728,11 @@ static int f_set_hook_call(lua_State *L) {
   return 0;
 }
 static int f_is_module(lua_State *L) { lua_pushboolean(L, tomodule(L, 1) != NULL); return 1; }
-static int f_class_of(lua_State *L) { checkmodule(L, 1); luaL_getmetafield(L, 1, "__class"); return 1; }
+static int f_class_of(lua_State *L) {
+  checkmodule(L, 1);
+  luaL_getmetafield(L, 1, "__class");
+  return 1;
+}
 static int f_is_parameter(lua_State *L) {
   Tensor *t = vm_totensor(L, 1);
   lua_pushboolean(L, t && t->flags & MT_PARAM);
@@ -709,7 +782,7 @@ static int f_linear(lua_State *L) {                           /* (forward in Lua
 /* Sequential's forward: the children one after the other; what the last one returns is the result. */
 static int sequential_from(lua_State *L, int status, lua_KContext i) {
   NnModule *m = checkmodule(L, 1);
-  while (i < m->n[NN_CHILD]) {                                /* self, then what the last child gave */
+  while (i < m->n[NN_CHILD]) { /* self, then what the last child gave */
     int n = lua_gettop(L) - 1;
     NnModule *child = m->e[NN_CHILD][i++].m;
     if (!child) continue;
@@ -721,7 +794,7 @@ static int sequential_from(lua_State *L, int status, lua_KContext i) {
 }
 static int f_sequential(lua_State *L) { return sequential_from(L, LUA_OK, 0); }
 
-static int f_arity(lua_State *L) {                            /* a function's count of parameters; -1 when it takes more */
+static int f_arity(lua_State *L) { /* a function's count of parameters; -1 when it takes more */
   lua_Debug ar;
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 1);
@@ -729,7 +802,7 @@ static int f_arity(lua_State *L) {                            /* a function's co
   lua_pushinteger(L, ar.isvararg ? -1 : ar.nparams);
   return 1;
 }
-static int f_names(lua_State *L) {                            /* (forward, list): its arguments may be given by name */
+static int f_names(lua_State *L) { /* (forward, list): its arguments may be given by name */
   luaL_checktype(L, 1, LUA_TFUNCTION);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
@@ -738,7 +811,7 @@ static int f_names(lua_State *L) {                            /* (forward, list)
   lua_rawset(L, 1);
   return 0;
 }
-static int f_become(lua_State *L) {                           /* (m, class): m is an object of that class from now on */
+static int f_become(lua_State *L) { /* (m, class): m is an object of that class from now on */
   checkmodule(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
@@ -778,17 +851,50 @@ static void weak_table(lua_State *L, const void *key) {
 }
 
 int luaopen_nn_core(lua_State *L) {
-  static const luaL_Reg methods[] = {
-    {"extend", class_extend}, {"register_parameter", m_register_parameter}, {"register_buffer", m_register_buffer},
-    {"register_module", m_register_module}, {"add_module", m_register_module}, {"parameters", m_parameters}, {"buffers", m_buffers},
-    {"named_parameters", m_named_parameters}, {"named_buffers", m_named_buffers}, {"modules", m_modules},
-    {"named_modules", m_named_modules}, {"children", m_children}, {"named_children", m_named_children}, {"train", m_train},
-    {"eval", m_eval}, {"requires_grad_", m_requires_grad_}, {"zero_grad", m_zero_grad}, {"to", m_to}, {"type", m_type}, {NULL, NULL}};
-  static const luaL_Reg fns[] = {
-    {"entries", f_entries}, {"entry", f_entry}, {"count", f_count}, {"has", f_has}, {"clear", f_clear}, {"put", f_put},
-    {"fields", f_fields}, {"hooks", f_hooks}, {"set_hooks", f_set_hooks}, {"set_hook_call", f_set_hook_call}, {"is_module", f_is_module},
-    {"class_of", f_class_of}, {"is_parameter", f_is_parameter}, {"set_data", f_set_data}, {"ordered", f_ordered}, {"become", f_become}, {"names", f_names}, {"arity", f_arity}, {"sequential", f_sequential}, {"linear", f_linear}, {"Parameter", f_parameter},
-    {"layer", f_layer}, {"new", f_new}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"extend", class_extend},
+                                     {"register_parameter", m_register_parameter},
+                                     {"register_buffer", m_register_buffer},
+                                     {"register_module", m_register_module},
+                                     {"add_module", m_register_module},
+                                     {"parameters", m_parameters},
+                                     {"buffers", m_buffers},
+                                     {"named_parameters", m_named_parameters},
+                                     {"named_buffers", m_named_buffers},
+                                     {"modules", m_modules},
+                                     {"named_modules", m_named_modules},
+                                     {"children", m_children},
+                                     {"named_children", m_named_children},
+                                     {"train", m_train},
+                                     {"eval", m_eval},
+                                     {"requires_grad_", m_requires_grad_},
+                                     {"zero_grad", m_zero_grad},
+                                     {"to", m_to},
+                                     {"type", m_type},
+                                     {NULL, NULL}};
+  static const luaL_Reg fns[] = {{"entries", f_entries},
+                                 {"entry", f_entry},
+                                 {"count", f_count},
+                                 {"has", f_has},
+                                 {"clear", f_clear},
+                                 {"put", f_put},
+                                 {"fields", f_fields},
+                                 {"hooks", f_hooks},
+                                 {"set_hooks", f_set_hooks},
+                                 {"set_hook_call", f_set_hook_call},
+                                 {"is_module", f_is_module},
+                                 {"class_of", f_class_of},
+                                 {"is_parameter", f_is_parameter},
+                                 {"set_data", f_set_data},
+                                 {"ordered", f_ordered},
+                                 {"become", f_become},
+                                 {"names", f_names},
+                                 {"arity", f_arity},
+                                 {"sequential", f_sequential},
+                                 {"linear", f_linear},
+                                 {"Parameter", f_parameter},
+                                 {"layer", f_layer},
+                                 {"new", f_new},
+                                 {NULL, NULL}};
   static const struct { const char *name; DType d; } casts[] = {
     {"half", MT_float16}, {"bfloat16", MT_bfloat16}, {"float", MT_float32}, {"double", MT_float64}};
   weak_table(L, &boxes_key);

@@ -28,10 +28,12 @@ static void tree(Ctx *c) {
   nn_set_tensor(c, b, NN_PARAM, "bias", NULL, false);
   nn_set_child(c, root, "a", a);
   nn_set_child(c, root, "b", b);
-  nn_set_tensor(c, root, NN_BUFFER, "count", t_ones(c, mt_il(NULL, 0), MT_int64, -1, -1, -1, false), true);
+  nn_set_tensor(c, root, NN_BUFFER, "count", t_ones(c, mt_il(NULL, 0), MT_int64, -1, -1, -1, false),
+                true);
   check("modules in order", names_are(nn_modules(c, root, "", true), " a b "));
   check("shared once", names_are(nn_tensors(c, root, NN_PARAM, "m", true, true), "m.a.weight "));
-  check("shared twice", names_are(nn_tensors(c, root, NN_PARAM, "", true, false), "a.weight b.weight "));
+  check("shared twice",
+        names_are(nn_tensors(c, root, NN_PARAM, "", true, false), "a.weight b.weight "));
   check("path", !strcmp(nn_path_of(c, root, b), "b"));
   nn_set_child(c, b, "loop", root);
   check("a cycle is refused", c->err && b->n[NN_CHILD] == 0);
@@ -42,7 +44,8 @@ static void tree(Ctx *c) {
   nn_train(c, root, false);
   check("eval reaches all", !a->training && !b->training);
   nn_to(c, root, MT_float64, true, -1);
-  check("floats move, integers stay", shared->dtype == MT_float64 && root->e[NN_BUFFER][0].t->dtype == MT_int64);
+  check("floats move, integers stay",
+        shared->dtype == MT_float64 && root->e[NN_BUFFER][0].t->dtype == MT_int64);
   check("parameters stay parameters", shared->flags & MT_PARAM && shared->flags & MT_REQ_GRAD);
   nn_set_tensor(c, root, NN_PARAM, "a", shared, false);
   check("a name has one entry", root->n[NN_CHILD] == 1 && root->n[NN_PARAM] == 1);

@@ -96,8 +96,8 @@ end
 
 local function run_post(m, list, args, out)
   for _, h in ipairs(list) do
-    local given = out
-    if out.n <= 1 then given = out[1] else given = table.move(out, 1, out.n, 1, {}) end
+    local given = out[1]
+    if out.n > 1 then given = table.move(out, 1, out.n, 1, {}) end
     local r
     if h.with_kwargs then
       local positional, kw = split_keywords(table.move(args, 1, args.n, 1, { n = args.n }))

@@ -26,8 +26,6 @@ end
 --- signature: the lazy class's; unknown: the base's arguments it lacks; learn(x): those from the first input.
 function lazy.define(M, signature, base, unknown, learn)
   local class
-  local names = {}
-  for name in ("," .. signature:match("%((.*)%)")):gmatch(",%s*([%w_]+)") do names[#names + 1] = name end
   class = layer.define(M, signature, {
     doc = base._get_name == nil and "" or "As " .. base.__doc.signature:match("^nn%.[%w_]+") .. ", with "
       .. table.concat(unknown, ", ") .. " taken from the first input.",

@@ -108,14 +108,12 @@ end
 
 -- What one module takes from the state: checked here, copied when everything has been checked.
 local function collect_own(m, state, prefix, job)
-  local wanted = {}
   for _, kind in ipairs { "parameter", "buffer" } do
     for _, e in ipairs(core.entries(m, kind)) do
       if e[2] ~= None and (kind == "parameter" or e[3]) then
         local key, own = prefix .. e[1], e[2]
         local given = state[key]
         job.known[key] = true
-        wanted[#wanted + 1] = key
         if given == nil then job.missing[#job.missing + 1] = key
         elseif not torch.is_tensor(given) then
           job.errors[#job.errors + 1] = ('While copying the parameter named "%s", expected torch.Tensor or Tensor-like '
