@@ -118,13 +118,14 @@ static void tie(Ctx *c, AgNode *n, Tensor **out, int k, Tensor **in, int nin, bo
   ag_set_history(c, out[k], n, k);
 }
 
-/* _custom(name, inputs, outputs, nondiff, backward, materialize, saved, dirty): ties outputs to a node.  Lists of tensors with
+/* _custom(name, inputs, outputs, nondiff, backward, materialize, [saved, [dirty]]): ties outputs to a node.  Lists of tensors with
  * None; returns the list of outputs. */
 static int f_custom(lua_State *L) {
   ENTER;
   Tensor **in = NULL, **out = NULL, **saved = NULL;
   int nin = vm_tensors_at(L, c, 2, &in, true, "Function: inputs"), nout = vm_tensors_at(L, c, 3, &out, true, "Function: outputs");
-  int nsaved = c->err ? 0 : vm_tensors_at(L, c, 7, &saved, true, "save_for_backward: arguments");
+  lua_settop(L, 8);
+  int nsaved = c->err || lua_isnil(L, 7) ? 0 : vm_tensors_at(L, c, 7, &saved, true, "save_for_backward: arguments");
   bool need = false, own[64] = {false};
   if (nout > 64) mt_fail(c, "a Function returns at most 64 outputs");
   for (int i = 0; i < nin && !c->err; i++) need |= in[i] && ag_requires_grad(c, in[i]);

@@ -304,6 +304,7 @@ end
 local function find_function(row)
   if row.hidden then return torch._ops[row.id] end
   local f = row.fn and build.resolve(row.path)
+  if f and row.base:find("_$") then return function(x, ...) return f(x * 1, ...) end end     -- in place: never on the leaf
   if f then return f end
   if row.method then return function(x, ...) return x[row.base](x, ...) end end
   if row.attr then return function(x) return x[row.base] end end
