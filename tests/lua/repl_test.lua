@@ -178,6 +178,9 @@ t.test("help", function()
   t.ok(text:find("nothing is documented", 1, true))
 end)
 
+--- Text without the line breaks and runs of blanks of a printed tensor.
+local function spaced(v) return (tostring(v):gsub("%s+", " "):gsub("%[ ", "["):gsub("\\n", " ")) end
+
 t.test("every function of Lua is documented and its example holds", function()
   for _, lib in ipairs { "string", "table", "math", "os", "io", "coroutine", "utf8" } do
     for name in pairs(_G[lib]) do
@@ -195,10 +198,12 @@ t.test("every function of Lua is documented and its example holds", function()
       last = (last or code):gsub("^return%s+", "")
       local fn = load((before or "") .. "return " .. last) or assert(load(code))
       local got, expect = table.pack(fn()), load("return " .. want)
-      local as_text = got.n == 1 and tostring(got[1]) == want
+      local texts = {}
+      for i = 1, got.n do texts[i] = spaced(got[i]) end
+      local as_text = table.concat(texts, " ") == spaced(want)
       local wanted = expect and not as_text and table.pack(pcall(expect)) or {}
       for i = 2, wanted[1] and wanted.n or 0 do t.eq(got[i - 1], wanted[i], name .. ": " .. code) end
-      if not wanted[1] and got.n > 0 then t.eq(tostring(got[1]), want, name .. ": " .. code) end
+      if not wanted[1] and not as_text and got.n > 0 then t.eq(tostring(got[1]), want, name .. ": " .. code) end
     end
   end
 end)
