@@ -32,7 +32,7 @@ enum { AG_HOOK_POST = -1, AG_HOOK_PRE = -2, AG_HOOK_ACCUM = -3, AG_HOOK_OWNED = 
 
 struct AgNode {
   int32_t ref;
-  uint16_t nedge, nout;
+  int32_t nedge, nout;
   uint64_t seq, run;                       /* run: the walk that last marked it */
   const OpRow *op;                         /* NULL: custom */
   const char *name;
@@ -47,7 +47,7 @@ struct AgNode {
   AgSaved *extra;                          /* what a custom function saved */
   int nextra;
   AgNode *inner;                           /* a node this one runs itself (borrowed; ud owns it) */
-  int16_t *edge_at;                        /* first edge of each parameter, -1 none */
+  int32_t *edge_at;                        /* first edge of each parameter, -1 none */
   Tensor **gin, **gbuf;
   Tensor *var;                             /* accumulator: the leaf */
   AgHook *hooks;

@@ -36,14 +36,14 @@ AgNode *ag_node_new(Ctx *c, const OpRow *op, int nedge, int nout) {
   at += sizeof(AgSaved) * (size_t)np; rets = at;
   at += sizeof(AgSaved) * (size_t)nr; lists = at;
   at += sizeof(AgSaved *) * (size_t)np; starts = at;
-  at += sizeof(int16_t) * (size_t)np;
+  at += sizeof(int32_t) * (size_t)np;
   char *p = block_get(at);
   if (!p) return mt_nomem(c);
   memset(p, 0, at);
   AgNode *n = (AgNode *)p;
   n->ref = 1;
-  n->nedge = (uint16_t)nedge;
-  n->nout = (uint16_t)nout;
+  n->nedge = nedge;
+  n->nout = nout;
   n->seq = next_seq++;
   n->op = op;
   n->edge = (AgEdge *)(p + edges);
@@ -52,7 +52,7 @@ AgNode *ag_node_new(Ctx *c, const OpRow *op, int nedge, int nout) {
   n->saved = (AgSaved *)(p + saved);
   n->saved_ret = (AgSaved *)(p + rets);
   n->saved_list = (AgSaved **)(p + lists);
-  n->edge_at = (int16_t *)(p + starts);
+  n->edge_at = (int32_t *)(p + starts);
   n->bytes = at;
   if (ag_anomaly && ag_where) {
     const char *w = ag_where();

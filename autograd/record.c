@@ -249,7 +249,7 @@ static AgNode *make_node(Ctx *c, const OpRow *op, Val *a, const DerivRow *d, Ten
     n->edge_at[i] = -1;
     switch (op->params[i].type) {
       case P_Tensor:
-        n->edge_at[i] = (int16_t)at;
+        n->edge_at[i] = at;
         link_edge(c, n, at++, a[i].t);
         if (save != '0' && a[i].t) {
           if (save == '1' && a[i].t == written) {
@@ -261,7 +261,7 @@ static AgNode *make_node(Ctx *c, const OpRow *op, Val *a, const DerivRow *d, Ten
       case P_TensorList:
         n->args[i].tl.n = a[i].tl.n;
         if (a[i].tl.n <= 0) break;
-        n->edge_at[i] = (int16_t)at;
+        n->edge_at[i] = at;
         for (int64_t k = 0; k < a[i].tl.n; k++) link_edge(c, n, at++, a[i].tl.v[k]);
         if (save == '0') break;
         n->saved_list[i] = mt_calloc(sizeof(AgSaved) * (size_t)a[i].tl.n);
@@ -316,7 +316,7 @@ static AgNode *with_outputs(Ctx *c, AgNode *n, int64_t nout) {
   if (!s) { mt_nomem(c); return n; }
   n->shape = s;                            /* freed with ud */
   n->ud = s;
-  n->nout = (uint16_t)nout;
+  n->nout = (int32_t)nout;
   return n;
 }
 static void free_shapes(AgNode *n) {

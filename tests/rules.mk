@@ -27,6 +27,10 @@ parity: all
 gradcheck: all
 	@$(B)/moth tests/gradcheck/run.lua $(or $(GOLDEN),tests/golden) --per-op $(or $(PER_OP),4) --slow
 .PHONY: gradcheck
+# Autograd at its limits: a chain of 1,000,000 ops, 100,000 branches, 10,000 training steps in flat memory (a minute).
+autograd-limits: all
+	@LUA_PATH="tests/lua/?.lua;;" $(B)/moth tests/autograd_limits.lua
+.PHONY: autograd-limits
 # The compact part of a golden folder that `make test` replays.
 golden-part:
 	$(LUA) tests/parity/select.lua $(GOLDEN) tests/golden $(PER_OP)
