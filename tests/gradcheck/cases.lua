@@ -128,6 +128,14 @@ end
 
 function rows.F_conv_tbc() return var(3, 2, 2), var(2, 2, 3), var(3) end
 
+function rows.F_threshold_()
+  return function(x)
+    local y = x:clone()
+    torch.nn.functional.threshold_(y, 0.5, 0.3)
+    return y
+  end, var(2, 3)
+end
+
 -- recurrent layers: input of 2 steps, batch 2, 3 features, 2 hidden
 local function weights(gates, hidden)
   return { var(gates * hidden, 3), var(gates * hidden, hidden), var(gates * hidden), var(gates * hidden) }
