@@ -118,16 +118,12 @@ static void find_##S(const Grid *g, const T *grid, int64_t m, const Taps *out, b
 }                                                                                                                     \
 static void scatter_##S(const Taps *t, int taps, int64_t m, const T *grad, T *gx) {                                   \
   const T *w = t->w;                                                                                                  \
-  for (int64_t e = 0; e < taps * m; e++) if (t->idx[e] >= 0) gx[t->idx[e]] += w[e] * grad[e % m];                     \
+  const int32_t *idx = t->idx;                                                                                        \
+  for (int k = 0; k < taps; k++, w += m, idx += m)                                                                    \
+    for (int64_t o = 0; o < m; o++) if (idx[o] >= 0) gx[idx[o]] += w[o] * grad[o];                                    \
 }                                                                                                                     \
-static void slopes_##S(const Grid *g, const Taps *t, int64_t m, const T *x, const T *grad, T *gg) {                   \
-  for (int k = 0; k < g->taps; k++)                                                                                   \
-    for (int64_t o = 0; o < m; o++) {                                                                                 \
-      int64_t e = k * m + o;                                                                                          \
-      if (t->idx[e] < 0) continue;                                                                                    \
-      T v = x[t->idx[e]] * grad[o];                                                                                   \
-      for (int d = 0; d < g->n; d++) gg[o * g->n + d] += v * ((const T *)t->dw[d])[e];                                \
-    }                                                                                                                 \
+static void slopes_##S(const Grid *g, int d, int64_t m, const T *row, const T *grad, T *gg) {                          \
+  for (int64_t o = 0; o < m; o++) gg[o * g->n + d] += row[o] * grad[o];                                               \
 }
 GRID(float, f32, floorf, fmodf, rintf, fabsf)
 GRID(double, f64, floor, fmod, rint, fabs)
@@ -175,6 +171,7 @@ static void input_range(void *ctx, int64_t lo, int64_t hi) {
 }
 static void grid_range(void *ctx, int64_t lo, int64_t hi) {
   const Grid *g = ctx;
+  const MtPlaneKerns *kern = mt_plane_kerns(g->single ? MT_PLANE_F32 : MT_PLANE_F64);
   Taps t = taps_at(g->mem + (size_t)mt_thread_id() * g->step);
   for (int64_t u = lo; u < hi && !mt_interrupted; u++) {
     int64_t image = u / blocks_of(g), at = u % blocks_of(g) * BLOCK, m = block_len(g, at);
@@ -182,8 +179,11 @@ static void grid_range(void *ctx, int64_t lo, int64_t hi) {
     find(g, image, at, m, &t, true);
     for (int64_t ch = 0; ch < g->channels; ch++) {
       const void *x = plane_at(g, g->x, image, ch, g->plane, 0), *grad = plane_at(g, g->grad, image, ch, g->places, at);
-      if (g->single) slopes_f32(g, &t, m, x, grad, gg);
-      else slopes_f64(g, &t, m, x, grad, gg);
+      for (int d = 0; d < g->n; d++) {
+        kern->sample(m, g->taps, t.idx, t.dw[d], x, t.row);
+        if (g->single) slopes_f32(g, d, m, t.row, grad, gg);
+        else slopes_f64(g, d, m, t.row, grad, gg);
+      }
     }
   }
 }
