@@ -78,9 +78,7 @@ local tricks = {
   ["embedding outside"] = [[local ok = pcall(function() return F.embedding(torch.tensor {7}, torch.ones(2, 2)) end) if ok then print "ESCAPED" end]],
   ["bincount outside"] = [[local ok = pcall(function() return torch.tensor({1 << 62}):bincount() end) if ok then print "ESCAPED" end]],
   ["resize_ and read"] = [[pcall(function() local x = torch.ones(2) x:resize_({1 << 40}) print(x[1 << 39]) end)]],
-  ["a worker process"] = [[local ok = pcall(function() local d = require("torch.utils.data")
-    local l = d.DataLoader({get = function(_, i) return torch.ones(1) end, len = function() return 2 end}, {num_workers = 1, worker_dataset = "json"})
-    for x in l:iter() do print "ESCAPED" end end)]],
+  ["a worker process"] = [[if pcall(require, "torch.utils.worker") then print "ESCAPED" end]],
   ["moth's own modules"] = [[for _, m in ipairs {"repl.commands", "kernel.cli", "convert.cli", "moth.check", "hf.cli", "plot"} do
     local ok, v = pcall(require, m)
     if ok and type(v) == "table" then
