@@ -113,9 +113,12 @@ static int f_backward(lua_State *L) {
   Tensor **roots = NULL, **seeds = NULL, **inputs = NULL;
   int kw = lua_gettop(L), nin = 0;
   if (!(kw > 1 && lua_istable(L, kw) && lua_rawlen(L, kw) == 0)) kw = 0;
+  check_keys(L, kw, "backward", " retain_graph create_graph inputs grad_tensors ");
   int n = vm_tensors_at(L, c, 1, &roots, false, "backward: tensors");
-  if (!c->err && lua_gettop(L) >= 2 && kw != 2 && !lua_isnil(L, 2)) {
-    int m = vm_tensors_at(L, c, 2, &seeds, true, "backward: grad_tensors");
+  int at = lua_gettop(L) >= 2 && kw != 2 && !lua_isnil(L, 2) ? 2 : 0;
+  if (!at && kw) { lua_getfield(L, kw, "grad_tensors"); if (!lua_isnil(L, -1)) at = lua_gettop(L); }
+  if (!c->err && at) {
+    int m = vm_tensors_at(L, c, at, &seeds, true, "backward: grad_tensors");
     if (!c->err && m != n) mt_fail(c, "backward: got %d tensors and %d gradients", n, m);
   }
   if (kw) {
@@ -142,6 +145,7 @@ static int f_grad(lua_State *L) {
     int k = vm_tensors_at(L, c, at, &seeds, true, "grad: grad_outputs");
     if (!c->err && k != n) mt_fail(c, "grad: got %d outputs and %d grad_outputs", n, k);
   }
+  if (kw && kw_bool(L, kw, "is_grads_batched", false)) mt_fail_kind(c, MT_NOTIMPL, "grad: is_grads_batched is not implemented; call grad once per row");
   bool create = kw && kw_bool(L, kw, "create_graph", false), mat = kw && kw_bool(L, kw, "materialize_grads", false);
   bool unused = kw && (kw_bool(L, kw, "allow_unused", false) || mat);
   Tensor **res = mt_tmp(c, sizeof *res * (size_t)(m + 1));

@@ -529,14 +529,11 @@ end)
 
 t.test("activations go as backward passes them; a loop's memory is flat", function()
   local x = torch.randn(64, 64, { requires_grad = true })
-  local peak = 0
-  local y = x
-  for _ = 1, 20 do
-    y = y:tanh()
-    y:register_hook(function() peak = math.max(peak, torch._live()) end)
+  local function deep(y)
+    for _ = 1, 20 do y = y:tanh() end
+    return y:sum()
   end
-  local loss = y:sum()
-  y = nil
+  local loss = deep(x)
   collectgarbage()
   local before = torch._live()
   loss:backward()
@@ -567,6 +564,8 @@ t.test("bad input: PyTorch's verdict, and the session goes on", function()
   z:backward()
   t.error_matches(function() z:backward() end, "second time")
   t.error_matches(function() (x * 2):backward() end, "scalar outputs")
+  t.error_matches(function() autograd.grad(x:sum(), x, { is_grads_batched = true }) end, "not implemented")
+  t.error_matches(function() autograd.backward(x:sum(), { nope = 1 }) end, "unknown keyword")
   t.error_matches(function() x:add_(1) end, "leaf")
   t.error_matches(function() x["0"]:add_(1) end, "view of a leaf")
   local s = x * 3
