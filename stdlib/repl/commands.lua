@@ -263,6 +263,13 @@ command("edit", "%edit [NAME]", "writes a block in $EDITOR, then runs it; ^X doe
 
 -- ---- reload ----
 local stamps = {}
+local started = os.time()
+
+--- Was the file written since the session began?
+local function is_newer(path)
+  local ok, facts = pcall(function() return require("sys").stat(path) end)
+  return not ok or not facts or not facts.mtime or facts.mtime >= started
+end
 
 local function stamp(path)
   local f = io.open(path, "rb")
@@ -289,7 +296,8 @@ command("reload", "%reload [MODULE]", "loads changed modules anew; their tables 
   for _, entry in ipairs(file_modules()) do
     local name, path = entry[1], entry[2]
     local now = stamp(path)
-    if (not wanted and now ~= stamps[name] or wanted == name) and now then
+    local changed = now ~= stamps[name] and (stamps[name] or is_newer(path))
+    if (not wanted and changed or wanted == name) and now then
       local old = package.loaded[name]
       package.loaded[name] = nil
       local ok, new = pcall(require, name)
