@@ -263,7 +263,7 @@ command("edit", "%edit [NAME]", "writes a block in $EDITOR, then runs it; ^X doe
 
 -- ---- reload ----
 local stamps = {}
-local started = os.time()
+local started = session.started
 
 --- Was the file written since the session began?
 local function is_newer(path)

@@ -3,7 +3,7 @@ local units = require "repl.units"
 local errors = require "repl.errors"
 local term = require "moth.term"
 
-local session = { inputs = {}, count = 0 }
+local session = { inputs = {}, count = 0, started = os.time() }
 local outputs = {}                       -- number -> value; the oldest go
 local KEEP = 50
 
