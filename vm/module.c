@@ -6,36 +6,36 @@
  * between modules are Lua's own (fields), so its collector sees every cycle; the C tree refuses them.  A class is a table
  * with `__instance`, the metatable of its objects; layers written in Lua (stdlib/torch/nn) extend these. */
 #include "host.h"
-#include "nn.h"
-#include "ordered.h"
+#include "module.h"
 #include "vm.h"
 #include <string.h>
 
 typedef struct MBox { const void *magic; NnModule *m; } MBox;
-static const char module_magic = 0, boxes_key = 0, hook_call_key = 0, names_key = 0;
+static const char module_magic = 0, boxes_key = 0;
+const char vm_hook_call_key = 0, vm_forward_names_key = 0;
 
 #define ENTER Ctx *c = vm_ctx(L); Scope sc = mt_open(c)
 
-static NnModule *tomodule(lua_State *L, int i) {
+NnModule *vm_tomodule(lua_State *L, int i) {
   MBox *b = lua_touserdata(L, i);
   return b && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) == sizeof *b &&
                  b->magic == &module_magic
              ? b->m
              : NULL;
 }
-static NnModule *checkmodule(lua_State *L, int i) {
-  NnModule *m = tomodule(L, i);
+NnModule *vm_checkmodule(lua_State *L, int i) {
+  NnModule *m = vm_tomodule(L, i);
   if (!m) luaL_typeerror(L, i, "Module");
   return m;
 }
-static void push_module(lua_State *L, NnModule *m) {
+void vm_push_module(lua_State *L, NnModule *m) {
   if (!m) { lua_pushnil(L); return; }
   lua_rawgetp(L, LUA_REGISTRYINDEX, &boxes_key);
   lua_rawgetp(L, -1, m);
   lua_remove(L, -2);
 }
 /* The class's name of the object at i. */
-static const char *class_name(lua_State *L, int i) {
+const char *vm_module_name(lua_State *L, int i) {
   const char *name = "Module";
   if (luaL_getmetafield(L, i, "__name") == LUA_TSTRING)
     name = lua_tostring(L, -1); /* anchored by the metatable */
@@ -43,7 +43,7 @@ static const char *class_name(lua_State *L, int i) {
 }
 
 /* ---- arguments: self, then values by position or by keyword in a trailing table ---- */
-static void spread(lua_State *L, const char *fn, const char *const *names) {
+void vm_spread(lua_State *L, const char *fn, const char *const *names) {
   int n = 0, top = lua_gettop(L), kw = 0;
   while (names[n]) n++;
   if (top > 1 && lua_istable(L, top)) {
@@ -71,7 +71,7 @@ static void spread(lua_State *L, const char *fn, const char *const *names) {
   }
   lua_settop(L, n + 1);
 }
-static bool flag(lua_State *L, int i, bool dflt) {
+bool vm_flag(lua_State *L, int i, bool dflt) {
   return lua_isnil(L, i) ? dflt : lua_toboolean(L, i);
 }
 static const char *text(lua_State *L, const char *fn, int i, const char *what, const char *dflt) {
@@ -84,7 +84,7 @@ static const char *text(lua_State *L, const char *fn, int i, const char *what, c
 /* ---- fields ---- */
 /* upvalues: the class, "training" */
 static int m_index(lua_State *L) {
-  NnModule *m = tomodule(L, 1);
+  NnModule *m = vm_tomodule(L, 1);
   if (lua_type(L, 2) == LUA_TSTRING && m) {
     if (lua_rawequal(L, 2, lua_upvalueindex(2))) { lua_pushboolean(L, m->training); return 1; }
     lua_settop(L, 2);
@@ -96,14 +96,14 @@ static int m_index(lua_State *L) {
     return 1;
   }
   if (lua_getfield(L, lua_upvalueindex(1), "_getitem") != LUA_TFUNCTION)
-    return luaL_error(L, "%s cannot be indexed with a %s", class_name(L, 1), luaL_typename(L, 2));
+    return luaL_error(L, "%s cannot be indexed with a %s", vm_module_name(L, 1), luaL_typename(L, 2));
   lua_insert(L, 1);
   lua_settop(L, 3);
   lua_call(L, 2, 1);
   return 1;
 }
 
-static void raw_field(lua_State *L, int name,
+void vm_module_field(lua_State *L, int name,
                       int value) { /* fields[name] = value (0: nil); indices are absolute */
   lua_getiuservalue(L, 1, 1);
   lua_pushvalue(L, name);
@@ -112,26 +112,26 @@ static void raw_field(lua_State *L, int name,
   lua_pop(L, 1);
 }
 /* Registers the value at stack index v (nil: an empty entry) under the name at index k, and sets the field. */
-static void put_tensor(lua_State *L, NnModule *m, NnKind kind, int k, int v, bool persistent) {
+void vm_module_put_tensor(lua_State *L, NnModule *m, NnKind kind, int k, int v, bool persistent) {
   ENTER;
   Tensor *t = vm_totensor(L, v);
   nn_set_tensor(c, m, kind, lua_tostring(L, k), t, persistent);
   if (!c->err) {
     if (t) vm_keep(L, v);
-    raw_field(L, k, t ? v : 0);
+    vm_module_field(L, k, t ? v : 0);
   }
   vm_leave(L, c, sc, 0);
 }
-static void put_child(lua_State *L, NnModule *m, int k, int v) {
+void vm_module_put_child(lua_State *L, NnModule *m, int k, int v) {
   ENTER;
-  NnModule *child = tomodule(L, v);
+  NnModule *child = vm_tomodule(L, v);
   nn_set_child(c, m, lua_tostring(L, k), child);
-  if (!c->err) raw_field(L, k, child ? v : 0);
+  if (!c->err) vm_module_field(L, k, child ? v : 0);
   vm_leave(L, c, sc, 0);
 }
 static const char *type_name(lua_State *L, int i) {
   if (vm_totensor(L, i)) return "Tensor";
-  if (tomodule(L, i)) return class_name(L, i);
+  if (vm_tomodule(L, i)) return vm_module_name(L, i);
   return luaL_typename(L, i);
 }
 static int bad_value(lua_State *L, NnKind kind, const char *name, int v) {
@@ -144,11 +144,11 @@ static int bad_value(lua_State *L, NnKind kind, const char *name, int v) {
 }
 
 static int m_newindex(lua_State *L) {
-  NnModule *m = checkmodule(L, 1), *child = tomodule(L, 3);
+  NnModule *m = vm_checkmodule(L, 1), *child = vm_tomodule(L, 3);
   if (lua_type(L, 2) != LUA_TSTRING) {
     if (luaL_getmetafield(L, 1, "__class") != LUA_TTABLE ||
         lua_getfield(L, -1, "_setitem") != LUA_TFUNCTION)
-      return luaL_error(L, "%s: a field's name must be a string, got %s", class_name(L, 1),
+      return luaL_error(L, "%s: a field's name must be a string, got %s", vm_module_name(L, 1),
                         luaL_typename(L, 2));
     lua_insert(L, 1);
     lua_settop(L, 4);
@@ -159,20 +159,20 @@ static int m_newindex(lua_State *L) {
   Tensor *t = vm_totensor(L, 3);
   NnKind kind;
   NnEntry *e = nn_find_any(m, name, &kind);
-  if (child) put_child(L, m, 2, 3);
-  else if (t && t->flags & MT_PARAM) put_tensor(L, m, NN_PARAM, 2, 3, false);
-  else if (lua_isnil(L, 3)) { raw_field(L, 2, 0); if (e) nn_remove(m, name); }
+  if (child) vm_module_put_child(L, m, 2, 3);
+  else if (t && t->flags & MT_PARAM) vm_module_put_tensor(L, m, NN_PARAM, 2, 3, false);
+  else if (lua_isnil(L, 3)) { vm_module_field(L, 2, 0); if (e) nn_remove(m, name); }
   else if (e && vm_isnone(L, 3)) {
-    if (kind == NN_CHILD) put_child(L, m, 2, 3); else put_tensor(L, m, kind, 2, 3, e->persistent);
+    if (kind == NN_CHILD) vm_module_put_child(L, m, 2, 3); else vm_module_put_tensor(L, m, kind, 2, 3, e->persistent);
   }
-  else if (e && kind == NN_BUFFER && t) put_tensor(L, m, NN_BUFFER, 2, 3, e->persistent);
+  else if (e && kind == NN_BUFFER && t) vm_module_put_tensor(L, m, NN_BUFFER, 2, 3, e->persistent);
   else if (e) return bad_value(L, kind, name, 3);
   else if (!strcmp(name, "training")) {
     if (!lua_isboolean(L, 3))
       return luaL_error(L, "training must be true or false, got %s", luaL_typename(L, 3));
     m->training = lua_toboolean(L, 3);
   }
-  else raw_field(L, 2, vm_isnone(L, 3) ? 0 : 3);
+  else vm_module_field(L, 2, vm_isnone(L, 3) ? 0 : 3);
   return 0;
 }
 
@@ -181,7 +181,7 @@ static int call_done(lua_State *L, int status, lua_KContext n) { return lua_gett
 /* Keywords of a layer's forward, `linear{input = x}`: the table at n becomes values by the names (a list) that core.names
  * gave for the forward function at f.  Returns the new count of arguments; they follow from index 2. */
 static int spread_keywords(lua_State *L, int n, int f) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &vm_forward_names_key);
   lua_pushvalue(L, f);
   if (lua_rawget(L, -2) != LUA_TTABLE) { lua_pop(L, 2); return n; }
   int names = lua_gettop(L), count = (int)lua_rawlen(L, names);
@@ -201,7 +201,7 @@ static int spread_keywords(lua_State *L, int n, int f) {
       lua_pop(L, 1);
     }
     if (!known)
-      return luaL_error(L, "%s: unknown keyword '%s'", class_name(L, 1),
+      return luaL_error(L, "%s: unknown keyword '%s'", vm_module_name(L, 1),
                         luaL_tolstring(L, -2, NULL));
   }
   lua_pushvalue(L, f);
@@ -210,29 +210,29 @@ static int spread_keywords(lua_State *L, int n, int f) {
 }
 static void too_many(lua_State *L, int n,
                      int f) { /* a layer whose arguments have names takes no more of them */
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &vm_forward_names_key);
   lua_pushvalue(L, f);
   int count = lua_rawget(L, -2) == LUA_TTABLE ? (int)lua_rawlen(L, -1) : n;
   lua_pop(L, 2);
   if (n - 1 > count)
-    luaL_error(L, "%s: forward takes %d argument%s, got %d", class_name(L, 1), count,
+    luaL_error(L, "%s: forward takes %d argument%s, got %d", vm_module_name(L, 1), count,
                count == 1 ? "" : "s", n - 1);
 }
 static int m_call(lua_State *L) { /* self stays at index 1: error messages look for it there */
-  NnModule *m = checkmodule(L, 1);
+  NnModule *m = vm_checkmodule(L, 1);
   int n = lua_gettop(L);
   luaL_checkstack(L, n + 4, "too many arguments");
   lua_getfield(L, 1, "forward");
   if (lua_isnil(L, -1))
     return luaL_error(L, "Module [%s] is missing the required \"forward\" function",
-                      class_name(L, 1));
+                      vm_module_name(L, 1));
   if (n > 1 && lua_istable(L, n)) {
     if (lua_getmetatable(L, n)) lua_pop(L, 1); else n = spread_keywords(L, n, n + 1);
   }
   if (n > 2) too_many(L, n, n + 1);
   int extra = 0;
   if (m->hooked) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &hook_call_key);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &vm_hook_call_key);
     lua_insert(L, -2);
     extra = 1;
   }
@@ -252,17 +252,17 @@ void vm_push_layer(lua_State *L, Ctx *c) {
     bool ours = lua_tocfunction(L, -1) == m_call;
     lua_pop(L, 1);
     if (!ours || !lua_checkstack(L, 8) || !lua_getlocal(L, &ar, 1)) continue;
-    if (tomodule(L, -1)) boxes++; else lua_pop(L, 1);
+    if (vm_tomodule(L, -1)) boxes++; else lua_pop(L, 1);
   }
   if (!boxes) { lua_pushliteral(L, ""); return; }
   luaL_Buffer b;
-  const char *name = class_name(L, base + 1);                 /* the innermost came first */
+  const char *name = vm_module_name(L, base + 1);                 /* the innermost came first */
   luaL_buffinit(L, &b);
   luaL_addstring(&b, "in ");
   bool any = false;
   int outer = base + boxes;
   for (int i = outer - 1; i > base; i--) {
-    const char *p = nn_path_of(c, tomodule(L, outer), tomodule(L, i));
+    const char *p = nn_path_of(c, vm_tomodule(L, outer), vm_tomodule(L, i));
     if (p && *p) {
       if (any) luaL_addchar(&b, '.');
       luaL_addstring(&b, p);
@@ -291,15 +291,10 @@ const char *vm_name_layer(lua_State *L, const char *msg) {
   lua_pushlstring(L, layer, n - 2);                           /* without ": " */
   return lua_pushfstring(L, "%s\n\t(%s)", msg, lua_tostring(L, -1));
 }
-static int f_layer(lua_State *L) {                            /* where we are, as errors say it */
-  ENTER;
-  vm_push_layer(L, c);
-  return vm_leave(L, c, sc, 1);
-}
 
 /* ---- construction ---- */
 static int m_gc(lua_State *L) {
-  NnModule *m = tomodule(L, 1);
+  NnModule *m = vm_tomodule(L, 1);
   if (!m) return 0;
   ((MBox *)lua_touserdata(L, 1))->m = NULL;
   m->box = NULL;
@@ -307,7 +302,7 @@ static int m_gc(lua_State *L) {
   return 0;
 }
 /* An object of the class at index cls, without init. */
-static void new_object(lua_State *L, int cls) {
+void vm_module_new(lua_State *L, int cls) {
   cls = lua_absindex(L, cls);
   ENTER;
   MBox *b = lua_newuserdatauv(L, sizeof *b, 2);
@@ -329,7 +324,7 @@ static void new_object(lua_State *L, int cls) {
 static int class_call(lua_State *L) {                         /* Net(...) */
   int n = lua_gettop(L);
   luaL_checkstack(L, n + 6, "too many arguments");
-  new_object(L, 1);
+  vm_module_new(L, 1);
   int self = n + 1;
   lua_getfield(L, 1, "init");
   if (lua_isnil(L, -1)) {
@@ -346,14 +341,13 @@ static int class_call(lua_State *L) {                         /* Net(...) */
   lua_settop(L, self);
   return 1;
 }
-static int f_new(lua_State *L) { luaL_checktype(L, 1, LUA_TTABLE); new_object(L, 1); return 1; }
 
 static int by_method(lua_State *L, const char *name, int nargs, int nres) {
   if (luaL_getmetafield(L, 1, "__class") != LUA_TTABLE ||
       lua_getfield(L, -1, name) != LUA_TFUNCTION)
     return luaL_error(
         L, "%s is no container: # and pairs need one; see children(), named_parameters()",
-        class_name(L, 1));
+        vm_module_name(L, 1));
   lua_settop(L, lua_gettop(L));
   lua_insert(L, 1);
   lua_settop(L, 1 + nargs);
@@ -364,13 +358,13 @@ static int m_len(lua_State *L) { return by_method(L, "_len", 1, 1); }
 static int m_pairs(lua_State *L) { return by_method(L, "_pairs", 1, 3); }
 static int m_tostring(lua_State *L) { return by_method(L, "__repr", 1, 1); }
 static int m_add(lua_State *L) {
-  if (!tomodule(L, 1)) return luaL_typeerror(L, 1, "Module");
+  if (!vm_tomodule(L, 1)) return luaL_typeerror(L, 1, "Module");
   return by_method(L, "_add", 2, 1);
 }
 
 /* The class's names, its bases' too, and the object's fields: for completion. */
 static int m_dir(lua_State *L) {
-  checkmodule(L, 1);
+  vm_checkmodule(L, 1);
   lua_settop(L, 1);
   lua_newtable(L);
   lua_Integer n = 0;
@@ -451,8 +445,8 @@ static const char *new_name(lua_State *L, NnModule *m, const char *fn, NnKind ki
 }
 static int m_register_parameter(lua_State *L) {
   static const char *const names[] = {"name", "param", NULL};
-  NnModule *m = checkmodule(L, 1);
-  spread(L, "register_parameter", names);
+  NnModule *m = vm_checkmodule(L, 1);
+  vm_spread(L, "register_parameter", names);
   const char *name = new_name(L, m, "register_parameter", NN_PARAM);
   Tensor *t = vm_totensor(L, 3);
   if (!(t && t->flags & MT_PARAM) && !lua_isnil(L, 3) && !vm_isnone(L, 3))
@@ -465,28 +459,28 @@ static int m_register_parameter(lua_State *L) {
                       "created explicitly. To express '%s' as a "
                       "function of another Tensor, compute the value in the forward() method.",
                       name, name);
-  put_tensor(L, m, NN_PARAM, 2, 3, false);
+  vm_module_put_tensor(L, m, NN_PARAM, 2, 3, false);
   return 0;
 }
 static int m_register_buffer(lua_State *L) {
   static const char *const names[] = {"name", "tensor", "persistent", NULL};
-  NnModule *m = checkmodule(L, 1);
-  spread(L, "register_buffer", names);
+  NnModule *m = vm_checkmodule(L, 1);
+  vm_spread(L, "register_buffer", names);
   const char *name = new_name(L, m, "register_buffer", NN_BUFFER);
   if (!vm_totensor(L, 3) && !lua_isnil(L, 3) && !vm_isnone(L, 3))
     return luaL_error(L, "cannot assign '%s' object to buffer '%s' (torch Tensor or None required)",
                       type_name(L, 3), name);
-  put_tensor(L, m, NN_BUFFER, 2, 3, flag(L, 4, true));
+  vm_module_put_tensor(L, m, NN_BUFFER, 2, 3, vm_flag(L, 4, true));
   return 0;
 }
 static int m_register_module(lua_State *L) {
   static const char *const names[] = {"name", "module", NULL};
-  NnModule *m = checkmodule(L, 1);
-  spread(L, "register_module", names);
+  NnModule *m = vm_checkmodule(L, 1);
+  vm_spread(L, "register_module", names);
   new_name(L, m, "register_module", NN_CHILD);
-  if (!tomodule(L, 3) && !lua_isnil(L, 3) && !vm_isnone(L, 3))
+  if (!vm_tomodule(L, 3) && !lua_isnil(L, 3) && !vm_isnone(L, 3))
     return luaL_error(L, "%s is not a Module subclass", type_name(L, 3));
-  put_child(L, m, 2, 3);
+  vm_module_put_child(L, m, 2, 3);
   return 0;
 }
 
@@ -504,7 +498,7 @@ static int push_walk(lua_State *L, Ctx *c, Scope sc, NnList l, bool named) {
   if (named) lua_createtable(L, (int)l.n, 0);
   lua_createtable(L, (int)l.n, 0);
   for (int64_t i = 0; i < l.n; i++) {
-    if (l.v[i].t) vm_pushtensor(L, l.v[i].t); else push_module(L, l.v[i].m);
+    if (l.v[i].t) vm_pushtensor(L, l.v[i].t); else vm_push_module(L, l.v[i].m);
     lua_rawseti(L, -2, i + 1);
     if (named) { lua_pushstring(L, l.v[i].name); lua_rawseti(L, -3, i + 1); }
   }
@@ -517,10 +511,10 @@ static int push_walk(lua_State *L, Ctx *c, Scope sc, NnList l, bool named) {
 static int tensors(lua_State *L, NnKind kind, const char *fn, bool named) {
   static const char *const plain[] = {"recurse", NULL}, *const full[] = {"prefix", "recurse",
                                                                          "remove_duplicate", NULL};
-  NnModule *m = checkmodule(L, 1);
-  spread(L, fn, named ? full : plain);
+  NnModule *m = vm_checkmodule(L, 1);
+  vm_spread(L, fn, named ? full : plain);
   const char *prefix = named ? text(L, fn, 2, "prefix", "") : "";
-  bool recurse = flag(L, named ? 3 : 2, true), unique = named ? flag(L, 4, true) : true;
+  bool recurse = vm_flag(L, named ? 3 : 2, true), unique = named ? vm_flag(L, 4, true) : true;
   ENTER;
   return push_walk(L, c, sc, nn_tensors(c, m, kind, prefix, recurse, unique), named);
 }
@@ -532,21 +526,21 @@ static int m_named_parameters(lua_State *L) {
 static int m_named_buffers(lua_State *L) { return tensors(L, NN_BUFFER, "named_buffers", true); }
 static int m_modules(lua_State *L) {
   static const char *const none[] = {NULL};
-  NnModule *m = checkmodule(L, 1);
-  spread(L, "modules", none);
+  NnModule *m = vm_checkmodule(L, 1);
+  vm_spread(L, "modules", none);
   ENTER;
   return push_walk(L, c, sc, nn_modules(c, m, "", true), false);
 }
 static int m_named_modules(lua_State *L) {
   static const char *const names[] = {"prefix", "remove_duplicate", NULL};
-  NnModule *m = checkmodule(L, 1);
-  spread(L, "named_modules", names);
+  NnModule *m = vm_checkmodule(L, 1);
+  vm_spread(L, "named_modules", names);
   const char *prefix = text(L, "named_modules", 2, "prefix", "");
   ENTER;
-  return push_walk(L, c, sc, nn_modules(c, m, prefix, flag(L, 3, true)), true);
+  return push_walk(L, c, sc, nn_modules(c, m, prefix, vm_flag(L, 3, true)), true);
 }
 static int children(lua_State *L, bool named) {
-  NnModule *m = checkmodule(L, 1);
+  NnModule *m = vm_checkmodule(L, 1);
   ENTER;
   NnList l = {mt_tmp(c, sizeof(NnPath) * (size_t)(m->n[NN_CHILD] + 1)), 0};
   for (int i = 0; !c->err && i < m->n[NN_CHILD]; i++) {
@@ -563,17 +557,17 @@ static int m_named_children(lua_State *L) { return children(L, true); }
 /* ---- on the whole tree ---- */
 static int m_train(lua_State *L) {
   static const char *const names[] = {"mode", NULL};
-  NnModule *m = checkmodule(L, 1);
-  spread(L, "train", names);
+  NnModule *m = vm_checkmodule(L, 1);
+  vm_spread(L, "train", names);
   if (!lua_isnil(L, 2) && !lua_isboolean(L, 2))
     return luaL_error(L, "training mode is expected to be boolean");
   ENTER;
-  nn_train(c, m, flag(L, 2, true));
+  nn_train(c, m, vm_flag(L, 2, true));
   lua_settop(L, 1);
   return vm_leave(L, c, sc, 1);
 }
 static int m_eval(lua_State *L) {
-  NnModule *m = checkmodule(L, 1);
+  NnModule *m = vm_checkmodule(L, 1);
   ENTER;
   nn_train(c, m, false);
   lua_settop(L, 1);
@@ -581,19 +575,19 @@ static int m_eval(lua_State *L) {
 }
 static int m_requires_grad_(lua_State *L) {
   static const char *const names[] = {"requires_grad", NULL};
-  NnModule *m = checkmodule(L, 1);
-  spread(L, "requires_grad_", names);
+  NnModule *m = vm_checkmodule(L, 1);
+  vm_spread(L, "requires_grad_", names);
   ENTER;
-  nn_requires_grad(c, m, flag(L, 2, true));
+  nn_requires_grad(c, m, vm_flag(L, 2, true));
   lua_settop(L, 1);
   return vm_leave(L, c, sc, 1);
 }
 static int m_zero_grad(lua_State *L) {
   static const char *const names[] = {"set_to_none", NULL};
-  NnModule *m = checkmodule(L, 1);
-  spread(L, "zero_grad", names);
+  NnModule *m = vm_checkmodule(L, 1);
+  vm_spread(L, "zero_grad", names);
   ENTER;
-  nn_zero_grad(c, m, flag(L, 2, true));
+  nn_zero_grad(c, m, vm_flag(L, 2, true));
   return vm_leave(L, c, sc, 0);
 }
 /* m:to(dtype | device | tensor, {dtype =, device =}) */
@@ -607,7 +601,7 @@ static void to_argument(lua_State *L, Ctx *c, int i, int *dtype, int *device) {
             lua_type(L, i) == LUA_TSTRING ? lua_tostring(L, i) : luaL_typename(L, i));
 }
 static int m_to(lua_State *L) {
-  NnModule *m = checkmodule(L, 1);
+  NnModule *m = vm_checkmodule(L, 1);
   int dtype = -1, device = -1, n = lua_gettop(L);
   ENTER;
   for (int i = 2; i <= n && !c->err; i++) {
@@ -633,211 +627,19 @@ static int m_to(lua_State *L) {
   return vm_leave(L, c, sc, 1);
 }
 static int m_cast(lua_State *L) { /* half, float, ...: the upvalue is the dtype */
-  NnModule *m = checkmodule(L, 1);
+  NnModule *m = vm_checkmodule(L, 1);
   ENTER;
   nn_to(c, m, (int)lua_tointeger(L, lua_upvalueindex(1)), true, -1);
   lua_settop(L, 1);
   return vm_leave(L, c, sc, 1);
 }
 static int m_type(lua_State *L) {
-  NnModule *m = checkmodule(L, 1);
+  NnModule *m = vm_checkmodule(L, 1);
   int d = vm_todtype(L, 2);
   if (d < 0) return luaL_error(L, "type: expected a dtype, got %s", luaL_typename(L, 2));
   ENTER;
   nn_to(c, m, d, false, -1);
   lua_settop(L, 1);
-  return vm_leave(L, c, sc, 1);
-}
-
-/* ---- for the layers written in Lua ---- */
-static const char *const kinds[] = {"parameter", "buffer", "child", NULL};
-static int f_entries(lua_State *L) { /* (m, kind) -> list of { name, value or None, persistent } */
-  NnModule *m = checkmodule(L, 1);
-  NnKind k = (NnKind)luaL_checkoption(L, 2, NULL, kinds);
-  lua_createtable(L, m->n[k], 0);
-  for (int i = 0; i < m->n[k]; i++) {
-    NnEntry *e = &m->e[k][i];
-    lua_createtable(L, 3, 0);
-    lua_pushstring(L, e->name);
-    lua_rawseti(L, -2, 1);
-    if (!e->t) vm_pushnone(L);
-    else if (k == NN_CHILD) push_module(L, e->m);
-    else vm_pushtensor(L, e->t);
-    lua_rawseti(L, -2, 2);
-    lua_pushboolean(L, e->persistent);
-    lua_rawseti(L, -2, 3);
-    lua_rawseti(L, -2, i + 1);
-  }
-  return 1;
-}
-static int f_entry(lua_State *L) { /* (m, kind, i) -> value, name of the i-th entry (0-based) */
-  NnModule *m = checkmodule(L, 1);
-  NnKind k = (NnKind)luaL_checkoption(L, 2, NULL, kinds);
-  lua_Integer i = luaL_checkinteger(L, 3);
-  if (i < 0 || i >= m->n[k]) return 0;
-  NnEntry *e = &m->e[k][i];
-  if (k == NN_CHILD) push_module(L, e->m); else vm_pushtensor(L, e->t);
-  lua_pushstring(L, e->name);
-  return 2;
-}
-static int f_count(lua_State *L) {
-  NnModule *m = checkmodule(L, 1);
-  lua_pushinteger(L, m->n[luaL_checkoption(L, 2, NULL, kinds)]);
-  return 1;
-}
-static int f_has(lua_State *L) { /* (m, kind, name): is there such an entry, even an empty one? */
-  NnModule *m = checkmodule(L, 1);
-  lua_pushboolean(
-      L, nn_find(m, (NnKind)luaL_checkoption(L, 2, NULL, kinds), luaL_checkstring(L, 3)) != NULL);
-  return 1;
-}
-static int f_clear(lua_State *L) { /* (m, kind): all entries of the kind go, with their fields */
-  NnModule *m = checkmodule(L, 1);
-  NnKind k = (NnKind)luaL_checkoption(L, 2, NULL, kinds);
-  for (int i = 0; i < m->n[k]; i++) {
-    lua_pushstring(L, m->e[k][i].name);
-    raw_field(L, lua_gettop(L), 0);
-    lua_pop(L, 1);
-  }
-  nn_remove_all(m, k);
-  return 0;
-}
-static int f_put(lua_State *L) { /* (m, kind, name, value): without the checks of attributes */
-  NnModule *m = checkmodule(L, 1);
-  NnKind k = (NnKind)luaL_checkoption(L, 2, NULL, kinds);
-  luaL_checkstring(L, 3);
-  NnEntry *e = nn_find(m, k, lua_tostring(L, 3));
-  lua_settop(L, 5);
-  if (k == NN_CHILD) put_child(L, m, 3, 4);
-  else put_tensor(L, m, k, 3, 4, lua_isnil(L, 5) ? !e || e->persistent : lua_toboolean(L, 5));
-  return 0;
-}
-static int f_fields(lua_State *L) { checkmodule(L, 1); lua_getiuservalue(L, 1, 1); return 1; }
-static int f_hooks(lua_State *L) { checkmodule(L, 1); lua_getiuservalue(L, 1, 2); return 1; }
-static int f_set_hooks(lua_State *L) { /* (m, table or nil, around forward?) */
-  NnModule *m = checkmodule(L, 1);
-  m->hooked = lua_toboolean(L, 3);
-  lua_settop(L, 2);
-  lua_setiuservalue(L, 1, 2);
-  return 0;
-}
-static int f_set_hook_call(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TFUNCTION);
-  lua_settop(L, 1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &hook_call_key);
-  return 0;
-}
-static int f_is_module(lua_State *L) { lua_pushboolean(L, tomodule(L, 1) != NULL); return 1; }
-static int f_class_of(lua_State *L) {
-  checkmodule(L, 1);
-  luaL_getmetafield(L, 1, "__class");
-  return 1;
-}
-static int f_is_parameter(lua_State *L) {
-  Tensor *t = vm_totensor(L, 1);
-  lua_pushboolean(L, t && t->flags & MT_PARAM);
-  return 1;
-}
-static int f_set_data(lua_State *L) {                         /* (x, y): x takes over y's storage */
-  Tensor *x = vm_checktensor(L, 1), *y = vm_checktensor(L, 2);
-  ENTER;
-  nn_take_data(c, x, y);
-  return vm_leave(L, c, sc, 0);
-}
-/* The forward of a linear layer without Lua in between; the tensors are the fields', which functional_call changes.  Anything
- * unusual goes to the Lua function.  Upvalues: that function, "weight", "bias". */
-static int linear_forward(lua_State *L) {
-  NnModule *m = tomodule(L, 1);
-  Tensor *x = vm_totensor(L, 2), *w = NULL, *b = NULL;
-  NnEntry *none;
-  int n = lua_gettop(L);
-  if (m && x && n == 2) {
-    lua_getiuservalue(L, 1, 1);
-    for (int i = 2; i <= 3; i++) { lua_pushvalue(L, lua_upvalueindex(i)); lua_rawget(L, 3); }
-    w = vm_totensor(L, 4);
-    b = vm_totensor(L, 5);
-    if (!b && (!lua_isnil(L, 5) || !(none = nn_find(m, NN_PARAM, "bias")) || none->t)) w = NULL;
-  }
-  if (!w) {
-    lua_settop(L, n);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, n, LUA_MULTRET);
-    return lua_gettop(L);
-  }
-  vm_gc_before(L);
-  ENTER;
-  vm_pushtensor(L, t_F_linear(c, x, w, b));
-  return vm_leave(L, c, sc, 1);
-}
-static int f_linear(lua_State *L) {                           /* (forward in Lua) -> the fast one */
-  luaL_checktype(L, 1, LUA_TFUNCTION);
-  lua_settop(L, 1);
-  lua_pushliteral(L, "weight");
-  lua_pushliteral(L, "bias");
-  lua_pushcclosure(L, linear_forward, 3);
-  return 1;
-}
-
-/* Sequential's forward: the children one after the other; what the last one returns is the result. */
-static int sequential_from(lua_State *L, int status, lua_KContext i) {
-  NnModule *m = checkmodule(L, 1);
-  while (i < m->n[NN_CHILD]) { /* self, then what the last child gave */
-    int n = lua_gettop(L) - 1;
-    NnModule *child = m->e[NN_CHILD][i++].m;
-    if (!child) continue;
-    push_module(L, child);
-    lua_insert(L, 2);
-    lua_callk(L, n, i < m->n[NN_CHILD] ? 1 : LUA_MULTRET, i, sequential_from);
-  }
-  return lua_gettop(L) - 1;
-}
-static int f_sequential(lua_State *L) { return sequential_from(L, LUA_OK, 0); }
-
-static int f_arity(lua_State *L) { /* a function's count of parameters; -1 when it takes more */
-  lua_Debug ar;
-  luaL_checktype(L, 1, LUA_TFUNCTION);
-  lua_settop(L, 1);
-  lua_getinfo(L, ">u", &ar);
-  lua_pushinteger(L, ar.isvararg ? -1 : ar.nparams);
-  return 1;
-}
-static int f_names(lua_State *L) { /* (forward, list): its arguments may be given by name */
-  luaL_checktype(L, 1, LUA_TFUNCTION);
-  luaL_checktype(L, 2, LUA_TTABLE);
-  lua_settop(L, 2);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
-  lua_insert(L, 1);
-  lua_rawset(L, 1);
-  return 0;
-}
-static int f_become(lua_State *L) { /* (m, class): m is an object of that class from now on */
-  checkmodule(L, 1);
-  luaL_checktype(L, 2, LUA_TTABLE);
-  lua_settop(L, 2);
-  lua_pushliteral(L, "__instance");
-  if (lua_rawget(L, 2) != LUA_TTABLE) return luaL_error(L, "become: not a class of modules");
-  lua_setmetatable(L, 1);
-  return 0;
-}
-static int f_ordered(lua_State *L) {
-  vm_ordered_open(L, 0);
-  vm_ordered_close(L, lua_gettop(L) - 1);
-  return 1;
-}
-
-/* nn.Parameter(data, requires_grad = true) */
-static int f_parameter(lua_State *L) {
-  static const char *const names[] = {"data", "requires_grad", NULL};
-  lua_pushnil(L);
-  lua_insert(L, 1);
-  spread(L, "nn.Parameter", names);
-  if (lua_isnil(L, 2)) return luaL_error(L, "nn.Parameter: argument 'data' (a Tensor) is missing");
-  Tensor *t = vm_totensor(L, 2);
-  if (!t) return luaL_error(L, "nn.Parameter: data must be a Tensor, got %s", luaL_typename(L, 2));
-  ENTER;
-  vm_pushtensor(L, nn_parameter(c, t, flag(L, 3, true)));
-  if (!c->err) vm_keep(L, -1);
   return vm_leave(L, c, sc, 1);
 }
 
@@ -850,7 +652,8 @@ static void weak_table(lua_State *L, const void *key) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, key);
 }
 
-int luaopen_nn_core(lua_State *L) {
+/* Pushes the base class; once for each Lua state. */
+void vm_push_module_class(lua_State *L) {
   static const luaL_Reg methods[] = {{"extend", class_extend},
                                      {"register_parameter", m_register_parameter},
                                      {"register_buffer", m_register_buffer},
@@ -871,36 +674,11 @@ int luaopen_nn_core(lua_State *L) {
                                      {"to", m_to},
                                      {"type", m_type},
                                      {NULL, NULL}};
-  static const luaL_Reg fns[] = {{"entries", f_entries},
-                                 {"entry", f_entry},
-                                 {"count", f_count},
-                                 {"has", f_has},
-                                 {"clear", f_clear},
-                                 {"put", f_put},
-                                 {"fields", f_fields},
-                                 {"hooks", f_hooks},
-                                 {"set_hooks", f_set_hooks},
-                                 {"set_hook_call", f_set_hook_call},
-                                 {"is_module", f_is_module},
-                                 {"class_of", f_class_of},
-                                 {"is_parameter", f_is_parameter},
-                                 {"set_data", f_set_data},
-                                 {"ordered", f_ordered},
-                                 {"become", f_become},
-                                 {"names", f_names},
-                                 {"arity", f_arity},
-                                 {"sequential", f_sequential},
-                                 {"linear", f_linear},
-                                 {"Parameter", f_parameter},
-                                 {"layer", f_layer},
-                                 {"new", f_new},
-                                 {NULL, NULL}};
   static const struct { const char *name; DType d; } casts[] = {
     {"half", MT_float16}, {"bfloat16", MT_bfloat16}, {"float", MT_float32}, {"double", MT_float64}};
   weak_table(L, &boxes_key);
   lua_newtable(L);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &names_key);
-  luaL_newlib(L, fns);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_forward_names_key);
   lua_newtable(L);
   luaL_setfuncs(L, methods, 0);
   for (int i = 0; i < 4; i++) {
@@ -909,8 +687,6 @@ int luaopen_nn_core(lua_State *L) {
     lua_setfield(L, -2, casts[i].name);
   }
   make_class(L, "Module", 0);
-  lua_setfield(L, -2, "Module");
-  return 1;
 }
 
 /* nn.NAME loads the file that defines it on first use. */
