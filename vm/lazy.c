@@ -14,8 +14,9 @@ static const struct { const char *space, *module, *names; } rows[] = {
   {"autograd", "torch.autograd.gradcheck", "gradcheck gradgradcheck GradcheckError"},
   {"autograd", "torch.autograd.graph", ""},
   {"autograd", "torch.autograd.explain", "explain"},
-  {"autograd", "torch.autograd.modes", "detect_anomaly"},
-  {"func", "torch.func", "grad grad_and_value value_and_grad vjp jvp linearize jacrev jacfwd hessian vmap functional_call"},
+  {"autograd", "torch.autograd.modes", "detect_anomaly forward_ad"},
+  {"func", "torch.func", "grad grad_and_value value_and_grad vjp jvp linearize jacrev jacfwd hessian vmap functional_call stack_module_state "
+                       "functionalize"},
   {"", "torch.func", "vmap"},
   {"nn.functional", "torch.nn.functional", "triplet_margin_with_distance_loss"},
   {"", "torch.summary", ""},

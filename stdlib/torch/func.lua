@@ -414,4 +414,8 @@ end
 --- functional_call(module, parameters_and_buffers, args, kwargs): see nn.utils.stateless.functional_call.
 function func.functional_call(...) return require("torch.nn.utils.stateless").functional_call(...) end
 
+for _, name in ipairs { "stack_module_state", "functionalize" } do
+  func[name] = function() fail(2, "torch.func.%s is not implemented", name) end
+end
+
 return func

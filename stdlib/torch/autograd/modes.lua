@@ -17,4 +17,9 @@ local function detect_anomaly(...)
   return setmetatable({}, { __close = function() autograd.set_detect_anomaly(before) end })
 end
 
-return { detect_anomaly = detect_anomaly }
+-- There are no dual numbers: every name of the namespace says so.
+local forward_ad = setmetatable({}, { __index = function(_, name)
+  error("torch.autograd.forward_ad." .. tostring(name) .. " is not implemented; use torch.func.jvp", 2)
+end })
+
+return { detect_anomaly = detect_anomaly, forward_ad = forward_ad }
