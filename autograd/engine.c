@@ -1,11 +1,13 @@
-/* engine.c: the walk back: nodes in descending order of their sequence number, each run once with its gradients complete. */
+/* engine.c: the walk back: nodes in descending order of their sequence number, each run once with
+ * its gradients complete. */
 #include "autograd.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 void ag_free_saved(AgNode *n);
-static uint64_t run_id, next_run;          /* the walk under way; a walk may start another (a hook, a checkpoint) */
+static uint64_t run_id,
+    next_run; /* the walk under way; a walk may start another (a hook, a checkpoint) */
 uint64_t ag_last_walk;
 uint64_t ag_run_id(void) { return run_id; }
 
@@ -64,7 +66,8 @@ static bool collect(Ctx *c, Nodes *all, Mark **marks, AgNode **roots, int nroots
 }
 
 static bool same_shape(const Tensor *t, const AgShape *s) {
-  return t->ndim == s->ndim && !memcmp(t->size, s->more ? s->more : s->size, sizeof(int64_t) * s->ndim);
+  return t->ndim == s->ndim &&
+         !memcmp(t->size, s->more ? s->more : s->size, sizeof(int64_t) * s->ndim);
 }
 
 /* Brings a gradient to the shape and dtype of what it is the gradient of. */
@@ -79,7 +82,8 @@ static Tensor *conform(Ctx *c, AgNode *from, Tensor *g, AgNode *to, int nr) {
       fits = want.v[i] == have || want.v[i] == 1;
     }
     if (!fits)
-      return mt_fail(c, "%s returned a gradient of shape %s where the input has shape %s", ag_node_name(from, a, sizeof a), mt_list_str(c, mt_sizes(g)),
+      return mt_fail(c, "%s returned a gradient of shape %s where the input has shape %s",
+                     ag_node_name(from, a, sizeof a), mt_list_str(c, mt_sizes(g)),
                      mt_list_str(c, want));
     g = t_sum_to_size(c, g, want);
   }
@@ -111,7 +115,8 @@ static void run_hooks(Ctx *c, AgHook *h, Tensor **g, int nout) {
     Tensor *old = g[h->nr], *r = h->fn(c, h->ud, old);
     if (c->err || !r || r == old) continue;
     if (r->ndim != old->ndim || memcmp(r->size, old->size, sizeof(int64_t) * old->ndim)) {
-      mt_fail(c, "a hook changed the gradient's shape from %s to %s", mt_list_str(c, mt_sizes(old)), mt_list_str(c, mt_sizes(r)));
+      mt_fail(c, "a hook changed the gradient's shape from %s to %s", mt_list_str(c, mt_sizes(old)),
+              mt_list_str(c, mt_sizes(r)));
       return;
     }
     mt_retain(r);
@@ -133,9 +138,12 @@ static void accumulate(Ctx *c, AgNode *n, Tensor *g, bool create_graph) {
   Tensor *v = n->var, *have = ag_grad_of(v);
   bool mode = c->grad_mode;
   if (!have) {
-    bool sole = g->ref == 1 && !g->base && g->st->ref == 1 && mt_is_contiguous(g) == mt_is_contiguous(v) && mt_is_dense(g);
+    bool sole = g->ref == 1 && !g->base && g->st->ref == 1 &&
+                mt_is_contiguous(g) == mt_is_contiguous(v) && mt_is_dense(g);
     if (!create_graph) c->grad_mode = false;
-    Tensor *keep = sole && !create_graph ? g : create_graph ? t_clone(c, g, -1) : t_clone(c, t_detach(c, g), mt_is_contiguous(v) ? 0 : -1);
+    Tensor *keep = sole && !create_graph ? g
+                   : create_graph        ? t_clone(c, g, -1)
+                                         : t_clone(c, t_detach(c, g), mt_is_contiguous(v) ? 0 : -1);
     if (keep) ag_set_grad(c, v, keep);
   } else if (!create_graph) {
     c->grad_mode = false;
@@ -182,7 +190,8 @@ static void check_anomaly(Ctx *c, AgNode *n, Tensor **gin) {
     Tensor *bad = t_any(c, t_isnan(c, gin[i]));
     c->grad_mode = mode;
     if (bad && mt_sint(mt_item(c, bad)))
-      mt_fail(c, "%s returned nan values in gradient %d; its forward ran at %s", ag_node_name(n, name, sizeof name), i, n->where ? n->where : "an unknown line");
+      mt_fail(c, "%s returned nan values in gradient %d; its forward ran at %s",
+              ag_node_name(n, name, sizeof name), i, n->where ? n->where : "an unknown line");
   }
 }
 
@@ -192,7 +201,8 @@ static void run_node(Ctx *c, AgNode *n, bool retain_graph, bool create_graph) {
   Scope s = mt_open(c);
   char name[96];
   if (n->nedge > 16 && !(gin = mt_calloc(sizeof *gin * n->nedge))) { mt_nomem(c); return; }
-  if (n->released && n->op && !retain_graph && n->bytes && n->apply == NULL) mt_fail(c, "internal: node without a derivative");
+  if (n->released && n->op && !retain_graph && n->bytes && n->apply == NULL)
+    mt_fail(c, "internal: node without a derivative");
   n->gin = gin;
   if (n->apply) n->apply(c, n, n->gbuf);
   n->gin = NULL;
@@ -206,7 +216,8 @@ static void run_node(Ctx *c, AgNode *n, bool retain_graph, bool create_graph) {
   }
   if (c->err && ag_anomaly && n->where && !strstr(c->msg, n->where)) {
     size_t at = strlen(c->msg);
-    snprintf(c->msg + at, sizeof c->msg - at, " (in %s, whose forward ran at %s)", ag_node_name(n, name, sizeof name), n->where);
+    snprintf(c->msg + at, sizeof c->msg - at, " (in %s, whose forward ran at %s)",
+             ag_node_name(n, name, sizeof name), n->where);
   }
   if (gin != local) mt_free(gin);
   drop_gbuf(n);
@@ -218,11 +229,18 @@ static void run_node(Ctx *c, AgNode *n, bool retain_graph, bool create_graph) {
 static Tensor *seed(Ctx *c, Tensor *root, Tensor *given) {
   if (given) {
     if (given->ndim != root->ndim || memcmp(given->size, root->size, sizeof(int64_t) * root->ndim))
-      return mt_fail(c, "the gradient has shape %s but the output has shape %s", mt_list_str(c, mt_sizes(given)), mt_list_str(c, mt_sizes(root)));
+      return mt_fail(c, "the gradient has shape %s but the output has shape %s",
+                     mt_list_str(c, mt_sizes(given)), mt_list_str(c, mt_sizes(root)));
     return given;
   }
-  if (root->numel != 1) return mt_fail(c, "grad can be implicitly created only for scalar outputs; the output has shape %s, pass a gradient", mt_list_str(c, mt_sizes(root)));
-  if (mt_is_complex(root->dtype)) return mt_fail(c, "grad can be computed only for real scalar outputs but got %s", mt_dtypes[root->dtype].name);
+  if (root->numel != 1)
+    return mt_fail(c,
+                   "grad can be implicitly created only for scalar outputs; the output has shape "
+                   "%s, pass a gradient",
+                   mt_list_str(c, mt_sizes(root)));
+  if (mt_is_complex(root->dtype))
+    return mt_fail(c, "grad can be computed only for real scalar outputs but got %s",
+                   mt_dtypes[root->dtype].name);
   return t_ones_like(c, root, -1, -1, -1, -1, false, -1);
 }
 
@@ -244,7 +262,8 @@ static void finish(Walk *w) {
   mt_free(w->want);
 }
 
-/* Does the graph of roots reach a leaf that is not among inputs without passing through one of them? */
+/* Does the graph of roots reach a leaf that is not among inputs without passing through one of
+ * them? */
 bool ag_leads_elsewhere(Ctx *c, int nroots, Tensor **roots, int ninputs, Tensor **inputs) {
   Nodes all = {NULL, 0, 0};
   bool found = false;
@@ -279,14 +298,19 @@ static void mark_needed(Nodes *all, bool everything) {
   for (int64_t k = all->n - 1; k >= 0; k--) {
     AgNode *n = all->v[k];
     n->needed = everything || n->target;
-    for (int i = 0; i < n->nedge && !n->needed; i++) n->needed = n->edge[i].node && n->edge[i].node->needed;
+    for (int i = 0; i < n->nedge && !n->needed; i++)
+      n->needed = n->edge[i].node && n->edge[i].node->needed;
   }
 }
 
-bool ag_backward(Ctx *c, int nroots, Tensor **roots, Tensor **seeds, int ninputs, Tensor **inputs, Tensor **result, bool retain_graph,
-                 bool create_graph, bool accum) {
+bool ag_backward(Ctx *c, int nroots, Tensor **roots, Tensor **seeds, int ninputs, Tensor **inputs,
+                 Tensor **result, bool retain_graph, bool create_graph, bool accum) {
   if (c->err) return false;
-  Walk w = {{NULL, 0, 0}, mt_calloc(sizeof(AgNode *) * (size_t)(nroots + 1)), mt_calloc(sizeof(AgEdge) * (size_t)(ninputs + 1)), NULL, run_id};
+  Walk w = {{NULL, 0, 0},
+            mt_calloc(sizeof(AgNode *) * (size_t)(nroots + 1)),
+            mt_calloc(sizeof(AgEdge) * (size_t)(ninputs + 1)),
+            NULL,
+            run_id};
   bool mode = c->grad_mode;
   c->busy++;
   run_id = ++next_run;
@@ -294,26 +318,38 @@ bool ag_backward(Ctx *c, int nroots, Tensor **roots, Tensor **seeds, int ninputs
   if (!w.roots || !w.want) { mt_nomem(c); finish(&w); c->busy--; return false; }
   for (int i = 0; i < nroots && !c->err; i++) {
     AgEdge e = ag_edge(c, roots[i]);
-    if (!e.node) { mt_fail(c, "element %d of tensors does not require grad and does not have a grad_fn", i); break; }
+    if (!e.node) {
+      mt_fail(c, "element %d of tensors does not require grad and does not have a grad_fn", i);
+      break;
+    }
     w.roots[i] = e.node;
   }
-  for (int i = 0; i < nroots && w.roots[i]; i++) w.roots[i]->ref++;      /* a fresh accumulator has no other owner */
+  for (int i = 0; i < nroots && w.roots[i]; i++)
+    w.roots[i]->ref++; /* a fresh accumulator has no other owner */
   if (!c->err) collect(c, &w.all, &w.marks, w.roots, nroots);
   for (int64_t k = 0; k < w.all.n; k++) w.all.v[k]->ref++;
   for (int i = 0; i < nroots && w.roots[i]; i++) { AgNode *r = w.roots[i]; ag_node_release(r); }
   for (int i = 0; i < ninputs && !c->err; i++) {
     w.want[i] = ag_edge(c, inputs[i]);
-    if (accum && inputs[i]->ag && inputs[i]->ag->node) ag_retain_grad(c, inputs[i]);   /* as PyTorch */
+    if (accum && inputs[i]->ag && inputs[i]->ag->node)
+      ag_retain_grad(c, inputs[i]); /* as PyTorch */
     if (!w.want[i].node) mt_fail(c, "one of the inputs (number %d) does not require grad", i);
     else if (w.want[i].node->run == run_id) w.want[i].node->target = true;
-    else if (w.want[i].node->ref == 0) { w.want[i].node->ref = 1; ag_node_release(w.want[i].node); w.want[i].node = NULL; }
+    else if (w.want[i].node->ref == 0) {
+      w.want[i].node->ref = 1;
+      ag_node_release(w.want[i].node);
+      w.want[i].node = NULL;
+    }
   }
   if (!c->err) mark_needed(&w.all, ninputs == 0);
   c->grad_mode = create_graph;
   for (int i = 0; i < nroots && !c->err; i++) {
     Tensor *s = seed(c, roots[i], seeds ? seeds[i] : NULL);
     AgEdge e = {w.roots[i], roots[i]->ag && roots[i]->ag->node ? roots[i]->ag->nr : 0};
-    if (s && e.node->needed) { s = conform(c, e.node, s, e.node, e.nr); if (s) receive(c, e.node, e.nr, s); }
+    if (s && e.node->needed) {
+      s = conform(c, e.node, s, e.node, e.nr);
+      if (s) receive(c, e.node, e.nr, s);
+    }
   }
   for (int64_t k = 0; k < w.all.n && !c->err; k++) {
     AgNode *n = w.all.v[k];
@@ -324,7 +360,8 @@ bool ag_backward(Ctx *c, int nroots, Tensor **roots, Tensor **seeds, int ninputs
     if (n->retain) retain_grads(c, n, create_graph);
     if (n->target && result)
       for (int i = 0; i < ninputs; i++)
-        if (w.want[i].node == n && n->gbuf[w.want[i].nr]) result[i] = mt_own(c, mt_retain(n->gbuf[w.want[i].nr]));
+        if (w.want[i].node == n && n->gbuf[w.want[i].nr])
+          result[i] = mt_own(c, mt_retain(n->gbuf[w.want[i].nr]));
     if (n->var) {
       if (n->hooks) node_hooks(c, n, AG_HOOK_PRE, NULL, 0);
       if (!c->err && accum && (!ninputs || n->target)) leaf_done(c, n, create_graph);

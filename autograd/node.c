@@ -1,4 +1,5 @@
-/* node.c: nodes and what they save: making, freeing without recursion, unpacking with version checks. */
+/* node.c: nodes and what they save: making, freeing without recursion, unpacking with version
+ * checks. */
 #include "autograd.h"
 #include <ctype.h>
 #include <stdio.h>
@@ -28,7 +29,8 @@ static void block_put(void *p, size_t n) {
 
 AgNode *ag_node_new(Ctx *c, const OpRow *op, int nedge, int nout) {
   int np = op ? op->nparam : 0, nr = op ? op->nret : 0;
-  size_t at = (sizeof(AgNode) + 15) & ~(size_t)15, edges = at, shapes, args, saved, rets, lists, starts;
+  size_t at = (sizeof(AgNode) + 15) & ~(size_t)15, edges = at, shapes, args, saved, rets, lists,
+         starts;
   if (c->err) return NULL;
   at += sizeof(AgEdge) * (size_t)nedge; shapes = at = (at + 15) & ~(size_t)15;
   at += sizeof(AgShape) * (size_t)nout; args = at = (at + 15) & ~(size_t)15;
@@ -121,7 +123,8 @@ static void node_destroy(AgNode *n) {
   block_put(n, n->bytes);
 }
 
-/* Whatever dies while another dies waits in a list, so that a chain of any length frees in a loop. */
+/* Whatever dies while another dies waits in a list, so that a chain of any length frees in a loop.
+ */
 void ag_node_release(AgNode *n) {
   if (!n || --n->ref > 0) return;
   n->link = dying;
@@ -164,7 +167,11 @@ void ag_node_shape(Ctx *c, AgNode *n, int nr, Tensor *t) {
   s->ndim = t->ndim;
   s->device = t->device;
   int64_t *p = s->size;
-  if (t->ndim > 4 && !(p = s->more = mt_malloc(sizeof(int64_t) * t->ndim))) { mt_nomem(c); s->ndim = 0; return; }
+  if (t->ndim > 4 && !(p = s->more = mt_malloc(sizeof(int64_t) * t->ndim))) {
+    mt_nomem(c);
+    s->ndim = 0;
+    return;
+  }
   memcpy(p, t->size, sizeof(int64_t) * t->ndim);
 }
 
@@ -188,7 +195,8 @@ static Tensor *unpacked(Ctx *c, AgNode *n, AgSaved *s) {
 void ag_save(Ctx *c, AgSaved *s, Tensor *t, bool shape_only) {
   if (!t || c->err) return;
   if (t->flags & MT_INFERENCE && !shape_only) {
-    mt_fail(c, "Inference tensors cannot be saved for backward; clone() the tensor to get a normal one and use that");
+    mt_fail(c, "Inference tensors cannot be saved for backward; clone() the tensor to get a normal "
+               "one and use that");
     return;
   }
   s->kind = shape_only ? 2 : 1;
@@ -213,15 +221,20 @@ Tensor *ag_unpack(Ctx *c, AgNode *n, AgSaved *s, const char *what) {
   char name[96];
   if (s->packed) return unpacked(c, n, s);
   if (!s->t) {
-    mt_fail(c, "trying to backward through the graph a second time: what %s saved was freed by the first backward; pass retain_graph=true to it",
+    mt_fail(c,
+            "trying to backward through the graph a second time: what %s saved was freed by the "
+            "first backward; pass retain_graph=true to it",
             ag_node_name(n, name, sizeof name));
     return NULL;
   }
   if (s->kind == 2) return s->t;
   if (s->t->st->version != s->version) {
-    mt_fail(c, "a tensor needed for the gradient of %s (its %s, %s %s) was modified by an in-place operation: it is at version %lld, version %lld was saved%s%s",
-            ag_node_name(n, name, sizeof name), what, mt_dtypes[s->t->dtype].name, mt_list_str(c, mt_sizes(s->t)), (long long)s->t->st->version,
-            (long long)s->version, n->where ? "; recorded at " : "", n->where ? n->where : "");
+    mt_fail(c,
+            "a tensor needed for the gradient of %s (its %s, %s %s) was modified by an in-place "
+            "operation: it is at version %lld, version %lld was saved%s%s",
+            ag_node_name(n, name, sizeof name), what, mt_dtypes[s->t->dtype].name,
+            mt_list_str(c, mt_sizes(s->t)), (long long)s->t->st->version, (long long)s->version,
+            n->where ? "; recorded at " : "", n->where ? n->where : "");
     return NULL;
   }
   AgNode *from = s->kind == 3 ? n : s->node;
@@ -236,7 +249,8 @@ bool ag_needs(AgNode *n, int param) {
   int at = n->edge_at[param];
   if (at < 0) return false;
   int cnt = n->op->params[param].type == P_TensorList ? (int)n->args[param].tl.n : 1;
-  for (int i = 0; i < cnt; i++) if (n->edge[at + i].node && (!n->gin || n->edge[at + i].node->needed)) return true;
+  for (int i = 0; i < cnt; i++)
+    if (n->edge[at + i].node && (!n->gin || n->edge[at + i].node->needed)) return true;
   return false;
 }
 void ag_put(Ctx *c, AgNode *n, int param, Tensor *g) {
@@ -244,28 +258,36 @@ void ag_put(Ctx *c, AgNode *n, int param, Tensor *g) {
 }
 void ag_put_list(Ctx *c, AgNode *n, int param, TensorList l) {
   int at = n->edge_at[param];
-  for (int64_t i = 0; at >= 0 && !c->err && i < l.n && i < n->args[param].tl.n; i++) n->gin[at + i] = l.v[i];
+  for (int64_t i = 0; at >= 0 && !c->err && i < l.n && i < n->args[param].tl.n; i++)
+    n->gin[at + i] = l.v[i];
 }
 Tensor *ag_saved(Ctx *c, AgNode *n, int param) {
   return n->saved[param].kind ? ag_unpack(c, n, &n->saved[param], n->op->params[param].name) : NULL;
 }
-Tensor *ag_saved_ret(Ctx *c, AgNode *n, int ret) { return ag_unpack(c, n, &n->saved_ret[ret], n->op->ret_names[ret]); }
+Tensor *ag_saved_ret(Ctx *c, AgNode *n, int ret) {
+  return ag_unpack(c, n, &n->saved_ret[ret], n->op->ret_names[ret]);
+}
 TensorList ag_saved_list(Ctx *c, AgNode *n, int param) {
   int64_t cnt = n->args[param].tl.n;
   TensorList l = {mt_tmp(c, sizeof(Tensor *) * (size_t)(cnt > 0 ? cnt : 1)), cnt};
   if (!l.v) { l.n = 0; return l; }
   if (!n->saved_list[param] && cnt > 0) {
-    mt_fail(c, "trying to backward through the graph a second time; pass retain_graph=true to the first backward");
+    mt_fail(c, "trying to backward through the graph a second time; pass retain_graph=true to the "
+               "first backward");
     l.n = 0;
     return l;
   }
-  for (int64_t i = 0; i < cnt; i++) l.v[i] = ag_unpack(c, n, &n->saved_list[param][i], n->op->params[param].name);
+  for (int64_t i = 0; i < cnt; i++)
+    l.v[i] = ag_unpack(c, n, &n->saved_list[param][i], n->op->params[param].name);
   return l;
 }
 static Tensor *zeros_of(Ctx *c, const AgShape *s) {
-  return t_zeros(c, mt_il(s->more ? s->more : s->size, s->ndim), s->dtype, -1, s->device, -1, false);
+  return t_zeros(c, mt_il(s->more ? s->more : s->size, s->ndim), s->dtype, -1, s->device, -1,
+                 false);
 }
-Tensor *ag_grad(Ctx *c, AgNode *n, Tensor **g, int i) { return g[i] || c->err ? g[i] : zeros_of(c, &n->shape[i]); }
+Tensor *ag_grad(Ctx *c, AgNode *n, Tensor **g, int i) {
+  return g[i] || c->err ? g[i] : zeros_of(c, &n->shape[i]);
+}
 TensorList ag_grads(Ctx *c, AgNode *n, Tensor **g) {
   TensorList l = {mt_tmp(c, sizeof(Tensor *) * (size_t)(n->nout + 1)), n->nout};
   if (!l.v) l.n = 0;

@@ -1,5 +1,6 @@
-/* record.c: what happens when an op runs whose arguments require gradients: its node, its saved tensors, and history for
- * in-place writes, on plain tensors and through views (the base's history is rewritten, as PyTorch does). */
+/* record.c: what happens when an op runs whose arguments require gradients: its node, its saved
+ * tensors, and history for in-place writes, on plain tensors and through views (the base's history
+ * is rewritten, as PyTorch does). */
 #include "autograd.h"
 #include <string.h>
 
@@ -25,7 +26,12 @@ static AgNode *accumulator(Ctx *c, Tensor *t) {
 static void view_apply(Ctx *c, AgNode *n, Tensor **g);
 
 /* Geometry of a view over its base, kept by nodes that need it. */
-typedef struct { int ndim, base_ndim; uint8_t base_dtype, view_dtype; uint8_t flags; int64_t offset, base_offset, *v; } Geometry;
+typedef struct {
+  int ndim, base_ndim;
+  uint8_t base_dtype, view_dtype;
+  uint8_t flags;
+  int64_t offset, base_offset, *v;
+} Geometry;
 static Geometry *geometry(Ctx *c, const Tensor *view, const Tensor *base) {
   size_t n = 2 * (size_t)(view->ndim + base->ndim);
   Geometry *q = mt_malloc(sizeof *q + sizeof(int64_t) * (n + 1));
@@ -47,7 +53,9 @@ static Geometry *geometry(Ctx *c, const Tensor *view, const Tensor *base) {
 static IntList g_size(const Geometry *q) { return mt_il(q->v, q->ndim); }
 static IntList g_stride(const Geometry *q) { return mt_il(q->v + q->ndim, q->ndim); }
 static IntList g_bsize(const Geometry *q) { return mt_il(q->v + 2 * q->ndim, q->base_ndim); }
-static IntList g_bstride(const Geometry *q) { return mt_il(q->v + 2 * q->ndim + q->base_ndim, q->base_ndim); }
+static IntList g_bstride(const Geometry *q) {
+  return mt_il(q->v + 2 * q->ndim + q->base_ndim, q->base_ndim);
+}
 static void free_geometry(AgNode *n) { mt_free(n->ud); }
 
 /* A tensor laid out like the base, and the view's window into it. */
@@ -58,9 +66,15 @@ static Tensor *base_like(Ctx *c, const Geometry *q, DType d) {
 static Tensor *window(Ctx *c, const Geometry *q, Tensor *base) {
   int64_t off = q->offset - q->base_offset;
   Tensor *t = base;
-  if (q->view_dtype != q->base_dtype) {                    /* view_as_real and back: read the base in the view's dtype */
-    if (mt_is_complex(q->base_dtype)) { t = t_view_as_real(c, base); off = q->offset - 2 * q->base_offset; }
-    else { t = t_view_as_complex(c, base); off = q->offset - q->base_offset / 2; }
+  if (q->view_dtype !=
+      q->base_dtype) { /* view_as_real and back: read the base in the view's dtype */
+    if (mt_is_complex(q->base_dtype)) {
+      t = t_view_as_real(c, base);
+      off = q->offset - 2 * q->base_offset;
+    } else {
+      t = t_view_as_complex(c, base);
+      off = q->offset - q->base_offset / 2;
+    }
   }
   t = t_as_strided(c, t, g_size(q), g_stride(q), off);
   if (q->flags & MT_CONJ && t && mt_is_complex(t->dtype)) t = t__conj(c, t);
@@ -117,10 +131,19 @@ bool ag_requires_grad(Ctx *c, Tensor *t) { refresh_view(c, t); return t->flags &
 bool ag_is_leaf(Ctx *c, Tensor *t) { return !ag_grad_fn(c, t); }
 
 void ag_set_requires_grad(Ctx *c, Tensor *t, bool on) {
-  if (on && mt_is_int(t->dtype)) { mt_fail(c, "only tensors of floating point or complex dtype can require gradients, got %s", mt_dtypes[t->dtype].name); return; }
-  if (!on && ag_grad_fn(c, t)) { mt_fail(c, "requires_grad can only be turned off for leaf tensors; use detach() for a tensor without history"); return; }
+  if (on && mt_is_int(t->dtype)) {
+    mt_fail(c, "only tensors of floating point or complex dtype can require gradients, got %s",
+            mt_dtypes[t->dtype].name);
+    return;
+  }
+  if (!on && ag_grad_fn(c, t)) {
+    mt_fail(c, "requires_grad can only be turned off for leaf tensors; use detach() for a tensor "
+               "without history");
+    return;
+  }
   if (on && t->flags & MT_INFERENCE && !c->inference) {
-    mt_fail(c, "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed; clone() it first");
+    mt_fail(c, "Setting requires_grad=True on inference tensor outside InferenceMode is not "
+               "allowed; clone() it first");
     return;
   }
   if (on) t->flags |= MT_REQ_GRAD; else t->flags &= (uint8_t)~MT_REQ_GRAD;
@@ -129,9 +152,14 @@ void ag_set_requires_grad(Ctx *c, Tensor *t, bool on) {
 Tensor *ag_grad_of(Tensor *t) { return t->ag ? t->ag->grad : NULL; }
 void ag_set_grad(Ctx *c, Tensor *t, Tensor *g) {
   if (g) {
-    if (g->dtype != t->dtype) { mt_fail(c, "assigned grad has dtype %s, but the tensor is %s", mt_dtypes[g->dtype].name, mt_dtypes[t->dtype].name); return; }
+    if (g->dtype != t->dtype) {
+      mt_fail(c, "assigned grad has dtype %s, but the tensor is %s", mt_dtypes[g->dtype].name,
+              mt_dtypes[t->dtype].name);
+      return;
+    }
     if (g->ndim != t->ndim || memcmp(g->size, t->size, sizeof(int64_t) * t->ndim)) {
-      mt_fail(c, "assigned grad has shape %s, but the tensor has shape %s", mt_list_str(c, mt_sizes(g)), mt_list_str(c, mt_sizes(t)));
+      mt_fail(c, "assigned grad has shape %s, but the tensor has shape %s",
+              mt_list_str(c, mt_sizes(g)), mt_list_str(c, mt_sizes(t)));
       return;
     }
     if (g == t) { mt_fail(c, "a tensor cannot be its own grad"); return; }
@@ -156,14 +184,20 @@ void ag_set_history(Ctx *c, Tensor *t, AgNode *n, int nr) {
 }
 
 void ag_detach_(Ctx *c, Tensor *t) {
-  if (t->base && !(t->flags & MT_LEAFVIEW)) { mt_fail(c, "detach_: a view cannot be detached in place; use detach()"); return; }
+  if (t->base && !(t->flags & MT_LEAFVIEW)) {
+    mt_fail(c, "detach_: a view cannot be detached in place; use detach()");
+    return;
+  }
   if (t->ag && t->ag->node) { ag_node_release(t->ag->node); t->ag->node = NULL; }
   t->flags &= (uint8_t)~MT_REQ_GRAD;
 }
 
 void ag_retain_grad(Ctx *c, Tensor *t) {
   AgNode *n = ag_grad_fn(c, t);
-  if (!(t->flags & MT_REQ_GRAD)) { mt_fail(c, "retain_grad: the tensor does not require gradients"); return; }
+  if (!(t->flags & MT_REQ_GRAD)) {
+    mt_fail(c, "retain_grad: the tensor does not require gradients");
+    return;
+  }
   if (!n || t->ag->retain) return;
   struct AgRetain *r = mt_malloc(sizeof *r);
   if (!r) { mt_nomem(c); return; }
@@ -183,7 +217,10 @@ AgHook *ag_node_add_hook(AgNode *n, AgHook *h) {
   return *at = h;
 }
 int64_t ag_add_hook(Ctx *c, Tensor *t, AgHook *h) {
-  if (!ag_requires_grad(c, t)) { mt_fail(c, "register_hook: cannot register a hook on a tensor that does not require gradients"); return 0; }
+  if (!ag_requires_grad(c, t)) {
+    mt_fail(c, "register_hook: cannot register a hook on a tensor that does not require gradients");
+    return 0;
+  }
   AgNode *n = ag_grad_fn(c, t);
   AgMeta *m = ag_meta(c, t);
   if (!m) return 0;
@@ -238,7 +275,8 @@ static void link_edge(Ctx *c, AgNode *n, int at, Tensor *t) {
   e.node->ref++;
 }
 
-/* Copies the arguments a derivative may ask for; `self_old` stands for the first when the op overwrites it. */
+/* Copies the arguments a derivative may ask for; `self_old` stands for the first when the op
+ * overwrites it. */
 static AgNode *make_node(Ctx *c, const OpRow *op, Val *a, const DerivRow *d, Tensor *written) {
   AgNode *n = ag_node_new(c, op, count_edges(op, a), op->flags & OF_LISTRET ? 0 : op->nret);
   if (!n) return NULL;
@@ -253,7 +291,8 @@ static AgNode *make_node(Ctx *c, const OpRow *op, Val *a, const DerivRow *d, Ten
         link_edge(c, n, at++, a[i].t);
         if (save != '0' && a[i].t) {
           if (save == '1' && a[i].t == written) {
-            Tensor *copy = t_clone(c, a[i].t, -1);           /* the value before the write, with its history */
+            Tensor *copy =
+                t_clone(c, a[i].t, -1); /* the value before the write, with its history */
             ag_save(c, &n->saved[i], copy, false);
           } else ag_save(c, &n->saved[i], a[i].t, save == 's');
         }
@@ -266,17 +305,22 @@ static AgNode *make_node(Ctx *c, const OpRow *op, Val *a, const DerivRow *d, Ten
         if (save == '0') break;
         n->saved_list[i] = mt_calloc(sizeof(AgSaved) * (size_t)a[i].tl.n);
         if (!n->saved_list[i]) { mt_nomem(c); break; }
-        for (int64_t k = 0; k < a[i].tl.n; k++) ag_save(c, &n->saved_list[i][k], a[i].tl.v[k], save == 's');
+        for (int64_t k = 0; k < a[i].tl.n; k++)
+          ag_save(c, &n->saved_list[i][k], a[i].tl.v[k], save == 's');
         break;
       case P_IntList:
         n->args[i].il = a[i].il;
-        n->args[i].il.v = a[i].il.n >= 0 ? copy_mem(c, a[i].il.v, sizeof(int64_t) * (size_t)a[i].il.n) : NULL;
+        n->args[i].il.v =
+            a[i].il.n >= 0 ? copy_mem(c, a[i].il.v, sizeof(int64_t) * (size_t)a[i].il.n) : NULL;
         break;
       case P_ScalarList:
         n->args[i].sl = a[i].sl;
-        n->args[i].sl.v = a[i].sl.n >= 0 ? copy_mem(c, a[i].sl.v, sizeof(Scalar) * (size_t)a[i].sl.n) : NULL;
+        n->args[i].sl.v =
+            a[i].sl.n >= 0 ? copy_mem(c, a[i].sl.v, sizeof(Scalar) * (size_t)a[i].sl.n) : NULL;
         break;
-      case P_str: n->args[i].str = a[i].str ? copy_mem(c, a[i].str, strlen(a[i].str) + 1) : NULL; break;
+      case P_str:
+        n->args[i].str = a[i].str ? copy_mem(c, a[i].str, strlen(a[i].str) + 1) : NULL;
+        break;
       default: n->args[i] = a[i];
     }
   }
@@ -302,11 +346,15 @@ static void no_derivative(Ctx *c, AgNode *n, Tensor **g) {
   mt_fail(c, "the derivative of %s is not implemented", n->op->path);
 }
 
-/* An in-place op without a derivative (uniform_, eq_) overwrites: the old value's gradient is zero. */
-static void zero_derivative(Ctx *c, AgNode *n, Tensor **g) { ag_put(c, n, 0, t_zeros_like(c, ag_grad(c, n, g, 0), -1, -1, -1, -1, false, -1)); }
+/* An in-place op without a derivative (uniform_, eq_) overwrites: the old value's gradient is zero.
+ */
+static void zero_derivative(Ctx *c, AgNode *n, Tensor **g) {
+  ag_put(c, n, 0, t_zeros_like(c, ag_grad(c, n, g, 0), -1, -1, -1, -1, false, -1));
+}
 
 static bool is_arg(const OpRow *op, const Val *a, const Tensor *t) {
-  for (int i = 0; i < op->nparam; i++) if (op->params[i].type == P_Tensor && a[i].t == t) return true;
+  for (int i = 0; i < op->nparam; i++)
+    if (op->params[i].type == P_Tensor && a[i].t == t) return true;
   return false;
 }
 
@@ -338,7 +386,7 @@ static void attach(Ctx *c, const OpRow *op, const Val *a, Val *r, AgNode *n, con
   for (int k = 0; k < op->nret && !c->err; k++) {
     Tensor *t = op->ret_types[k] == P_Tensor ? r[k].t : NULL;
     if (!t) continue;
-    if (is_arg(op, a, t)) {                /* a kernel that returns its argument: history must not land on it */
+    if (is_arg(op, a, t)) { /* a kernel that returns its argument: history must not land on it */
       t = r[k].t = mt_alias(c, t);
       if (!t) return;
     }
@@ -363,19 +411,22 @@ static void slices_free(AgNode *n) {
 static void slices_apply(Ctx *c, AgNode *n, Tensor **g) {
   Slices *s = n->ud;
   Tensor *gin[64] = {NULL};
-  Tensor *base = t_empty_strided(c, g_bsize(s->q), g_bstride(s->q), s->q->base_dtype, -1, -1, -1, false);
+  Tensor *base =
+      t_empty_strided(c, g_bsize(s->q), g_bstride(s->q), s->q->base_dtype, -1, -1, -1, false);
   t_copy_(c, base, g[0], false);
   Tensor *win = window(c, s->q, base), *gw[1] = {t_clone(c, win, -1)};
   if (c->err) return;
   if (s->fn->nedge > 64) { mt_fail(c, "too many inputs"); return; }
   s->fn->gin = gin;
-  if (n->edge[0].node && s->fn->edge[0].node) s->fn->edge[0].node->needed = true;   /* it stands for the base's part */
+  if (n->edge[0].node && s->fn->edge[0].node)
+    s->fn->edge[0].node->needed = true; /* it stands for the base's part */
   s->fn->apply(c, s->fn, gw);
   s->fn->gin = NULL;
   if (c->err) return;
   if (gin[0]) {
     Tensor *gs = gin[0];
-    if (gs->ndim != win->ndim || memcmp(gs->size, win->size, sizeof(int64_t) * win->ndim)) gs = t_sum_to_size(c, gs, mt_sizes(win));
+    if (gs->ndim != win->ndim || memcmp(gs->size, win->size, sizeof(int64_t) * win->ndim))
+      gs = t_sum_to_size(c, gs, mt_sizes(win));
     t_copy_(c, win, gs, false);
   } else t_zero_(c, win);
   n->gin[0] = base;
@@ -409,11 +460,14 @@ void ag_rebase(Ctx *c, Tensor *out, AgNode *fn) {
 
 bool ag_may_write(Ctx *c, Tensor *t) {
   if ((t->flags & MT_REQ_GRAD) && ag_is_leaf(c, t) && !(t->base && !(t->flags & MT_LEAFVIEW))) {
-    mt_fail(c, "a leaf tensor that requires grad is being used in an in-place operation; use torch.no_grad or x.data");
+    mt_fail(c, "a leaf tensor that requires grad is being used in an in-place operation; use "
+               "torch.no_grad or x.data");
     return false;
   }
-  if (t->base && !(t->flags & MT_LEAFVIEW) && ((t->base->flags | t->flags) & MT_REQ_GRAD) && ag_is_leaf(c, t->base)) {
-    mt_fail(c, "a view of a leaf tensor that requires grad is being used in an in-place operation; use torch.no_grad or x.data");
+  if (t->base && !(t->flags & MT_LEAFVIEW) && ((t->base->flags | t->flags) & MT_REQ_GRAD) &&
+      ag_is_leaf(c, t->base)) {
+    mt_fail(c, "a view of a leaf tensor that requires grad is being used in an in-place operation; "
+               "use torch.no_grad or x.data");
     return false;
   }
   return !c->err;
@@ -425,7 +479,9 @@ static void call_inplace(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, 
   if (!ag_may_write(c, t)) return;
   for (int i = 0; i < op->nparam && !need; i++) {
     if (op->params[i].type == P_Tensor) need = a[i].t && ag_requires_grad(c, a[i].t);
-    else if (op->params[i].type == P_TensorList) for (int64_t k = 0; k < a[i].tl.n; k++) need |= a[i].tl.v[k] && ag_requires_grad(c, a[i].tl.v[k]);
+    else if (op->params[i].type == P_TensorList)
+      for (int64_t k = 0; k < a[i].tl.n; k++)
+        need |= a[i].tl.v[k] && ag_requires_grad(c, a[i].tl.v[k]);
   }
   AgNode *n = need && differentiable(t) ? make_node(c, op, a, d, t) : NULL;
   if (need && !differentiable(t)) n = NULL;
@@ -446,7 +502,9 @@ static void call_inplace(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, 
 static void record(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout, bool inplace) {
   static const DerivRow missing = {no_derivative, NULL, NULL, NULL, NULL};
   static const DerivRow nothing = {zero_derivative, NULL, NULL, NULL, NULL};
-  const DerivRow *d = ag_derivs[op->id].fn ? &ag_derivs[op->id] : op->flags & OF_NODIFF && inplace ? &nothing : &missing;
+  const DerivRow *d = ag_derivs[op->id].fn               ? &ag_derivs[op->id]
+                      : op->flags & OF_NODIFF && inplace ? &nothing
+                                                         : &missing;
   (void)nout;
   if (inplace) { call_inplace(c, op, a, r, out, d); return; }
   AgNode *n = make_node(c, op, a, d, NULL);

@@ -1,7 +1,7 @@
 /* clip.c: kernels of ops_clip.def: one pass over many tensors.
  *
- * Invariant.  Elements are summed in blocks of a fixed size, and the blocks in order, so the result has the same bits for
- * every thread count. */
+ * Invariant.  Elements are summed in blocks of a fixed size, and the blocks in order, so the result
+ * has the same bits for every thread count. */
 #include "kern_attn.h"
 #include "op.h"
 #include <math.h>
@@ -15,7 +15,10 @@ static int64_t cut(Ctx *c, TensorList l, Pieces *p) {
   int64_t n = 0, at = 0;
   for (int64_t i = 0; i < l.n; i++) {
     Tensor *t = l.v[i];
-    if (t->dtype != MT_float32 || mt_meta(t) || !mt_is_dense(t)) { mt_fail(c, "expected dense float32 tensors"); return -1; }
+    if (t->dtype != MT_float32 || mt_meta(t) || !mt_is_dense(t)) {
+      mt_fail(c, "expected dense float32 tensors");
+      return -1;
+    }
     n += (t->numel + BLOCK - 1) / BLOCK;
   }
   p->piece = mt_tmp(c, sizeof(Piece) * (size_t)(n + 1));
@@ -47,7 +50,8 @@ Tensor *k__total_norm(Ctx *c, TensorList tensors) {
 
 static void scale(void *ctx, int64_t lo, int64_t hi) {
   const Pieces *p = ctx;
-  for (int64_t i = lo; i < hi; i++) mt_seq_kerns()->times(p->piece[i].n, p->piece[i].x, p->piece[i].x, p->by);
+  for (int64_t i = lo; i < hi; i++)
+    mt_seq_kerns()->times(p->piece[i].n, p->piece[i].x, p->piece[i].x, p->by);
 }
 Tensor *k__scale_all(Ctx *c, TensorList tensors, double by) {
   Pieces p = {.by = (float)by};

@@ -18,7 +18,8 @@ static void drop(NnKind k, NnEntry *e) {
   mt_free(e->name);
 }
 
-/* A deep chain must not recurse: modules whose count fell to zero wait in a list linked through `box`. */
+/* A deep chain must not recurse: modules whose count fell to zero wait in a list linked through
+ * `box`. */
 void nn_release(NnModule *m) {
   static _Thread_local NnModule *waiting;
   static _Thread_local bool running;

@@ -1,11 +1,14 @@
-/* nn.h: the module tree: ordered parameters, buffers and children with names, and what is done to all of them at once.
+/* nn.h: the module tree: ordered parameters, buffers and children with names, and what is done to
+ * all of them at once.
  *
  * Invariants.
- *  - A module counts its tensors and its children; the tree has no cycles (a child that contains its new parent is refused),
- *    so counting frees it.  One name stands for one entry, of one kind.
- *  - An entry may be empty (a parameter that is None): it keeps its place and name, and walks pass over it.
- *  - Walks give modules in PyTorch's order (a module, then its children in the order of registration) and are loops; their
- *    results lie in scratch memory and stay valid until the tree changes.
+ *  - A module counts its tensors and its children; the tree has no cycles (a child that contains
+ * its new parent is refused), so counting frees it.  One name stands for one entry, of one kind.
+ *  - An entry may be empty (a parameter that is None): it keeps its place and name, and walks pass
+ * over it.
+ *  - Walks give modules in PyTorch's order (a module, then its children in the order of
+ * registration) and are loops; their results lie in scratch memory and stay valid until the tree
+ * changes.
  *  - Nothing here knows Lua: what a module computes belongs to the binding's object (`box`). */
 #ifndef NN_NN_H
 #define NN_NN_H
@@ -53,7 +56,8 @@ const char *nn_path_of(Ctx *c, NnModule *m, const NnModule *inner);
 void nn_train(Ctx *c, NnModule *m, bool on);
 void nn_requires_grad(Ctx *c, NnModule *m, bool on);
 void nn_zero_grad(Ctx *c, NnModule *m, bool to_none);
-/* Parameters, their gradients and buffers take dtype (-1: keep; only_float: integers keep theirs) and device (-1: keep). */
+/* Parameters, their gradients and buffers take dtype (-1: keep; only_float: integers keep theirs)
+ * and device (-1: keep). */
 void nn_to(Ctx *c, NnModule *m, int dtype, bool only_float, int device);
 /* x takes over y's storage, shape and dtype, as `x.data = y` does. */
 bool nn_take_data(Ctx *c, Tensor *x, Tensor *y);

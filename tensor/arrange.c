@@ -1,10 +1,11 @@
-/* arrange.c: stacking, tiling, flipping, diagonals, padding: ops of ops_shape.def made of other ops, so that they are
- * differentiable through them. */
+/* arrange.c: stacking, tiling, flipping, diagonals, padding: ops of ops_shape.def made of other
+ * ops, so that they are differentiable through them. */
 #include "op.h"
 #include "resample.h"
 #include <string.h>
 
-#define IL(...) mt_il((const int64_t[]){__VA_ARGS__}, sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
+#define IL(...)                                                                             \
+  mt_il((const int64_t[]){__VA_ARGS__}, sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
 
 static TensorList map(Ctx *c, TensorList in, Tensor *(*f)(Ctx *, Tensor *)) {
   TensorList l = {mt_tmp(c, sizeof(Tensor *) * (size_t)(in.n + 1)), in.n};
@@ -27,7 +28,9 @@ Tensor *k_dstack(Ctx *c, TensorList tensors) {
   TensorList l = map(c, tensors, t_atleast_3d);
   return c->err ? NULL : t_cat(c, l, 2);
 }
-static Tensor *as_column(Ctx *c, Tensor *t) { return t->ndim < 2 ? t_reshape(c, t, IL(t->numel, 1)) : t; }
+static Tensor *as_column(Ctx *c, Tensor *t) {
+  return t->ndim < 2 ? t_reshape(c, t, IL(t->numel, 1)) : t;
+}
 Tensor *k_column_stack(Ctx *c, TensorList tensors) {
   if (tensors.n <= 0) return mt_fail(c, "expects a non-empty list of tensors");
   TensorList l = map(c, tensors, as_column);
@@ -37,7 +40,9 @@ Tensor *k_column_stack(Ctx *c, TensorList tensors) {
 Tensor *k_block_diag(Ctx *c, TensorList tensors) {
   int64_t cols = 0, k = 0;
   for (int64_t i = 0; i < tensors.n; i++)
-    if (tensors.v[i]->ndim > 2) return mt_fail(c, "expects tensors of at most 2 dimensions, got %d at position %lld", tensors.v[i]->ndim, (long long)i);
+    if (tensors.v[i]->ndim > 2)
+      return mt_fail(c, "expects tensors of at most 2 dimensions, got %d at position %lld",
+                     tensors.v[i]->ndim, (long long)i);
   if (tensors.n <= 0) return t_zeros(c, IL(1, 0), -1, -1, -1, -1, false);
   TensorList l = map(c, tensors, t_atleast_2d);
   if (c->err) return NULL;
@@ -47,7 +52,8 @@ Tensor *k_block_diag(Ctx *c, TensorList tensors) {
   for (int64_t i = 0; band && i < l.n; i++) {
     Tensor *t = l.v[i];
     int64_t h = t->size[0], w = t->size[1];
-    Tensor *row[3] = {t_zeros(c, IL(h, k), d, -1, -1, -1, false), t_to_dtype(c, t, d, false, -1), t_zeros(c, IL(h, cols - k - w), d, -1, -1, -1, false)};
+    Tensor *row[3] = {t_zeros(c, IL(h, k), d, -1, -1, -1, false), t_to_dtype(c, t, d, false, -1),
+                      t_zeros(c, IL(h, cols - k - w), d, -1, -1, -1, false)};
     band[i] = t_cat(c, (TensorList){row, 3}, 1);
     k += w;
   }
@@ -59,11 +65,20 @@ TensorList k_meshgrid(Ctx *c, TensorList tensors, const char *indexing) {
   int64_t shape[MT_MAXDIM];
   int n = (int)tensors.n;
   bool xy = indexing && !strcmp(indexing, "xy") && n >= 2;
-  if (n <= 0 || n > MT_MAXDIM) { mt_fail(c, "expects 1 to %d tensors, got %d", MT_MAXDIM, n); return l; }
-  if (indexing && strcmp(indexing, "xy") && strcmp(indexing, "ij")) { mt_fail(c, "indexing must be 'ij' or 'xy', got '%s'", indexing); return l; }
+  if (n <= 0 || n > MT_MAXDIM) {
+    mt_fail(c, "expects 1 to %d tensors, got %d", MT_MAXDIM, n);
+    return l;
+  }
+  if (indexing && strcmp(indexing, "xy") && strcmp(indexing, "ij")) {
+    mt_fail(c, "indexing must be 'ij' or 'xy', got '%s'", indexing);
+    return l;
+  }
   for (int i = 0; i < n; i++) {
     Tensor *t = tensors.v[i];
-    if (t->ndim > 1) { mt_fail(c, "expects tensors of 0 or 1 dimensions, got shape %s", mt_list_str(c, mt_sizes(t))); return l; }
+    if (t->ndim > 1) {
+      mt_fail(c, "expects tensors of 0 or 1 dimensions, got shape %s", mt_list_str(c, mt_sizes(t)));
+      return l;
+    }
     if (t->dtype != tensors.v[0]->dtype) { mt_fail(c, "expects tensors of one dtype"); return l; }
     shape[xy && i < 2 ? 1 - i : i] = t->numel;
   }
@@ -76,7 +91,9 @@ TensorList k_meshgrid(Ctx *c, TensorList tensors, const char *indexing) {
   return l;
 }
 Tensor *k_cartesian_prod(Ctx *c, TensorList tensors) {
-  for (int64_t i = 0; i < tensors.n; i++) if (tensors.v[i]->ndim != 1) return mt_fail(c, "expects vectors, got shape %s", mt_list_str(c, mt_sizes(tensors.v[i])));
+  for (int64_t i = 0; i < tensors.n; i++)
+    if (tensors.v[i]->ndim != 1)
+      return mt_fail(c, "expects vectors, got shape %s", mt_list_str(c, mt_sizes(tensors.v[i])));
   if (tensors.n == 1) return tensors.v[0];
   TensorList g = t_meshgrid(c, tensors, "ij");
   if (c->err) return NULL;
@@ -84,7 +101,8 @@ Tensor *k_cartesian_prod(Ctx *c, TensorList tensors) {
   return c->err ? NULL : t_stack(c, g, 1);
 }
 Tensor *k_combinations(Ctx *c, Tensor *input, int64_t r, bool with_replacement) {
-  if (input->ndim != 1) return mt_fail(c, "expects a vector, got shape %s", mt_list_str(c, mt_sizes(input)));
+  if (input->ndim != 1)
+    return mt_fail(c, "expects a vector, got shape %s", mt_list_str(c, mt_sizes(input)));
   if (r < 0) return mt_fail(c, "r must be 0 or more, got %lld", (long long)r);
   if (r == 0) return t_new_empty(c, input, IL(0), -1, -1, -1, -1, false);
   int64_t n = input->numel, count = 0, cap = 64, idx[MT_MAXDIM];
@@ -117,15 +135,20 @@ Tensor *k_combinations(Ctx *c, Tensor *input, int64_t r, bool with_replacement) 
 Tensor *k_repeat(Ctx *c, Tensor *self, IntList repeats) {
   int64_t a[2 * MT_MAXDIM], e[2 * MT_MAXDIM], s[MT_MAXDIM];
   int n = (int)repeats.n, lead = n - self->ndim;
-  if (lead < 0) return mt_fail(c, "repeats %s must have at least as many entries as the tensor has dimensions (%d)", mt_list_str(c, repeats), self->ndim);
+  if (lead < 0)
+    return mt_fail(
+        c, "repeats %s must have at least as many entries as the tensor has dimensions (%d)",
+        mt_list_str(c, repeats), self->ndim);
   if (n > MT_MAXDIM / 2) return mt_fail(c, "too many dimensions");
   for (int i = 0; i < n; i++) {
     int64_t sz = i < lead ? 1 : self->size[i - lead];
-    if (repeats.v[i] < 0) return mt_fail(c, "repeats must be 0 or more, got %s", mt_list_str(c, repeats));
+    if (repeats.v[i] < 0)
+      return mt_fail(c, "repeats must be 0 or more, got %s", mt_list_str(c, repeats));
     a[2 * i] = 1;
     a[2 * i + 1] = e[2 * i + 1] = sz;
     e[2 * i] = repeats.v[i];
-    if (__builtin_mul_overflow(sz, repeats.v[i], &s[i])) return mt_fail(c, "the result of repeating by %s is too large", mt_list_str(c, repeats));
+    if (__builtin_mul_overflow(sz, repeats.v[i], &s[i]))
+      return mt_fail(c, "the result of repeating by %s is too large", mt_list_str(c, repeats));
   }
   if (!n) return t_clone(c, self, -1);
   Tensor *v = t_expand(c, t_reshape(c, self, mt_il(a, 2 * n)), mt_il(e, 2 * n), false);
@@ -146,11 +169,13 @@ Tensor *k_flip(Ctx *c, Tensor *self, IntList dims) {
   Tensor *x = c->err ? NULL : mt_contig(c, self);
   Tensor *out = x ? mt_new_like(c, x, (DType)x->dtype) : NULL;
   if (!out || !x->numel || !x->ndim) return x && out && !x->ndim ? t_clone(c, self, -1) : out;
-  int64_t es = (int64_t)mt_dsize(x->dtype), n = x->size[x->ndim - 1], lines = x->numel / n, pos[MT_MAXDIM] = {0};
+  int64_t es = (int64_t)mt_dsize(x->dtype), n = x->size[x->ndim - 1], lines = x->numel / n,
+          pos[MT_MAXDIM] = {0};
   bool last = m >> (x->ndim - 1) & 1;
   for (int64_t k = 0; k < lines; k++) {
     int64_t off = 0;
-    for (int d = 0; d < x->ndim - 1; d++) off += (m >> d & 1 ? x->size[d] - 1 - pos[d] : pos[d]) * x->stride[d];
+    for (int d = 0; d < x->ndim - 1; d++)
+      off += (m >> d & 1 ? x->size[d] - 1 - pos[d] : pos[d]) * x->stride[d];
     const char *s = (const char *)mt_data(x) + off * es;
     char *o = (char *)mt_data(out) + k * n * es;
     if (!last) memcpy(o, s, (size_t)(n * es));
@@ -170,10 +195,16 @@ Tensor *k_flipud(Ctx *c, Tensor *self) {
 }
 Tensor *k_roll(Ctx *c, Tensor *self, IntList shifts, IntList dims) {
   if (shifts.n == 0) return mt_fail(c, "shifts must not be empty");
-  if (dims.n == 0 && shifts.n == 1) return t_view(c, t_roll(c, t_reshape(c, t_contiguous(c, self, -1), IL(-1)), shifts, IL(0)), mt_sizes(self));
-  if (dims.n != shifts.n) return mt_fail(c, "shifts %s and dims %s must have one length", mt_list_str(c, shifts), mt_list_str(c, dims));
+  if (dims.n == 0 && shifts.n == 1)
+    return t_view(c, t_roll(c, t_reshape(c, t_contiguous(c, self, -1), IL(-1)), shifts, IL(0)),
+                  mt_sizes(self));
+  if (dims.n != shifts.n)
+    return mt_fail(c, "shifts %s and dims %s must have one length", mt_list_str(c, shifts),
+                   mt_list_str(c, dims));
   Tensor *x = self;
-  if (!self->ndim) return mt_fail(c, "dimension %lld was given for a tensor without dimensions", (long long)dims.v[0]);
+  if (!self->ndim)
+    return mt_fail(c, "dimension %lld was given for a tensor without dimensions",
+                   (long long)dims.v[0]);
   for (int64_t i = 0; i < dims.n && x; i++) {
     int d = mt_dim(c, dims.v[i], self->ndim);
     if (d < 0) return NULL;
@@ -200,10 +231,13 @@ Tensor *k_rot90(Ctx *c, Tensor *self, int64_t k, IntList dims) {
 
 /* ---- diagonals and scatters into copies ---- */
 Tensor *k_diag_embed(Ctx *c, Tensor *self, int64_t offset, int64_t dim1, int64_t dim2) {
-  int64_t shape[MT_MAXDIM], n = (self->ndim ? self->size[self->ndim - 1] : 1) + (offset < 0 ? -offset : offset);
+  int64_t shape[MT_MAXDIM],
+      n = (self->ndim ? self->size[self->ndim - 1] : 1) + (offset < 0 ? -offset : offset);
   int nd = self->ndim + 1, a = mt_dim(c, dim1, nd), b = a < 0 ? -1 : mt_dim(c, dim2, nd), k = 0;
   if (b < 0) return NULL;
-  if (a == b) return mt_fail(c, "diagonal dimensions cannot be identical (%lld, %lld)", (long long)dim1, (long long)dim2);
+  if (a == b)
+    return mt_fail(c, "diagonal dimensions cannot be identical (%lld, %lld)", (long long)dim1,
+                   (long long)dim2);
   if (!self->ndim) return mt_fail(c, "needs at least 1 dimension");
   for (int i = 0; i < nd; i++) shape[i] = i == a || i == b ? n : self->size[k++];
   Tensor *z = t_new_zeros(c, self, mt_il(shape, nd), -1, -1, -1, -1, false);
@@ -211,19 +245,24 @@ Tensor *k_diag_embed(Ctx *c, Tensor *self, int64_t offset, int64_t dim1, int64_t
 }
 Tensor *k_diag(Ctx *c, Tensor *self, int64_t diagonal) {
   if (self->ndim == 1) return t_diag_embed(c, self, diagonal, -2, -1);
-  if (self->ndim != 2) return mt_fail(c, "expects a vector or a matrix, got shape %s", mt_list_str(c, mt_sizes(self)));
+  if (self->ndim != 2)
+    return mt_fail(c, "expects a vector or a matrix, got shape %s", mt_list_str(c, mt_sizes(self)));
   return t_clone(c, t_diagonal(c, self, diagonal, 0, 1), -1);
 }
-Tensor *k_diagflat(Ctx *c, Tensor *self, int64_t offset) { return t_diag_embed(c, t_reshape(c, t_contiguous(c, self, -1), IL(-1)), offset, -2, -1); }
+Tensor *k_diagflat(Ctx *c, Tensor *self, int64_t offset) {
+  return t_diag_embed(c, t_reshape(c, t_contiguous(c, self, -1), IL(-1)), offset, -2, -1);
+}
 
 /* A copy of self whose window w was given src. */
 static Tensor *fill_window(Ctx *c, Tensor *copy, Tensor *w, Tensor *src) {
   if (c->err || !w) return NULL;
   if (w->ndim != src->ndim || memcmp(w->size, src->size, sizeof(int64_t) * w->ndim))
-    return mt_fail(c, "src must have the slice's shape %s, got %s", mt_list_str(c, mt_sizes(w)), mt_list_str(c, mt_sizes(src)));
+    return mt_fail(c, "src must have the slice's shape %s, got %s", mt_list_str(c, mt_sizes(w)),
+                   mt_list_str(c, mt_sizes(src)));
   return t_copy_(c, w, src, false) ? copy : NULL;
 }
-Tensor *k_diagonal_scatter(Ctx *c, Tensor *self, Tensor *src, int64_t offset, int64_t dim1, int64_t dim2) {
+Tensor *k_diagonal_scatter(Ctx *c, Tensor *self, Tensor *src, int64_t offset, int64_t dim1,
+                           int64_t dim2) {
   Tensor *t = t_clone(c, self, -1);
   return fill_window(c, t, t_diagonal(c, t, offset, dim1, dim2), src);
 }
@@ -231,24 +270,30 @@ Tensor *k_select_scatter(Ctx *c, Tensor *self, Tensor *src, int64_t dim, int64_t
   Tensor *t = t_clone(c, self, -1);
   return fill_window(c, t, t_select(c, t, dim, index), src);
 }
-Tensor *k_slice_scatter(Ctx *c, Tensor *self, Tensor *src, int64_t dim, int64_t start, int64_t end, int64_t step) {
+Tensor *k_slice_scatter(Ctx *c, Tensor *self, Tensor *src, int64_t dim, int64_t start, int64_t end,
+                        int64_t step) {
   Tensor *t = t_clone(c, self, -1);
   return fill_window(c, t, t_slice(c, t, dim, start, end, step), src);
 }
-/* The window counts from the start of self's storage, so the whole storage is copied, not what self sees of it. */
-Tensor *k_as_strided_scatter(Ctx *c, Tensor *self, Tensor *src, IntList size, IntList stride, int64_t storage_offset) {
-  int64_t n = (int64_t)(self->st->nbytes / mt_dsize(self->dtype)), off = storage_offset == MT_NONE_INT ? self->offset : storage_offset;
+/* The window counts from the start of self's storage, so the whole storage is copied, not what self
+ * sees of it. */
+Tensor *k_as_strided_scatter(Ctx *c, Tensor *self, Tensor *src, IntList size, IntList stride,
+                             int64_t storage_offset) {
+  int64_t n = (int64_t)(self->st->nbytes / mt_dsize(self->dtype)),
+          off = storage_offset == MT_NONE_INT ? self->offset : storage_offset;
   Tensor *all = t_clone(c, mt_from_storage(c, self->st, IL(n), IL(1), 0, (DType)self->dtype), -1);
   Tensor *t = t_as_strided(c, all, mt_sizes(self), mt_il(self->stride, self->ndim), self->offset);
   return fill_window(c, t, t_as_strided(c, all, size, stride, off), src);
 }
 Tensor *k_trace(Ctx *c, Tensor *self) {
-  if (self->ndim != 2) return mt_fail(c, "expects a matrix, got shape %s", mt_list_str(c, mt_sizes(self)));
+  if (self->ndim != 2)
+    return mt_fail(c, "expects a matrix, got shape %s", mt_list_str(c, mt_sizes(self)));
   return t_sum(c, t_diagonal(c, self, 0, 0, 1), -1);
 }
 
 /* The columns of row i that belong to the triangle: *a to *b - 1. */
-static void triangle_row(int64_t i, int64_t cols, int64_t offset, bool lower, int64_t *a, int64_t *b) {
+static void triangle_row(int64_t i, int64_t cols, int64_t offset, bool lower, int64_t *a,
+                         int64_t *b) {
   int64_t edge = i + offset + (lower ? 1 : 0), in = edge < 0 ? 0 : edge > cols ? cols : edge;
   *a = lower ? 0 : in;
   *b = lower ? in : cols;
@@ -256,7 +301,8 @@ static void triangle_row(int64_t i, int64_t cols, int64_t offset, bool lower, in
 static Tensor *triangle(Ctx *c, int64_t rows, int64_t cols, int64_t offset, int dtype, bool lower) {
   int64_t n = 0, k = 0, a, b;
   if (rows < 0 || cols < 0)
-    return mt_fail(c, "row and col must be 0 or more, got %lld and %lld", (long long)rows, (long long)cols);
+    return mt_fail(c, "row and col must be 0 or more, got %lld and %lld", (long long)rows,
+                   (long long)cols);
   if (dtype >= 0 && dtype != MT_int64 && dtype != MT_int32)
     return mt_fail(c, "dtype must be int32 or int64, got %s", mt_dtypes[dtype].name);
   for (int64_t i = 0; i < rows; i++) {
@@ -275,17 +321,22 @@ static Tensor *triangle(Ctx *c, int64_t rows, int64_t cols, int64_t offset, int 
   }
   return dtype == MT_int32 ? mt_cast(c, t, MT_int32) : t;
 }
-Tensor *k_tril_indices(Ctx *c, int64_t row, int64_t col, int64_t offset, int dtype, int layout, int device, int pin) {
+Tensor *k_tril_indices(Ctx *c, int64_t row, int64_t col, int64_t offset, int dtype, int layout,
+                       int device, int pin) {
   return triangle(c, row, col, offset, dtype, true);
 }
-Tensor *k_triu_indices(Ctx *c, int64_t row, int64_t col, int64_t offset, int dtype, int layout, int device, int pin) {
+Tensor *k_triu_indices(Ctx *c, int64_t row, int64_t col, int64_t offset, int dtype, int layout,
+                       int device, int pin) {
   return triangle(c, row, col, offset, dtype, false);
 }
 
 /* ---- repeat_interleave ---- */
 Tensor *k_repeat_interleave_Tensor(Ctx *c, Tensor *repeats, int64_t output_size) {
-  if (repeats->ndim != 1) return mt_fail(c, "repeats must be a vector, got shape %s", mt_list_str(c, mt_sizes(repeats)));
-  if (repeats->dtype != MT_int64 && repeats->dtype != MT_int32) return mt_fail(c, "repeats must be an int32 or int64 tensor, got %s", mt_dtypes[repeats->dtype].name);
+  if (repeats->ndim != 1)
+    return mt_fail(c, "repeats must be a vector, got shape %s", mt_list_str(c, mt_sizes(repeats)));
+  if (repeats->dtype != MT_int64 && repeats->dtype != MT_int32)
+    return mt_fail(c, "repeats must be an int32 or int64 tensor, got %s",
+                   mt_dtypes[repeats->dtype].name);
   Tensor *r = mt_contig_as(c, repeats, MT_int64);
   if (!r) return NULL;
   const int64_t *p = mt_data(r);
@@ -294,25 +345,34 @@ Tensor *k_repeat_interleave_Tensor(Ctx *c, Tensor *repeats, int64_t output_size)
     if (p[i] < 0) return mt_fail(c, "repeats must be 0 or more, got %lld", (long long)p[i]);
     n += p[i];
   }
-  if (output_size != MT_NONE_INT && output_size != n) return mt_fail(c, "output_size %lld is not the sum of repeats, %lld", (long long)output_size, (long long)n);
+  if (output_size != MT_NONE_INT && output_size != n)
+    return mt_fail(c, "output_size %lld is not the sum of repeats, %lld", (long long)output_size,
+                   (long long)n);
   Tensor *out = mt_new(c, IL(n), MT_int64, MT_CPU);
-  for (int64_t i = 0; out && i < r->numel; i++) for (int64_t j = 0; j < p[i]; j++) ((int64_t *)mt_data(out))[k++] = i;
+  for (int64_t i = 0; out && i < r->numel; i++)
+    for (int64_t j = 0; j < p[i]; j++) ((int64_t *)mt_data(out))[k++] = i;
   return out ? mt_cast(c, out, (DType)repeats->dtype) : NULL;
 }
-Tensor *k_repeat_interleave_self_Tensor(Ctx *c, Tensor *self, Tensor *repeats, int64_t dim, int64_t output_size) {
+Tensor *k_repeat_interleave_self_Tensor(Ctx *c, Tensor *self, Tensor *repeats, int64_t dim,
+                                        int64_t output_size) {
   Tensor *x = dim == MT_NONE_INT ? t_reshape(c, self, IL(-1)) : self;
   int64_t d = dim == MT_NONE_INT ? 0 : dim;
   int k = x ? mt_dim(c, d, x->ndim) : -1;
   if (k < 0) return NULL;
   int64_t n = x->ndim ? x->size[k] : 1;
-  if (repeats->ndim == 0 || (repeats->ndim == 1 && repeats->numel == 1)) repeats = t_expand(c, t_reshape(c, repeats, IL(1)), IL(n), false);
+  if (repeats->ndim == 0 || (repeats->ndim == 1 && repeats->numel == 1))
+    repeats = t_expand(c, t_reshape(c, repeats, IL(1)), IL(n), false);
   else if (repeats->ndim != 1 || repeats->numel != n)
-    return mt_fail(c, "repeats must have one entry or as many as dimension %d of self (%lld), got shape %s", k, (long long)n, mt_list_str(c, mt_sizes(repeats)));
+    return mt_fail(
+        c, "repeats must have one entry or as many as dimension %d of self (%lld), got shape %s", k,
+        (long long)n, mt_list_str(c, mt_sizes(repeats)));
   return t_index_select(c, x, k, t_repeat_interleave_Tensor(c, repeats, output_size));
 }
-Tensor *k_repeat_interleave(Ctx *c, Tensor *self, int64_t repeats, int64_t dim, int64_t output_size) {
+Tensor *k_repeat_interleave(Ctx *c, Tensor *self, int64_t repeats, int64_t dim,
+                            int64_t output_size) {
   if (repeats < 0) return mt_fail(c, "repeats must be 0 or more, got %lld", (long long)repeats);
-  return t_repeat_interleave_self_Tensor(c, self, t_full(c, IL(1), mt_si(repeats), MT_int64, -1, -1, -1, false), dim, output_size);
+  return t_repeat_interleave_self_Tensor(
+      c, self, t_full(c, IL(1), mt_si(repeats), MT_int64, -1, -1, -1, false), dim, output_size);
 }
 
 /* ---- padding ---- */
@@ -320,16 +380,22 @@ Tensor *k_constant_pad_nd(Ctx *c, Tensor *self, IntList pad, Scalar value) {
   int64_t shape[MT_MAXDIM];
   int n = (int)(pad.n / 2);
   if (pad.n % 2 || n > self->ndim)
-    return mt_fail(c, "pad must have an even number of entries, at most 2 per dimension (%d), got %s", self->ndim, mt_list_str(c, pad));
+    return mt_fail(c,
+                   "pad must have an even number of entries, at most 2 per dimension (%d), got %s",
+                   self->ndim, mt_list_str(c, pad));
   Tensor *src = self;
   memcpy(shape, self->size, sizeof(int64_t) * self->ndim);
   for (int i = 0; i < n; i++) {
     int d = self->ndim - 1 - i;
-    if (__builtin_add_overflow(shape[d], pad.v[2 * i], &shape[d]) || __builtin_add_overflow(shape[d], pad.v[2 * i + 1], &shape[d]))
+    if (__builtin_add_overflow(shape[d], pad.v[2 * i], &shape[d]) ||
+        __builtin_add_overflow(shape[d], pad.v[2 * i + 1], &shape[d]))
       return mt_fail(c, "the padding %s is too large", mt_list_str(c, pad));
-    if (shape[d] < 0) return mt_fail(c, "the padding %s leaves dimension %d with the negative size %lld", mt_list_str(c, pad), d, (long long)shape[d]);
+    if (shape[d] < 0)
+      return mt_fail(c, "the padding %s leaves dimension %d with the negative size %lld",
+                     mt_list_str(c, pad), d, (long long)shape[d]);
   }
-  Tensor *out = t_full(c, mt_il(shape, self->ndim), value, self->dtype, -1, -1, -1, false), *w = out;
+  Tensor *out = t_full(c, mt_il(shape, self->ndim), value, self->dtype, -1, -1, -1, false),
+         *w = out;
   for (int i = 0; i < n && w && src; i++) {
     int d = self->ndim - 1 - i;
     int64_t a = pad.v[2 * i], b = pad.v[2 * i + 1], lo = a < 0 ? -a : 0, hi = b < 0 ? -b : 0;
@@ -345,31 +411,43 @@ static Tensor *pad_dim(Ctx *c, Tensor *x, int d, int64_t a, int64_t b, const cha
   if (a == 0 && b == 0) return x;
   Tensor *ix = mt_new(c, IL(m), MT_int64, MT_CPU);
   if (!ix) return NULL;
-  for (int64_t i = 0; i < m; i++) ((int64_t *)mt_data(ix))[i] = mt_pad_source(mode, i, x->size[d], a, b);
+  for (int64_t i = 0; i < m; i++)
+    ((int64_t *)mt_data(ix))[i] = mt_pad_source(mode, i, x->size[d], a, b);
   return t_index_select(c, x, d, ix);
 }
 static bool check_pad(Ctx *c, const Tensor *x, int d, int64_t a, int64_t b, const char *mode) {
   int64_t n = x->size[d];
   bool reflect = !strcmp(mode, "reflect"), circular = *mode == 'c';
   if (a > INT32_MAX || b > INT32_MAX || n + a < 0 || n + b < 0 || n + a + b < 0)
-    mt_fail(c, "the padding (%lld, %lld) does not fit the size %lld of dimension %d", (long long)a, (long long)b, (long long)n, d);
+    mt_fail(c, "the padding (%lld, %lld) does not fit the size %lld of dimension %d", (long long)a,
+            (long long)b, (long long)n, d);
   else if (reflect && (a >= n || b >= n))
-    mt_fail(c, "reflection padding (%lld, %lld) must be smaller than the size %lld of dimension %d", (long long)a, (long long)b, (long long)n, d);
+    mt_fail(c, "reflection padding (%lld, %lld) must be smaller than the size %lld of dimension %d",
+            (long long)a, (long long)b, (long long)n, d);
   else if (circular && (a > n || b > n))
-    mt_fail(c, "circular padding (%lld, %lld) must be at most the size %lld of dimension %d", (long long)a, (long long)b, (long long)n, d);
+    mt_fail(c, "circular padding (%lld, %lld) must be at most the size %lld of dimension %d",
+            (long long)a, (long long)b, (long long)n, d);
   return !c->err;
 }
 Tensor *k_F_pad(Ctx *c, Tensor *input, IntList pad, const char *mode, Scalar value) {
   int64_t size[3], left[6];
-  if (!strcmp(mode, "constant")) return t_constant_pad_nd(c, input, pad, mt_has(value) ? value : mt_si(0));
-  if (mt_has(value) && mt_sre(value) != 0) return mt_fail(c, "padding mode '%s' takes no value", mode);
+  if (!strcmp(mode, "constant"))
+    return t_constant_pad_nd(c, input, pad, mt_has(value) ? value : mt_si(0));
+  if (mt_has(value) && mt_sre(value) != 0)
+    return mt_fail(c, "padding mode '%s' takes no value", mode);
   if (strcmp(mode, "reflect") && strcmp(mode, "replicate") && strcmp(mode, "circular"))
-    return mt_fail(c, "mode must be 'constant', 'reflect', 'replicate' or 'circular', got '%s'", mode);
+    return mt_fail(c, "mode must be 'constant', 'reflect', 'replicate' or 'circular', got '%s'",
+                   mode);
   int n = (int)(pad.n / 2);
   if (pad.n % 2 || n < 1 || n > 3 || (input->ndim != n + 1 && input->ndim != n + 2))
-    return mt_fail(c, "mode '%s' pads the last 1 to 3 dimensions of a tensor with 1 or 2 more; got pad %s for shape %s", mode, mt_list_str(c, pad), mt_list_str(c, mt_sizes(input)));
+    return mt_fail(c,
+                   "mode '%s' pads the last 1 to 3 dimensions of a tensor with 1 or 2 more; got "
+                   "pad %s for shape %s",
+                   mode, mt_list_str(c, pad), mt_list_str(c, mt_sizes(input)));
   for (int i = input->ndim - n - (*mode == 'r'); i < input->ndim; i++)
-    if (input->size[i] == 0) return mt_fail(c, "expects non-zero sizes apart from the batch, got shape %s", mt_list_str(c, mt_sizes(input)));
+    if (input->size[i] == 0)
+      return mt_fail(c, "expects non-zero sizes apart from the batch, got shape %s",
+                     mt_list_str(c, mt_sizes(input)));
   bool some = false;
   for (int i = 0; i < n; i++) {
     int d = input->ndim - 1 - i;
@@ -378,10 +456,14 @@ Tensor *k_F_pad(Ctx *c, Tensor *input, IntList pad, const char *mode, Scalar val
     size[n - 1 - i] = input->size[d] + a + b;
     some |= size[n - 1 - i] > 0;
   }
-  if (!some) return mt_fail(c, "the padding %s leaves shape %s empty", mt_list_str(c, pad), mt_list_str(c, mt_sizes(input)));
-  if (mt_is_float(input->dtype)) return t__resample(c, input, mt_il(size, n), mode, mt_il(left, 2 * n), (ScalarList){NULL, 0});
+  if (!some)
+    return mt_fail(c, "the padding %s leaves shape %s empty", mt_list_str(c, pad),
+                   mt_list_str(c, mt_sizes(input)));
+  if (mt_is_float(input->dtype))
+    return t__resample(c, input, mt_il(size, n), mode, mt_il(left, 2 * n), (ScalarList){NULL, 0});
   Tensor *x = input;
-  for (int i = 0; i < n && x; i++) x = pad_dim(c, x, input->ndim - 1 - i, pad.v[2 * i], pad.v[2 * i + 1], mode);
+  for (int i = 0; i < n && x; i++)
+    x = pad_dim(c, x, input->ndim - 1 - i, pad.v[2 * i], pad.v[2 * i + 1], mode);
   return x == input ? t_clone(c, input, -1) : x;
 }
 
@@ -390,8 +472,11 @@ Tensor *k_pixel_shuffle_impl(Ctx *c, Tensor *x, int64_t r) {
   int64_t s[MT_MAXDIM], p[MT_MAXDIM];
   int n = x->ndim, b = n - 3;
   if (n < 3) return mt_fail(c, "needs at least 3 dimensions, got %d", n);
-  if (r <= 0 || r > INT32_MAX) return mt_fail(c, "upscale_factor must be positive and below 2^31, got %lld", (long long)r);
-  if (x->size[b] % (r * r)) return mt_fail(c, "the channels (%lld) must divide by the squared factor %lld", (long long)x->size[b], (long long)(r * r));
+  if (r <= 0 || r > INT32_MAX)
+    return mt_fail(c, "upscale_factor must be positive and below 2^31, got %lld", (long long)r);
+  if (x->size[b] % (r * r))
+    return mt_fail(c, "the channels (%lld) must divide by the squared factor %lld",
+                   (long long)x->size[b], (long long)(r * r));
   int64_t ch = x->size[b] / (r * r), h = x->size[b + 1], w = x->size[b + 2];
   for (int i = 0; i < b; i++) { s[i] = x->size[i]; p[i] = i; }
   s[b] = ch; s[b + 1] = r; s[b + 2] = r; s[b + 3] = h; s[b + 4] = w;
@@ -404,8 +489,11 @@ Tensor *k_pixel_unshuffle_impl(Ctx *c, Tensor *x, int64_t r) {
   int64_t s[MT_MAXDIM], p[MT_MAXDIM];
   int n = x->ndim, b = n - 3;
   if (n < 3) return mt_fail(c, "needs at least 3 dimensions, got %d", n);
-  if (r <= 0 || r > INT32_MAX) return mt_fail(c, "downscale_factor must be positive and below 2^31, got %lld", (long long)r);
-  if (x->size[b + 1] % r || x->size[b + 2] % r) return mt_fail(c, "height and width (%lld, %lld) must divide by the factor %lld", (long long)x->size[b + 1], (long long)x->size[b + 2], (long long)r);
+  if (r <= 0 || r > INT32_MAX)
+    return mt_fail(c, "downscale_factor must be positive and below 2^31, got %lld", (long long)r);
+  if (x->size[b + 1] % r || x->size[b + 2] % r)
+    return mt_fail(c, "height and width (%lld, %lld) must divide by the factor %lld",
+                   (long long)x->size[b + 1], (long long)x->size[b + 2], (long long)r);
   if (!x->numel) return t_clone(c, x, -1);         /* as PyTorch, which keeps the shape */
   int64_t ch = x->size[b], h = x->size[b + 1] / r, w = x->size[b + 2] / r;
   for (int i = 0; i < b; i++) { s[i] = x->size[i]; p[i] = i; }
@@ -418,7 +506,9 @@ Tensor *k_pixel_unshuffle_impl(Ctx *c, Tensor *x, int64_t r) {
 Tensor *k_F_channel_shuffle(Ctx *c, Tensor *x, int64_t groups) {
   int64_t s[MT_MAXDIM];
   if (x->ndim < 3) return mt_fail(c, "needs at least 3 dimensions, got %d", x->ndim);
-  if (groups <= 0 || x->size[1] % groups) return mt_fail(c, "the channels (%lld) must divide by groups %lld", (long long)x->size[1], (long long)groups);
+  if (groups <= 0 || x->size[1] % groups)
+    return mt_fail(c, "the channels (%lld) must divide by groups %lld", (long long)x->size[1],
+                   (long long)groups);
   s[0] = x->size[0]; s[1] = groups; s[2] = x->size[1] / groups;
   memcpy(s + 3, x->size + 2, sizeof(int64_t) * (size_t)(x->ndim - 2));
   return t_reshape(c, t_transpose(c, t_reshape(c, x, mt_il(s, x->ndim + 1)), 1, 2), mt_sizes(x));

@@ -2,7 +2,9 @@
 #include "op.h"
 #include <string.h>
 
-static Tensor *zeros(Ctx *c, Tensor *grad, IntList sizes) { return t_new_zeros(c, grad, sizes, -1, -1, -1, -1, false); }
+static Tensor *zeros(Ctx *c, Tensor *grad, IntList sizes) {
+  return t_new_zeros(c, grad, sizes, -1, -1, -1, -1, false);
+}
 
 Tensor *k_permute_backward(Ctx *c, Tensor *grad, IntList dims) {
   int64_t inv[MT_MAXDIM];
@@ -16,23 +18,28 @@ Tensor *k_select_backward(Ctx *c, Tensor *grad, IntList sizes, int64_t dim, int6
   Tensor *v = t_select(c, z, dim, index);
   return v && mt_copy_raw(c, v, grad) ? z : NULL;
 }
-Tensor *k_slice_backward(Ctx *c, Tensor *grad, IntList sizes, int64_t dim, int64_t start, int64_t end, int64_t step) {
+Tensor *k_slice_backward(Ctx *c, Tensor *grad, IntList sizes, int64_t dim, int64_t start,
+                         int64_t end, int64_t step) {
   Tensor *z = zeros(c, grad, sizes);
   Tensor *v = t_slice(c, z, dim, start, end, step);
   return v && mt_copy_raw(c, v, grad) ? z : NULL;
 }
-Tensor *k_diagonal_backward(Ctx *c, Tensor *grad, IntList sizes, int64_t offset, int64_t dim1, int64_t dim2) {
+Tensor *k_diagonal_backward(Ctx *c, Tensor *grad, IntList sizes, int64_t offset, int64_t dim1,
+                            int64_t dim2) {
   Tensor *z = zeros(c, grad, sizes);
   Tensor *v = t_diagonal(c, z, offset, dim1, dim2);
   return v && mt_copy_raw(c, v, grad) ? z : NULL;
 }
-Tensor *k_unfold_backward(Ctx *c, Tensor *grad, IntList sizes, int64_t dim, int64_t size, int64_t step) {
+Tensor *k_unfold_backward(Ctx *c, Tensor *grad, IntList sizes, int64_t dim, int64_t size,
+                          int64_t step) {
   Tensor *z = zeros(c, grad, sizes);
   if (!z) return NULL;
   if (!z->ndim) return t_select(c, grad, 0, 0);
   int d = mt_dim(c, dim, z->ndim);
-  for (int64_t k = 0; k < size && !c->err; k++) {      /* position k of every window is a strided slice of the input */
-    Tensor *src = t_select(c, grad, -1, k), *dst = src ? t_slice(c, z, d, k, k + (src->size[d] - 1) * step + 1, step) : NULL;
+  for (int64_t k = 0; k < size && !c->err;
+       k++) { /* position k of every window is a strided slice of the input */
+    Tensor *src = t_select(c, grad, -1, k),
+           *dst = src ? t_slice(c, z, d, k, k + (src->size[d] - 1) * step + 1, step) : NULL;
     if (dst) t_add_(c, dst, src, mt_si(1));
   }
   return z;
@@ -67,12 +74,14 @@ static Tensor *places(Ctx *c, int64_t n, IntList size, IntList stride, int64_t o
   Tensor *lin = t_arange(c, mt_si(0), mt_si(n), mt_si(1), MT_int64, -1, -1, -1, false);
   return t_reshape(c, t_as_strided(c, lin, size, stride, off), mt_il((int64_t[]){-1}, 1));
 }
-/* grad is summed into the part of the storage that both geometries cover, and read there through the input's; where the
- * input's own elements share memory, they share the gradient. */
-Tensor *k_as_strided_backward(Ctx *c, Tensor *grad, Tensor *like, IntList size, IntList stride, int64_t storage_offset) {
+/* grad is summed into the part of the storage that both geometries cover, and read there through
+ * the input's; where the input's own elements share memory, they share the gradient. */
+Tensor *k_as_strided_backward(Ctx *c, Tensor *grad, Tensor *like, IntList size, IntList stride,
+                              int64_t storage_offset) {
   int64_t in_off = like->offset, out_off = storage_offset == MT_NONE_INT ? in_off : storage_offset;
   int64_t low = in_off < out_off ? in_off : out_off;
-  IntList in_size = mt_sizes(like), in_stride = mt_il(like->stride, like->ndim), all = mt_il((int64_t[]){-1}, 1);
+  IntList in_size = mt_sizes(like), in_stride = mt_il(like->stride, like->ndim),
+          all = mt_il((int64_t[]){-1}, 1);
   int64_t a = span_of(in_size, in_stride), b = span_of(size, stride);
   if (a == 0 || b == 0) return zeros(c, grad, in_size);
   in_off -= low;
@@ -89,16 +98,19 @@ Tensor *k_as_strided_backward(Ctx *c, Tensor *grad, Tensor *like, IntList size, 
   return t_as_strided(c, flat, in_size, in_stride, in_off);
 }
 
-/* One less than a number is computed here: as tensors, both would count as numbers of the default dtype. */
+/* One less than a number is computed here: as tensors, both would count as numbers of the default
+ * dtype. */
 Tensor *k_pow_backward(Ctx *c, Tensor *grad, Tensor *self, Tensor *exponent) {
   Tensor *one = mt_wrap(c, mt_si(1)), *zero = mt_wrap(c, mt_si(0));
   if (exponent->flags & MT_WRAPPED) {
     Scalar e = mt_item(c, exponent);
-    if (e.kind != K_COMPLEX && mt_sre(e) == 0) return t_zeros_like(c, grad, -1, -1, -1, -1, false, -1);
+    if (e.kind != K_COMPLEX && mt_sre(e) == 0)
+      return t_zeros_like(c, grad, -1, -1, -1, -1, false, -1);
     Scalar less = e;
     if (e.kind >= K_FLOAT) less.d -= 1; else less = mt_si(e.i - 1);
     return t_mul(c, grad, t_conj(c, t_mul(c, exponent, t_pow(c, self, mt_wrap(c, less)))));
   }
-  Tensor *g = t_mul(c, grad, t_conj(c, t_mul(c, exponent, t_pow(c, self, t_sub(c, exponent, one, mt_si(1))))));
+  Tensor *g = t_mul(
+      c, grad, t_conj(c, t_mul(c, exponent, t_pow(c, self, t_sub(c, exponent, one, mt_si(1))))));
   return t_where(c, t_eq(c, exponent, zero), zero, g);
 }

@@ -1,4 +1,5 @@
-/* base.c: the allocator entry points (with a fail-the-n-th-request mode for tests) and the interrupt flag. */
+/* base.c: the allocator entry points (with a fail-the-n-th-request mode for tests) and the
+ * interrupt flag. */
 #include "base.h"
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,7 @@ volatile sig_atomic_t mt_interrupted;
 #ifdef MT_FAULTS
 long mt_fault_at = -1, mt_fault_count;
 int mt_fault_forever;
-int (*mt_fault_hook)(void);                                /* a test's own choice, asked at every request */
+int (*mt_fault_hook)(void); /* a test's own choice, asked at every request */
 static int fault(void) {
   if (mt_fault_hook) return mt_fault_hook();
   long n = __atomic_add_fetch(&mt_fault_count, 1, __ATOMIC_RELAXED);

@@ -1,8 +1,9 @@
 /* base.h: what every C file of Moth may rely on: memory that can fail, the interrupt flag, threads.
  *
- * Invariants.  All heap memory of Moth comes from mt_malloc and friends, which return NULL when there is none (and in
- * a test build when told to fail the n-th request); nobody aborts.  mt_interrupted is set by Ctrl-C and polled by every
- * loop that may run longer than about 20 ms.  mt_parallel is the only source of threads for kernels. */
+ * Invariants.  All heap memory of Moth comes from mt_malloc and friends, which return NULL when
+ * there is none (and in a test build when told to fail the n-th request); nobody aborts.
+ * mt_interrupted is set by Ctrl-C and polled by every loop that may run longer than about 20 ms.
+ * mt_parallel is the only source of threads for kernels. */
 #ifndef MT_BASE_H
 #define MT_BASE_H
 #include <signal.h>
@@ -17,8 +18,9 @@ void  mt_free(void *p);
 
 extern volatile sig_atomic_t mt_interrupted;
 
-/* Calls fn(ctx, lo, hi) over pieces of [0, n), none shorter than grain except the last; on the calling thread alone when
- * n <= grain or one thread is set.  fn must not touch Lua or allocate tensors.  Nested calls run serially. */
+/* Calls fn(ctx, lo, hi) over pieces of [0, n), none shorter than grain except the last; on the
+ * calling thread alone when n <= grain or one thread is set.  fn must not touch Lua or allocate
+ * tensors.  Nested calls run serially. */
 typedef void (*mt_range_fn)(void *ctx, int64_t lo, int64_t hi);
 void mt_parallel(int64_t n, int64_t grain, mt_range_fn fn, void *ctx);
 int  mt_num_threads(void);

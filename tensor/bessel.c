@@ -11,7 +11,8 @@ static double in_series(double x, int m) {
   for (int k = 1; k < 500 && t > 1e-17 * s; k++) s += t *= z / (k * (double)(k + m));
   return m ? 0.5 * x * s : s;
 }
-/* Hankel's expansion: sum over k of sign^k prod(4 m^2 - (2j-1)^2) / (k! (8x)^k), to its smallest term. */
+/* Hankel's expansion: sum over k of sign^k prod(4 m^2 - (2j-1)^2) / (k! (8x)^k), to its smallest
+ * term. */
 static double hankel(double x, int m, double sign) {
   double s = 1, t = 1, mu = 4. * m * m;
   for (int k = 1; k < 60; k++) {
@@ -38,8 +39,8 @@ double mt_i1(double x) {
   return copysign(a < 20 ? in_series(a, 1) : exp(0.5 * a) * (ine(a, 1) * exp(0.5 * a)), x);
 }
 
-/* K by its logarithmic series below 2, by the trapezoid rule on integral exp(-x cosh t) cosh(m t) dt above (the rule
- * converges geometrically for such integrands). */
+/* K by its logarithmic series below 2, by the trapezoid rule on integral exp(-x cosh t) cosh(m t)
+ * dt above (the rule converges geometrically for such integrands). */
 static double kn_series(double x, int m) {
   const double euler = 0.57721566490153286061;
   double z = 0.25 * x * x, l = log(0.5 * x), t = 1, s = 0, psi = -euler;
@@ -90,12 +91,15 @@ double mt_spherical_j0(double x) {
   if (isinf(x)) return 0;
   if (fabs(x) < 0.5) {
     double z = x * x;
-    return 1 + z * (-1. / 6 + z * (1. / 120 + z * (-1. / 5040 + z * (1. / 362880 + z * (-1. / 39916800 + z / 6227020800.)))));
+    return 1 + z * (-1. / 6 +
+                    z * (1. / 120 + z * (-1. / 5040 + z * (1. / 362880 + z * (-1. / 39916800 +
+                                                                              z / 6227020800.)))));
   }
   return sin(x) / x;
 }
 
-/* Ai: Maclaurin series near 0 (in long double, its two halves cancel), asymptotic series outside. */
+/* Ai: Maclaurin series near 0 (in long double, its two halves cancel), asymptotic series outside.
+ */
 static double airy_series(double x) {
   const long double c1 = 0.355028053887817239260L, c2 = 0.258819403792806798405L;
   long double z = (long double)x * x * x, f = 1, g = x, tf = 1, tg = x;
@@ -108,7 +112,8 @@ static double airy_series(double x) {
   }
   return (double)(c1 * f - c2 * g);
 }
-/* For x >= 1, Ai(x) = sqrt(x / 3) / pi K_1/3(xi), xi = 2/3 x^(3/2), K by the trapezoid rule as above. */
+/* For x >= 1, Ai(x) = sqrt(x / 3) / pi K_1/3(xi), xi = 2/3 x^(3/2), K by the trapezoid rule as
+ * above. */
 static double airy_pos(double x) {
   double xi = x * sqrt(x) / 1.5, h = fmin(0.0625, 0.6 / sqrt(xi)), s = 0.5;
   for (int k = 1; k < 200; k++) {

@@ -1,8 +1,9 @@
 /* blas.c: the only file that knows OpenBLAS (see blas.h).
  *
- * Debian's 0.3.21 does not recognise recent cores and falls to its slowest kernels, so the core type is chosen here from
- * CPUID and put into the environment while the library loads.  A LAPACK symbol is sgetrf_, dgetrf_, cgetrf_ or zgetrf_;
- * Fortran passes the lengths of strings behind the arguments, which the calls below append for every character. */
+ * Debian's 0.3.21 does not recognise recent cores and falls to its slowest kernels, so the core
+ * type is chosen here from CPUID and put into the environment while the library loads.  A LAPACK
+ * symbol is sgetrf_, dgetrf_, cgetrf_ or zgetrf_; Fortran passes the lengths of strings behind the
+ * arguments, which the calls below append for every character. */
 #define _GNU_SOURCE
 #include "blas.h"
 #include "cpu.h"
@@ -15,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-typedef void (*Fn)();                          /* arguments differ by routine: declared without a prototype */
+typedef void (*Fn)(); /* arguments differ by routine: declared without a prototype */
 
 static void *library;
 static char description[160] = "LAPACK: not loaded yet";
@@ -38,7 +39,8 @@ static void set_once(const char *name, const char *value, bool *set) {
 }
 
 static void load(void) {
-  static const char *const names[] = {"libopenblas.so.0", "libopenblas.so", "liblapack.so.3", "libopenblas.dylib"};
+  static const char *const names[] = {"libopenblas.so.0", "libopenblas.so", "liblapack.so.3",
+                                      "libopenblas.dylib"};
   bool core_set, threads_set;
   set_once("OPENBLAS_CORETYPE", core_type(), &core_set);
   set_once("OPENBLAS_NUM_THREADS", "1", &threads_set);
@@ -55,7 +57,8 @@ static void load(void) {
   void (*set)(int) = (void (*)(int))dlsym(library, "openblas_set_num_threads");
   char *(*corename)(void) = (char *(*)(void))dlsym(library, "openblas_get_corename");
   if (set) set(1);
-  snprintf(description, sizeof description, "LAPACK: %s%s%s", found, corename ? ", core " : "", corename ? corename() : "");
+  snprintf(description, sizeof description, "LAPACK: %s%s%s", found, corename ? ", core " : "",
+           corename ? corename() : "");
 }
 
 bool mt_lapack_available(void) {
@@ -69,7 +72,8 @@ const char *mt_blas_describe(void) {
 }
 
 static Fn routine(MtGemmType t, const char *real_name, const char *complex_name) {
-  static const char letters[] = {[MT_GEMM_F32] = 's', [MT_GEMM_F64] = 'd', [MT_GEMM_C64] = 'c', [MT_GEMM_C128] = 'z'};
+  static const char letters[] = {
+      [MT_GEMM_F32] = 's', [MT_GEMM_F64] = 'd', [MT_GEMM_C64] = 'c', [MT_GEMM_C128] = 'z'};
   char name[16];
   if (!mt_lapack_available()) return NULL;
   snprintf(name, sizeof name, "%c%s_", letters[t], t >= MT_GEMM_C64 ? complex_name : real_name);
@@ -87,7 +91,9 @@ static size_t real_size(MtGemmType t) { return t == MT_GEMM_F32 || t == MT_GEMM_
 typedef union { float f; double d; char room[16]; } Query;
 static int queried(MtGemmType t, const Query *q) {
   double n = real_size(t) == 4 ? (double)q->f : q->d;
-  return n < 1 ? 1 : (int)(n * (real_size(t) == 4 ? 1.0000003 : 1) + 0.5);   /* floats round large sizes */
+  return n < 1
+             ? 1
+             : (int)(n * (real_size(t) == 4 ? 1.0000003 : 1) + 0.5); /* floats round large sizes */
 }
 
 int mt_getrf(MtGemmType t, int m, int n, void *a, int lda, int *ipiv) {
@@ -97,7 +103,8 @@ int mt_getrf(MtGemmType t, int m, int n, void *a, int lda, int *ipiv) {
   return info;
 }
 
-int mt_getrs(MtGemmType t, char trans, int n, int nrhs, const void *a, int lda, const int *ipiv, void *b, int ldb) {
+int mt_getrs(MtGemmType t, char trans, int n, int nrhs, const void *a, int lda, const int *ipiv,
+             void *b, int ldb) {
   GET(f, "getrs", "getrs");
   int info = 0;
   f(&trans, &n, &nrhs, a, &lda, ipiv, b, &ldb, &info, (size_t)1);
@@ -149,8 +156,8 @@ int mt_orgqr(MtGemmType t, int m, int n, int k, void *a, int lda, const void *ta
   return info;
 }
 
-int mt_ormqr(MtGemmType t, char side, char trans, int m, int n, int k, const void *a, int lda, const void *tau, void *c,
-             int ldc) {
+int mt_ormqr(MtGemmType t, char side, char trans, int m, int n, int k, const void *a, int lda,
+             const void *tau, void *c, int ldc) {
   GET(f, "ormqr", "unmqr");
   int info = 0, lwork = -1;
   Query q;
@@ -162,21 +169,27 @@ int mt_ormqr(MtGemmType t, char side, char trans, int m, int n, int k, const voi
   return info;
 }
 
-int mt_gesdd(MtGemmType t, char jobz, int m, int n, void *a, int lda, void *s, void *u, int ldu, void *vt, int ldvt) {
+int mt_gesdd(MtGemmType t, char jobz, int m, int n, void *a, int lda, void *s, void *u, int ldu,
+             void *vt, int ldvt) {
   GET(f, "gesdd", "gesdd");
   int info = 0, lwork = -1;
   size_t mn = (size_t)(m < n ? m : n), mx = (size_t)(m < n ? n : m);
-  size_t nr = !is_complex(t) ? 0 : jobz == 'N' ? 7 * mn : mn * (5 * mn + 7 > 2 * mx + 2 * mn + 1 ? 5 * mn + 7 : 2 * mx + 2 * mn + 1);
+  size_t nr = !is_complex(t) ? 0
+              : jobz == 'N'
+                  ? 7 * mn
+                  : mn * (5 * mn + 7 > 2 * mx + 2 * mn + 1 ? 5 * mn + 7 : 2 * mx + 2 * mn + 1);
   Query q;
   int *iwork = mt_malloc(8 * (mn + 1) * sizeof(int));
   void *rwork = mt_malloc((nr + 1) * real_size(t)), *work = NULL;
   if (iwork && rwork) {
-    if (is_complex(t)) f(&jobz, &m, &n, a, &lda, s, u, &ldu, vt, &ldvt, &q, &lwork, rwork, iwork, &info, (size_t)1);
+    if (is_complex(t))
+      f(&jobz, &m, &n, a, &lda, s, u, &ldu, vt, &ldvt, &q, &lwork, rwork, iwork, &info, (size_t)1);
     else f(&jobz, &m, &n, a, &lda, s, u, &ldu, vt, &ldvt, &q, &lwork, iwork, &info, (size_t)1);
     work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t));
   }
   if (!work) info = MT_LAPACK_NOMEM;
-  else if (is_complex(t)) f(&jobz, &m, &n, a, &lda, s, u, &ldu, vt, &ldvt, work, &lwork, rwork, iwork, &info, (size_t)1);
+  else if (is_complex(t))
+    f(&jobz, &m, &n, a, &lda, s, u, &ldu, vt, &ldvt, work, &lwork, rwork, iwork, &info, (size_t)1);
   else f(&jobz, &m, &n, a, &lda, s, u, &ldu, vt, &ldvt, work, &lwork, iwork, &info, (size_t)1);
   mt_free(work); mt_free(rwork); mt_free(iwork);
   return info;
@@ -186,20 +199,25 @@ int mt_syevd(MtGemmType t, char jobz, char uplo, int n, void *a, int lda, void *
   GET(f, "syevd", "heevd");
   int info = 0, lwork = -1, liwork = -1, lrwork = -1, iq = 1;
   Query q = {0}, rq = {0};
-  if (is_complex(t)) f(&jobz, &uplo, &n, a, &lda, w, &q, &lwork, &rq, &lrwork, &iq, &liwork, &info, (size_t)1, (size_t)1);
+  if (is_complex(t))
+    f(&jobz, &uplo, &n, a, &lda, w, &q, &lwork, &rq, &lrwork, &iq, &liwork, &info, (size_t)1,
+      (size_t)1);
   else f(&jobz, &uplo, &n, a, &lda, w, &q, &lwork, &iq, &liwork, &info, (size_t)1, (size_t)1);
   lwork = queried(t, &q); lrwork = queried(t, &rq); liwork = iq > 1 ? iq : 1;
-  void *work = mt_malloc((size_t)lwork * size_of(t)), *rwork = mt_malloc((size_t)lrwork * real_size(t));
+  void *work = mt_malloc((size_t)lwork * size_of(t)),
+       *rwork = mt_malloc((size_t)lrwork * real_size(t));
   int *iwork = mt_malloc((size_t)liwork * sizeof(int));
   if (!work || !rwork || !iwork) info = MT_LAPACK_NOMEM;
   else if (is_complex(t))
-    f(&jobz, &uplo, &n, a, &lda, w, work, &lwork, rwork, &lrwork, iwork, &liwork, &info, (size_t)1, (size_t)1);
+    f(&jobz, &uplo, &n, a, &lda, w, work, &lwork, rwork, &lrwork, iwork, &liwork, &info, (size_t)1,
+      (size_t)1);
   else f(&jobz, &uplo, &n, a, &lda, w, work, &lwork, iwork, &liwork, &info, (size_t)1, (size_t)1);
   mt_free(work); mt_free(rwork); mt_free(iwork);
   return info;
 }
 
-/* LAPACK's real geev packs a conjugate pair of vectors into two real columns: unpacks to complex. */
+/* LAPACK's real geev packs a conjugate pair of vectors into two real columns: unpacks to complex.
+ */
 #define UNPACK(T, name)                                                                       \
 static void name(int n, const T *wr, const T *wi, const T *pv, T *w, T *v, int ldv) {         \
   for (int j = 0; j < n; j++) { w[2 * j] = wr[j]; w[2 * j + 1] = wi[j]; }                     \
@@ -217,7 +235,8 @@ static void name(int n, const T *wr, const T *wi, const T *pv, T *w, T *v, int l
 UNPACK(float, unpack_f32)
 UNPACK(double, unpack_f64)
 
-static int geev_real(MtGemmType t, Fn f, char jobv, int n, void *a, int lda, void *w, void *v, int ldv) {
+static int geev_real(MtGemmType t, Fn f, char jobv, int n, void *a, int lda, void *w, void *v,
+                     int ldv) {
   int info = 0, lwork = -1, one = 1, ld = n > 0 ? n : 1;
   char no = 'N';
   Query q;
@@ -225,9 +244,11 @@ static int geev_real(MtGemmType t, Fn f, char jobv, int n, void *a, int lda, voi
   f(&no, &jobv, &n, a, &lda, &q, &q, &q, &one, &q, &ld, &q, &lwork, &info, (size_t)1, (size_t)1);
   char *mem = mt_malloc((count + (size_t)(lwork = queried(t, &q))) * size);
   if (!mem) return MT_LAPACK_NOMEM;
-  char *wr = mem, *wi = wr + (size_t)n * size, *pv = wi + (size_t)n * size, *work = mem + count * size;
+  char *wr = mem, *wi = wr + (size_t)n * size, *pv = wi + (size_t)n * size,
+       *work = mem + count * size;
   f(&no, &jobv, &n, a, &lda, wr, wi, &q, &one, pv, &ld, work, &lwork, &info, (size_t)1, (size_t)1);
-  if (t == MT_GEMM_F32) unpack_f32(n, (float *)(void *)wr, (float *)(void *)wi, (float *)(void *)pv, w, v, ldv);
+  if (t == MT_GEMM_F32)
+    unpack_f32(n, (float *)(void *)wr, (float *)(void *)wi, (float *)(void *)pv, w, v, ldv);
   else unpack_f64(n, (double *)(void *)wr, (double *)(void *)wi, (double *)(void *)pv, w, v, ldv);
   mt_free(mem);
   return info;
@@ -241,9 +262,11 @@ int mt_geev(MtGemmType t, bool vectors, int n, void *a, int lda, void *w, void *
   Query q, dummy;
   void *rwork = mt_malloc((2 * (size_t)n + 1) * real_size(t)), *work = NULL;
   if (!rwork) return MT_LAPACK_NOMEM;
-  f(&no, &jobv, &n, a, &lda, w, &dummy, &one, v, &ldv, &q, &lwork, rwork, &info, (size_t)1, (size_t)1);
+  f(&no, &jobv, &n, a, &lda, w, &dummy, &one, v, &ldv, &q, &lwork, rwork, &info, (size_t)1,
+    (size_t)1);
   if ((work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t))))
-    f(&no, &jobv, &n, a, &lda, w, &dummy, &one, v, &ldv, work, &lwork, rwork, &info, (size_t)1, (size_t)1);
+    f(&no, &jobv, &n, a, &lda, w, &dummy, &one, v, &ldv, work, &lwork, rwork, &info, (size_t)1,
+      (size_t)1);
   else info = MT_LAPACK_NOMEM;
   mt_free(work); mt_free(rwork);
   return info;
@@ -262,7 +285,8 @@ int mt_gels(MtGemmType t, int m, int n, int nrhs, void *a, int lda, void *b, int
   return info;
 }
 
-int mt_gelsd(MtGemmType t, int m, int n, int nrhs, void *a, int lda, void *b, int ldb, void *s, double rcond, int *rank) {
+int mt_gelsd(MtGemmType t, int m, int n, int nrhs, void *a, int lda, void *b, int ldb, void *s,
+             double rcond, int *rank) {
   GET(f, "gelsd", "gelsd");
   int info = 0, lwork = -1, iq = 1;
   Query q = {0}, rq = {0}, rc;
@@ -270,16 +294,19 @@ int mt_gelsd(MtGemmType t, int m, int n, int nrhs, void *a, int lda, void *b, in
   else rc.d = rcond;
   if (is_complex(t)) f(&m, &n, &nrhs, a, &lda, b, &ldb, s, &rc, rank, &q, &lwork, &rq, &iq, &info);
   else f(&m, &n, &nrhs, a, &lda, b, &ldb, s, &rc, rank, &q, &lwork, &iq, &info);
-  void *work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t)), *rwork = mt_malloc((size_t)queried(t, &rq) * real_size(t));
+  void *work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t)),
+       *rwork = mt_malloc((size_t)queried(t, &rq) * real_size(t));
   int *iwork = mt_malloc((size_t)(iq > 1 ? iq : 1) * sizeof(int));
   if (!work || !rwork || !iwork) info = MT_LAPACK_NOMEM;
-  else if (is_complex(t)) f(&m, &n, &nrhs, a, &lda, b, &ldb, s, &rc, rank, work, &lwork, rwork, iwork, &info);
+  else if (is_complex(t))
+    f(&m, &n, &nrhs, a, &lda, b, &ldb, s, &rc, rank, work, &lwork, rwork, iwork, &info);
   else f(&m, &n, &nrhs, a, &lda, b, &ldb, s, &rc, rank, work, &lwork, iwork, &info);
   mt_free(work); mt_free(rwork); mt_free(iwork);
   return info;
 }
 
-int mt_gelsy(MtGemmType t, int m, int n, int nrhs, void *a, int lda, void *b, int ldb, double rcond, int *rank) {
+int mt_gelsy(MtGemmType t, int m, int n, int nrhs, void *a, int lda, void *b, int ldb, double rcond,
+             int *rank) {
   GET(f, "gelsy", "gelsy");
   int info = 0, lwork = -1;
   Query q = {0}, rc;
@@ -288,18 +315,21 @@ int mt_gelsy(MtGemmType t, int m, int n, int nrhs, void *a, int lda, void *b, in
   int *jpvt = mt_calloc((size_t)(n + 1) * sizeof(int));
   void *rwork = mt_malloc((2 * (size_t)n + 1) * real_size(t)), *work = NULL;
   if (jpvt && rwork) {
-    if (is_complex(t)) f(&m, &n, &nrhs, a, &lda, b, &ldb, jpvt, &rc, rank, &q, &lwork, rwork, &info);
+    if (is_complex(t))
+      f(&m, &n, &nrhs, a, &lda, b, &ldb, jpvt, &rc, rank, &q, &lwork, rwork, &info);
     else f(&m, &n, &nrhs, a, &lda, b, &ldb, jpvt, &rc, rank, &q, &lwork, &info);
     work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t));
   }
   if (!work) info = MT_LAPACK_NOMEM;
-  else if (is_complex(t)) f(&m, &n, &nrhs, a, &lda, b, &ldb, jpvt, &rc, rank, work, &lwork, rwork, &info);
+  else if (is_complex(t))
+    f(&m, &n, &nrhs, a, &lda, b, &ldb, jpvt, &rc, rank, work, &lwork, rwork, &info);
   else f(&m, &n, &nrhs, a, &lda, b, &ldb, jpvt, &rc, rank, work, &lwork, &info);
   mt_free(work); mt_free(rwork); mt_free(jpvt);
   return info;
 }
 
-int mt_trtrs(MtGemmType t, char uplo, char trans, char diag, int n, int nrhs, const void *a, int lda, void *b, int ldb) {
+int mt_trtrs(MtGemmType t, char uplo, char trans, char diag, int n, int nrhs, const void *a,
+             int lda, void *b, int ldb) {
   GET(f, "trtrs", "trtrs");
   int info = 0;
   f(&uplo, &trans, &diag, &n, &nrhs, a, &lda, b, &ldb, &info, (size_t)1, (size_t)1, (size_t)1);
@@ -318,15 +348,15 @@ int mt_sytrf(MtGemmType t, bool hermitian, char uplo, int n, void *a, int lda, i
   return info;
 }
 
-int mt_sytrs(MtGemmType t, bool hermitian, char uplo, int n, int nrhs, const void *a, int lda, const int *ipiv, void *b,
-             int ldb) {
+int mt_sytrs(MtGemmType t, bool hermitian, char uplo, int n, int nrhs, const void *a, int lda,
+             const int *ipiv, void *b, int ldb) {
   GET(f, "sytrs", hermitian ? "hetrs" : "sytrs");
   int info = 0;
   f(&uplo, &n, &nrhs, a, &lda, ipiv, b, &ldb, &info, (size_t)1);
   return info;
 }
 
-/* --- long calls ---------------------------------------------------------------------------------------------------- */
+/* --- long calls --- */
 typedef struct {
   void (*run)(void *); void *job; void (*release)(void *);
   pthread_mutex_t lock;

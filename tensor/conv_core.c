@@ -1,29 +1,31 @@
 /* conv_core.c: convolutions through the matrix product (see conv_core.h).
  *
- * The forward pass of float and double copies a group of an image once into a padded buffer, split by the stride's phase
- * along the last dimension, so that every tap of the kernel reads a contiguous run; the product gathers its panels from
- * there.  Depthwise groups sum taps directly.  Everything else goes through columns (im2col), in chunks of output
- * positions that fit the cache. */
+ * The forward pass of float and double copies a group of an image once into a padded buffer, split
+ * by the stride's phase along the last dimension, so that every tap of the kernel reads a
+ * contiguous run; the product gathers its panels from there.  Depthwise groups sum taps directly.
+ * Everything else goes through columns (im2col), in chunks of output positions that fit the cache.
+ */
 #include "conv_core.h"
 #include "gemm_impl.h"
 #include <stdatomic.h>
 #include <string.h>
 
-enum { SLACK = 64 };                           /* elements that whole-vector reads may touch past the end */
+enum { SLACK = 64 }; /* elements that whole-vector reads may touch past the end */
 static const uint8_t sizes[MT_GEMM_TYPES] = {4, 8, 8, 16, 2, 2, 1, 1, 2, 4, 8};
 
 static int64_t prod(const int64_t d[3]) { return d[0] * d[1] * d[2]; }
 static int64_t kernel_len(const MtConv *c) { return c->cin / c->groups * prod(c->k); }
 
-/* --- the padded image ---------------------------------------------------------------------------------------------- */
+/* --- the padded image --- */
 typedef struct {
-  int64_t size[3];                             /* planes and rows; size[2] is the length of one phase */
-  int64_t phases, row, plane, channel;         /* elements of a row (all phases), a plane, a channel */
+  int64_t size[3];                     /* planes and rows; size[2] is the length of one phase */
+  int64_t phases, row, plane, channel; /* elements of a row (all phases), a plane, a channel */
 } Padded;
 
 static Padded padded(const MtConv *c) {
   Padded p;
-  for (int d = 0; d < 3; d++) p.size[d] = (c->out[d] - 1) * c->stride[d] + (c->k[d] - 1) * c->dil[d] + 1;
+  for (int d = 0; d < 3; d++)
+    p.size[d] = (c->out[d] - 1) * c->stride[d] + (c->k[d] - 1) * c->dil[d] + 1;
   p.phases = c->stride[2] < p.size[2] ? c->stride[2] : p.size[2];
   p.size[2] = (p.size[2] + p.phases - 1) / p.phases;
   p.row = p.size[2] * p.phases;
@@ -32,27 +34,32 @@ static Padded padded(const MtConv *c) {
   return p;
 }
 
-/* Offset of kernel tap t inside a channel, and of output row r: their sum plus the column is the element. */
+/* Offset of kernel tap t inside a channel, and of output row r: their sum plus the column is the
+ * element. */
 static int64_t tap_offset(const MtConv *c, const Padded *p, int64_t t) {
   int64_t z = t / (c->k[1] * c->k[2]), y = t / c->k[2] % c->k[1], x = t % c->k[2] * c->dil[2];
-  return z * c->dil[0] * p->plane + y * c->dil[1] * p->row + x % p->phases * p->size[2] + x / p->phases;
+  return z * c->dil[0] * p->plane + y * c->dil[1] * p->row + x % p->phases * p->size[2] +
+         x / p->phases;
 }
 static int64_t row_offset(const MtConv *c, const Padded *p, int64_t r) {
   return r / c->out[1] * c->stride[0] * p->plane + r % c->out[1] * c->stride[1] * p->row;
 }
 
-#define PAD_ROW(T, name)                                                                                         \
-static void name(const MtConv *c, const Padded *p, const T *x, T *dst) {                                         \
-  for (int64_t f = 0; f < p->phases; f++, dst += p->size[2]) {                                                   \
-    int64_t first = f - c->pad[2], i = 0;           /* column of phase element 0 */                              \
-    for (; i < p->size[2] && first + i * p->phases < 0; i++) dst[i] = 0;                                         \
-    int64_t end = (c->in[2] - first + p->phases - 1) / p->phases;                                                \
-    if (end > p->size[2]) end = p->size[2];                                                                      \
-    if (p->phases == 1 && end > i) { memcpy(dst + i, x + first + i, (size_t)(end - i) * sizeof(T)); i = end; }   \
-    else for (; i < end; i++) dst[i] = x[first + i * p->phases];                                                 \
-    for (; i < p->size[2]; i++) dst[i] = 0;                                                                      \
-  }                                                                                                              \
-}
+#define PAD_ROW(T, name)                                                    \
+  static void name(const MtConv *c, const Padded *p, const T *x, T *dst) {  \
+    for (int64_t f = 0; f < p->phases; f++, dst += p->size[2]) {            \
+      int64_t first = f - c->pad[2], i = 0; /* column of phase element 0 */ \
+      for (; i < p->size[2] && first + i * p->phases < 0; i++) dst[i] = 0;  \
+      int64_t end = (c->in[2] - first + p->phases - 1) / p->phases;         \
+      if (end > p->size[2]) end = p->size[2];                               \
+      if (p->phases == 1 && end > i) {                                      \
+        memcpy(dst + i, x + first + i, (size_t)(end - i) * sizeof(T));      \
+        i = end;                                                            \
+      } else                                                                \
+        for (; i < end; i++) dst[i] = x[first + i * p->phases];             \
+      for (; i < p->size[2]; i++) dst[i] = 0;                               \
+    }                                                                       \
+  }
 PAD_ROW(float, pad_row_f32)
 PAD_ROW(double, pad_row_f64)
 
@@ -62,12 +69,13 @@ static void pad_channel(const MtConv *c, const Padded *p, const char *x, char *d
     int64_t z = r / p->size[1] - c->pad[0], y = r % p->size[1] - c->pad[1];
     const char *row = x + (z * c->in[1] + y) * c->in[2] * (int64_t)size;
     if (z < 0 || y < 0 || z >= c->in[0] || y >= c->in[1]) memset(dst, 0, (size_t)p->row * size);
-    else if (c->type == MT_GEMM_F32) pad_row_f32(c, p, (const float *)(const void *)row, (float *)(void *)dst);
+    else if (c->type == MT_GEMM_F32)
+      pad_row_f32(c, p, (const float *)(const void *)row, (float *)(void *)dst);
     else pad_row_f64(c, p, (const double *)(const void *)row, (double *)(void *)dst);
   }
 }
 
-/* --- forward, float and double ------------------------------------------------------------------------------------- */
+/* --- forward, float and double --- */
 typedef struct {
   const MtConv *c;
   Padded p;
@@ -93,7 +101,8 @@ static void pad_range(void *ctx, int64_t lo, int64_t hi) {
 /* One channel of a depthwise convolution and the outputs made of it. */
 static void depthwise(const Fwd *f, int64_t image, int64_t ch, char *mem) {
   const MtConv *c = f->c;
-  int64_t size = sizes[c->type], mult = c->cout / c->groups, taps = prod(c->k), rows = c->out[0] * c->out[1];
+  int64_t size = sizes[c->type], mult = c->cout / c->groups, taps = prod(c->k),
+          rows = c->out[0] * c->out[1];
   pad_channel(c, &f->p, f->x + (image * c->cin + ch) * prod(c->in) * size, mem);
   for (int64_t o = ch * mult; o < (ch + 1) * mult; o++) {
     const char *w = f->w + o * taps * size;
@@ -102,11 +111,13 @@ static void depthwise(const Fwd *f, int64_t image, int64_t ch, char *mem) {
       if (c->type == MT_GEMM_F32)
         mt_gemm_kerns()->f32->taps(c->out[2], (int)taps, (float *)(void *)mem + f->row[r], f->off,
                                    (const float *)(const void *)w,
-                                   f->bias ? ((const float *)(const void *)f->bias)[o] : 0, (float *)(void *)y);
+                                   f->bias ? ((const float *)(const void *)f->bias)[o] : 0,
+                                   (float *)(void *)y);
       else
         mt_gemm_kerns()->f64->taps(c->out[2], (int)taps, (double *)(void *)mem + f->row[r], f->off,
                                    (const double *)(const void *)w,
-                                   f->bias ? ((const double *)(const void *)f->bias)[o] : 0, (double *)(void *)y);
+                                   f->bias ? ((const double *)(const void *)f->bias)[o] : 0,
+                                   (double *)(void *)y);
   }
 }
 
@@ -117,8 +128,9 @@ static MtGemmStatus one_group(const Fwd *f, int64_t image, int64_t group, char *
   if (f->inner_threads > 1) mt_parallel(cin, 1 + 16384 / (f->p.channel + 1), pad_range, &pad);
   else pad_range(&pad, 0, cin);
   MtGather gather = {f->off, f->row, c->out[2]};
-  return mt_gemm_gather(c->type, cout, prod(c->out), kernel_len(c), f->w + group * cout * kernel_len(c) * size, mem,
-                        &gather, f->y + (image * c->cout + group * cout) * prod(c->out) * size,
+  return mt_gemm_gather(c->type, cout, prod(c->out), kernel_len(c),
+                        f->w + group * cout * kernel_len(c) * size, mem, &gather,
+                        f->y + (image * c->cout + group * cout) * prod(c->out) * size,
                         f->bias ? f->bias + group * cout * size : NULL, f->inner_threads);
 }
 
@@ -136,9 +148,11 @@ static void fwd_work(void *ctx, int64_t lo, int64_t hi) {
   }
 }
 
-static MtGemmStatus forward_real(const MtConv *c, const char *x, const char *w, const char *bias, char *y) {
+static MtGemmStatus forward_real(const MtConv *c, const char *x, const char *w, const char *bias,
+                                 char *y) {
   Fwd f = {.c = c, .p = padded(c), .x = x, .w = w, .bias = bias, .y = y};
-  int64_t taps = prod(c->k), rows = c->out[0] * c->out[1], cin = c->cin / c->groups, klen = cin * taps;
+  int64_t taps = prod(c->k), rows = c->out[0] * c->out[1], cin = c->cin / c->groups,
+          klen = cin * taps;
   int threads = mt_num_threads();
   double flops = 2.0 * (double)(c->n * c->cout) * (double)prod(c->out) * (double)klen;
   f.depthwise = cin == 1 && c->cout / c->groups <= 8;
@@ -151,7 +165,8 @@ static MtGemmStatus forward_real(const MtConv *c, const char *x, const char *w, 
   if (!f.mem) return MT_GEMM_NOMEM;
   f.off = (int64_t *)(void *)(f.mem + f.per_thread * (size_t)outer);
   f.row = f.off + klen;
-  for (int64_t q = 0; q < klen; q++) f.off[q] = q / taps * f.p.channel + tap_offset(c, &f.p, q % taps);
+  for (int64_t q = 0; q < klen; q++)
+    f.off[q] = q / taps * f.p.channel + tap_offset(c, &f.p, q % taps);
   for (int64_t r = 0; r < rows; r++) f.row[r] = row_offset(c, &f.p, r);
   if (outer > 1) mt_parallel(outer, 1, fwd_work, &f);
   else fwd_work(&f, 0, 1);
@@ -159,9 +174,9 @@ static MtGemmStatus forward_real(const MtConv *c, const char *x, const char *w, 
   return (MtGemmStatus)atomic_load(&f.status);
 }
 
-/* --- columns, any type --------------------------------------------------------------------------------------------- */
-/* Columns of output positions [j0, j1) of one group of one image: col[q * (j1 - j0) + j - j0]; with `back` they are added
- * to x instead of read from it. */
+/* --- columns, any type --- */
+/* Columns of output positions [j0, j1) of one group of one image: col[q * (j1 - j0) + j - j0]; with
+ * `back` they are added to x instead of read from it. */
 typedef struct { const MtConv *c; char *x; char *col; int64_t j0, j1; bool back; } Cols;
 
 /* Columns lo to hi - 1 of a run whose first source element is x0 lie inside the image. */
@@ -172,35 +187,40 @@ static void inside(int64_t x0, int64_t step, int64_t in, int64_t len, int64_t *l
   if (*lo > *hi) *lo = *hi = 0;
 }
 
-#define COLS(T, name)                                                                                             \
-static void name(const Cols *s) {                                                                                 \
-  const MtConv *c = s->c;                                                                                         \
-  int64_t taps = prod(c->k), n = s->j1 - s->j0, cin = c->cin / c->groups, st = c->stride[2], lo, hi;              \
-  for (int64_t q = 0; q < cin * taps; q++) {                                                                      \
-    T *x = (T *)(void *)s->x + q / taps * prod(c->in), *col = (T *)(void *)s->col + q * n;                        \
-    int64_t kz = q % taps / (c->k[1] * c->k[2]), ky = q / c->k[2] % c->k[1], kx = q % c->k[2];                    \
-    for (int64_t j = s->j0; j < s->j1;) {                                                                         \
-      int64_t ox = j % c->out[2], r = j / c->out[2], len = c->out[2] - ox < s->j1 - j ? c->out[2] - ox : s->j1 - j; \
-      int64_t z = r / c->out[1] * c->stride[0] + kz * c->dil[0] - c->pad[0];                                      \
-      int64_t y = r % c->out[1] * c->stride[1] + ky * c->dil[1] - c->pad[1];                                      \
-      int64_t x0 = ox * st + kx * c->dil[2] - c->pad[2];                                                          \
-      T *row = x + (z * c->in[1] + y) * c->in[2] + x0;                                                            \
-      inside(x0, st, c->in[2], len, &lo, &hi);                                                                    \
-      if (z < 0 || y < 0 || z >= c->in[0] || y >= c->in[1]) lo = hi = 0;                                          \
-      if (s->back) {                                                                                              \
-        if (st == 1) for (int64_t i = lo; i < hi; i++) row[i] = (T)(row[i] + col[i]);                             \
-        else for (int64_t i = lo; i < hi; i++) row[i * st] = (T)(row[i * st] + col[i]);                           \
-      } else {                                                                                                    \
-        memset(col, 0, (size_t)lo * sizeof(T));                                                                   \
-        if (st == 1 && hi > lo) memcpy(col + lo, row + lo, (size_t)(hi - lo) * sizeof(T));                        \
-        else for (int64_t i = lo; i < hi; i++) col[i] = row[i * st];                                              \
-        memset(col + hi, 0, (size_t)(len - hi) * sizeof(T));                                                      \
-      }                                                                                                           \
-      col += len;                                                                                                 \
-      j += len;                                                                                                   \
-    }                                                                                                             \
-  }                                                                                                               \
-}
+#define COLS(T, name)                                                                              \
+  static void name(const Cols *s) {                                                                \
+    const MtConv *c = s->c;                                                                        \
+    int64_t taps = prod(c->k), n = s->j1 - s->j0, cin = c->cin / c->groups, st = c->stride[2], lo, \
+            hi;                                                                                    \
+    for (int64_t q = 0; q < cin * taps; q++) {                                                     \
+      T *x = (T *)(void *)s->x + q / taps * prod(c->in), *col = (T *)(void *)s->col + q * n;       \
+      int64_t kz = q % taps / (c->k[1] * c->k[2]), ky = q / c->k[2] % c->k[1], kx = q % c->k[2];   \
+      for (int64_t j = s->j0; j < s->j1;) {                                                        \
+        int64_t ox = j % c->out[2], r = j / c->out[2],                                             \
+                len = c->out[2] - ox < s->j1 - j ? c->out[2] - ox : s->j1 - j;                     \
+        int64_t z = r / c->out[1] * c->stride[0] + kz * c->dil[0] - c->pad[0];                     \
+        int64_t y = r % c->out[1] * c->stride[1] + ky * c->dil[1] - c->pad[1];                     \
+        int64_t x0 = ox * st + kx * c->dil[2] - c->pad[2];                                         \
+        T *row = x + (z * c->in[1] + y) * c->in[2] + x0;                                           \
+        inside(x0, st, c->in[2], len, &lo, &hi);                                                   \
+        if (z < 0 || y < 0 || z >= c->in[0] || y >= c->in[1]) lo = hi = 0;                         \
+        if (s->back) {                                                                             \
+          if (st == 1)                                                                             \
+            for (int64_t i = lo; i < hi; i++) row[i] = (T)(row[i] + col[i]);                       \
+          else                                                                                     \
+            for (int64_t i = lo; i < hi; i++) row[i * st] = (T)(row[i * st] + col[i]);             \
+        } else {                                                                                   \
+          memset(col, 0, (size_t)lo * sizeof(T));                                                  \
+          if (st == 1 && hi > lo) memcpy(col + lo, row + lo, (size_t)(hi - lo) * sizeof(T));       \
+          else                                                                                     \
+            for (int64_t i = lo; i < hi; i++) col[i] = row[i * st];                                \
+          memset(col + hi, 0, (size_t)(len - hi) * sizeof(T));                                     \
+        }                                                                                          \
+        col += len;                                                                                \
+        j += len;                                                                                  \
+      }                                                                                            \
+    }                                                                                              \
+  }
 typedef float _Complex c64;
 typedef double _Complex c128;
 COLS(float, cols_f32)
@@ -231,15 +251,32 @@ static int64_t chunk_len(const MtConv *c) {
   return len < all ? len : all;
 }
 
-static MtGemmStatus product(const MtConv *c, int64_t m, int64_t n, int64_t k, const char *a, int64_t ars, int64_t acs,
-                            const char *b, int64_t brs, int64_t bcs, char *out, int64_t crs, bool add) {
-  MtGemm g = {.type = c->type, .m = m, .n = n, .k = k, .a = a, .ars = ars, .acs = acs, .b = b, .brs = brs, .bcs = bcs,
-              .c = out, .crs = crs, .ccs = 1, .alpha = 1, .beta = add, .alpha_int = 1, .beta_int = add};
+static MtGemmStatus product(const MtConv *c, int64_t m, int64_t n, int64_t k, const char *a,
+                            int64_t ars, int64_t acs, const char *b, int64_t brs, int64_t bcs,
+                            char *out, int64_t crs, bool add) {
+  MtGemm g = {.type = c->type,
+              .m = m,
+              .n = n,
+              .k = k,
+              .a = a,
+              .ars = ars,
+              .acs = acs,
+              .b = b,
+              .brs = brs,
+              .bcs = bcs,
+              .c = out,
+              .crs = crs,
+              .ccs = 1,
+              .alpha = 1,
+              .beta = add,
+              .alpha_int = 1,
+              .beta_int = add};
   return mt_gemm(&g);
 }
 
-/* What the three passes through columns share: for each image, group and chunk, step().  Images and groups are shared out
- * among threads; what they add into one place (the weights' gradient) every piece of the work keeps for itself. */
+/* What the three passes through columns share: for each image, group and chunk, step().  Images and
+ * groups are shared out among threads; what they add into one place (the weights' gradient) every
+ * piece of the work keeps for itself. */
 typedef struct Pass {
   const MtConv *c;
   const char *x, *w, *y;
@@ -256,18 +293,27 @@ static void pass_range(void *ctx, int64_t lo, int64_t hi) {
   const MtConv *c = all->c;
   int64_t len = chunk_len(c), units = c->n * c->groups;
   for (int64_t piece = lo; piece < hi; piece++) {
-    Pass p = {.c = c, .x = all->x, .w = all->w, .y = all->y, .out = all->out, .col = all->col + (size_t)piece * all->col_bytes};
+    Pass p = {.c = c,
+              .x = all->x,
+              .w = all->w,
+              .y = all->y,
+              .out = all->out,
+              .col = all->col + (size_t)piece * all->col_bytes};
     if (all->own_bytes && piece) p.out = all->own + (size_t)(piece - 1) * all->own_bytes;
     for (int64_t u = units * piece / all->pieces; u < units * (piece + 1) / all->pieces; u++)
       for (int64_t j = 0; j < prod(c->out); j += len) {
-        MtGemmStatus s = mt_interrupted ? MT_GEMM_INTERRUPTED
-                         : all->step(&p, u / c->groups, u % c->groups, j, j + len < prod(c->out) ? j + len : prod(c->out));
+        MtGemmStatus s = mt_interrupted
+                             ? MT_GEMM_INTERRUPTED
+                             : all->step(&p, u / c->groups, u % c->groups, j,
+                                         j + len < prod(c->out) ? j + len : prod(c->out));
         if (s) { atomic_store(&all->status, (int)s); return; }
       }
   }
 }
 
-#define ADD_UP(T) for (int64_t i = 0; i < n; i++) ((T *)(void *)to)[i] = (T)(((T *)(void *)to)[i] + ((const T *)(const void *)from)[i]);
+#define ADD_UP(T)                                                                          \
+  for (int64_t i = 0; i < n; i++)                                                          \
+    ((T *)(void *)to)[i] = (T)(((T *)(void *)to)[i] + ((const T *)(const void *)from)[i]);
 static void add_up(const MtConv *c, char *to, const char *from, int64_t n) {
   switch (c->type) {
     case MT_GEMM_F32: ADD_UP(float) break;
@@ -286,24 +332,29 @@ static MtGemmStatus run_pass(Pass *p, bool shared, int64_t count) {
   const MtConv *c = p->c;
   int64_t units = c->n * c->groups, threads = mt_num_threads();
   if (prod(c->out) == 0) return MT_GEMM_OK;
-  double work = (double)units * (double)kernel_len(c) * (double)prod(c->out) * (double)c->cout / (double)c->groups;
+  double work = (double)units * (double)kernel_len(c) * (double)prod(c->out) * (double)c->cout /
+                (double)c->groups;
   p->pieces = units >= threads && work > 1e5 ? threads : 1;
   p->col_bytes = ((size_t)(kernel_len(c) * chunk_len(c)) * sizes[c->type] + 63) / 64 * 64;
   p->own_bytes = shared && p->pieces > 1 ? ((size_t)count * sizes[c->type] + 63) / 64 * 64 : 0;
-  p->col = mt_malloc_aligned(p->col_bytes * (size_t)p->pieces + p->own_bytes * (size_t)(p->pieces - 1));
+  p->col =
+      mt_malloc_aligned(p->col_bytes * (size_t)p->pieces + p->own_bytes * (size_t)(p->pieces - 1));
   if (!p->col) return MT_GEMM_NOMEM;
   p->own = p->col + p->col_bytes * (size_t)p->pieces;
   memset(p->own, 0, p->own_bytes * (size_t)(p->pieces - 1));
   atomic_init(&p->status, MT_GEMM_OK);
   if (p->pieces > 1) mt_parallel(p->pieces, 1, pass_range, p);
   else pass_range(p, 0, 1);
-  for (int64_t i = 1; p->own_bytes && i < p->pieces; i++) add_up(c, p->out, p->own + (size_t)(i - 1) * p->own_bytes, count);
+  for (int64_t i = 1; p->own_bytes && i < p->pieces; i++)
+    add_up(c, p->out, p->own + (size_t)(i - 1) * p->own_bytes, count);
   mt_free_aligned(p->col);
   return (MtGemmStatus)atomic_load(&p->status);
 }
 
-static const char *group_at(const MtConv *c, const char *base, int64_t image, int64_t group, int64_t channels, int64_t plane) {
-  return base + (image * channels + group * (channels / c->groups)) * plane * (int64_t)sizes[c->type];
+static const char *group_at(const MtConv *c, const char *base, int64_t image, int64_t group,
+                            int64_t channels, int64_t plane) {
+  return base +
+         (image * channels + group * (channels / c->groups)) * plane * (int64_t)sizes[c->type];
 }
 static const char *weight_at(const MtConv *c, const char *w, int64_t group) {
   return w + group * (c->cout / c->groups) * kernel_len(c) * (int64_t)sizes[c->type];
@@ -311,36 +362,47 @@ static const char *weight_at(const MtConv *c, const char *w, int64_t group) {
 
 static MtGemmStatus step_forward(Pass *p, int64_t image, int64_t group, int64_t j0, int64_t j1) {
   const MtConv *c = p->c;
-  Cols s = {c, (char *)(uintptr_t)group_at(c, p->x, image, group, c->cin, prod(c->in)), p->col, j0, j1, false};
-  char *y = (char *)(uintptr_t)group_at(c, p->out, image, group, c->cout, prod(c->out)) + j0 * (int64_t)sizes[c->type];
+  Cols s = {c,      (char *)(uintptr_t)group_at(c, p->x, image, group, c->cin, prod(c->in)),
+            p->col, j0,
+            j1,     false};
+  char *y = (char *)(uintptr_t)group_at(c, p->out, image, group, c->cout, prod(c->out)) +
+            j0 * (int64_t)sizes[c->type];
   cols(&s);
-  return product(c, c->cout / c->groups, j1 - j0, kernel_len(c), weight_at(c, p->w, group), kernel_len(c), 1, p->col,
-                 j1 - j0, 1, y, prod(c->out), false);
+  return product(c, c->cout / c->groups, j1 - j0, kernel_len(c), weight_at(c, p->w, group),
+                 kernel_len(c), 1, p->col, j1 - j0, 1, y, prod(c->out), false);
 }
 
 static MtGemmStatus step_input(Pass *p, int64_t image, int64_t group, int64_t j0, int64_t j1) {
   const MtConv *c = p->c;
-  const char *y = group_at(c, p->y, image, group, c->cout, prod(c->out)) + j0 * (int64_t)sizes[c->type];
-  MtGemmStatus st = product(c, kernel_len(c), j1 - j0, c->cout / c->groups, weight_at(c, p->w, group), 1, kernel_len(c),
-                            y, prod(c->out), 1, p->col, j1 - j0, false);
+  const char *y =
+      group_at(c, p->y, image, group, c->cout, prod(c->out)) + j0 * (int64_t)sizes[c->type];
+  MtGemmStatus st =
+      product(c, kernel_len(c), j1 - j0, c->cout / c->groups, weight_at(c, p->w, group), 1,
+              kernel_len(c), y, prod(c->out), 1, p->col, j1 - j0, false);
   if (st) return st;
-  Cols s = {c, (char *)(uintptr_t)group_at(c, p->out, image, group, c->cin, prod(c->in)), p->col, j0, j1, true};
+  Cols s = {c,      (char *)(uintptr_t)group_at(c, p->out, image, group, c->cin, prod(c->in)),
+            p->col, j0,
+            j1,     true};
   cols(&s);
   return MT_GEMM_OK;
 }
 
 static MtGemmStatus step_weight(Pass *p, int64_t image, int64_t group, int64_t j0, int64_t j1) {
   const MtConv *c = p->c;
-  Cols s = {c, (char *)(uintptr_t)group_at(c, p->x, image, group, c->cin, prod(c->in)), p->col, j0, j1, false};
-  const char *y = group_at(c, p->y, image, group, c->cout, prod(c->out)) + j0 * (int64_t)sizes[c->type];
+  Cols s = {c,      (char *)(uintptr_t)group_at(c, p->x, image, group, c->cin, prod(c->in)),
+            p->col, j0,
+            j1,     false};
+  const char *y =
+      group_at(c, p->y, image, group, c->cout, prod(c->out)) + j0 * (int64_t)sizes[c->type];
   cols(&s);
-  return product(c, c->cout / c->groups, kernel_len(c), j1 - j0, y, prod(c->out), 1, p->col, 1, j1 - j0,
-                 (char *)(uintptr_t)weight_at(c, p->out, group), kernel_len(c), true);
+  return product(c, c->cout / c->groups, kernel_len(c), j1 - j0, y, prod(c->out), 1, p->col, 1,
+                 j1 - j0, (char *)(uintptr_t)weight_at(c, p->out, group), kernel_len(c), true);
 }
 
-#define ADD_BIAS(T)                                                                  \
-  for (int64_t r = 0; r < c->n * c->cout; r++)                                       \
-    for (int64_t j = 0; j < plane; j++) ((T *)y)[r * plane + j] = (T)(((T *)y)[r * plane + j] + ((const T *)bias)[r % c->cout]);
+#define ADD_BIAS(T)                                                                            \
+  for (int64_t r = 0; r < c->n * c->cout; r++)                                                 \
+    for (int64_t j = 0; j < plane; j++)                                                        \
+      ((T *)y)[r * plane + j] = (T)(((T *)y)[r * plane + j] + ((const T *)bias)[r % c->cout]);
 static void add_bias(const MtConv *c, const void *bias, void *y) {
   int64_t plane = prod(c->out);
   switch (c->type) {
@@ -353,7 +415,8 @@ static void add_bias(const MtConv *c, const void *bias, void *y) {
   }
 }
 
-MtGemmStatus mt_conv_forward(const MtConv *c, const void *x, const void *w, const void *bias, void *y) {
+MtGemmStatus mt_conv_forward(const MtConv *c, const void *x, const void *w, const void *bias,
+                             void *y) {
   if (c->n * c->cout * prod(c->out) == 0) return MT_GEMM_OK;
   if (c->type == MT_GEMM_F32 || c->type == MT_GEMM_F64) return forward_real(c, x, w, bias, y);
   Pass p = {.c = c, .x = x, .w = w, .out = y, .step = step_forward};
@@ -362,8 +425,9 @@ MtGemmStatus mt_conv_forward(const MtConv *c, const void *x, const void *w, cons
   return s;
 }
 
-/* --- input gradient ------------------------------------------------------------------------------------------------ */
-/* With stride 1 it is a forward convolution of dy with the kernel turned round and its channels exchanged. */
+/* --- input gradient --- */
+/* With stride 1 it is a forward convolution of dy with the kernel turned round and its channels
+ * exchanged. */
 static bool as_forward(const MtConv *c, MtConv *r) {
   *r = *c;
   r->cin = c->cout; r->cout = c->cin;
@@ -377,7 +441,8 @@ static bool as_forward(const MtConv *c, MtConv *r) {
 }
 
 static void turn_weights(const MtConv *c, const char *w, char *dst) {
-  int64_t ci = c->cin / c->groups, co = c->cout / c->groups, taps = prod(c->k), size = sizes[c->type];
+  int64_t ci = c->cin / c->groups, co = c->cout / c->groups, taps = prod(c->k),
+          size = sizes[c->type];
   for (int64_t g = 0; g < c->groups; g++)
     for (int64_t i = 0; i < ci; i++)
       for (int64_t o = 0; o < co; o++)

@@ -1,9 +1,9 @@
 /* conv_core.h: convolutions of one to three dimensions on contiguous buffers.
  *
- * Invariants.  x is [n, cin, in...], w [cout, cin / groups, k...], y [n, cout, out...], all row-major; fewer than three
- * dimensions are padded in front with size 1, stride 1, padding 0.  out is consistent with the rest; padding is what
- * comes before, what is needed behind follows from out.  The caller owns every buffer, has checked every size, and
- * passes half types as float. */
+ * Invariants.  x is [n, cin, in...], w [cout, cin / groups, k...], y [n, cout, out...], all
+ * row-major; fewer than three dimensions are padded in front with size 1, stride 1, padding 0.  out
+ * is consistent with the rest; padding is what comes before, what is needed behind follows from
+ * out.  The caller owns every buffer, has checked every size, and passes half types as float. */
 #ifndef MT_CONV_CORE_H
 #define MT_CONV_CORE_H
 #include "gemm.h"
@@ -15,7 +15,8 @@ typedef struct {
 } MtConv;
 
 /* y = x (*) w + bias; bias may be NULL. */
-MtGemmStatus mt_conv_forward(const MtConv *c, const void *x, const void *w, const void *bias, void *y);
+MtGemmStatus mt_conv_forward(const MtConv *c, const void *x, const void *w, const void *bias,
+                             void *y);
 /* dx of the above for a given dy: also the forward pass of a transposed convolution. */
 MtGemmStatus mt_conv_input(const MtConv *c, const void *dy, const void *w, void *dx);
 /* dw of the above. */

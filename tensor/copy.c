@@ -1,4 +1,5 @@
-/* copy.c: moving elements: copies with broadcast and cast, contiguous forms, resolved conjugates. */
+/* copy.c: moving elements: copies with broadcast and cast, contiguous forms, resolved conjugates.
+ */
 #include "cpu.h"
 #include "iter.h"
 #include "kern_move.h"
@@ -7,22 +8,24 @@
 
 const MtMoveKerns *mt_move_kerns(void) {
 #ifdef __x86_64__
-  static const MtMoveKerns *const by_level[] = {&mt_move_kerns_base, &mt_move_kerns_avx2, &mt_move_kerns_avx512};
+  static const MtMoveKerns *const by_level[] = {&mt_move_kerns_base, &mt_move_kerns_avx2,
+                                                &mt_move_kerns_avx512};
   return by_level[mt_cpu_level()];
 #else
   return &mt_move_kerns_base;
 #endif
 }
 
-/* A transposed copy: in dst the last dim is contiguous, in src the one before it; the dims before those are a batch.  Jobs
- * are bands of 64 rows of dst. */
+/* A transposed copy: in dst the last dim is contiguous, in src the one before it; the dims before
+ * those are a batch.  Jobs are bands of 64 rows of dst. */
 enum { BAND = 64 };
 typedef struct { Tensor *d; const Tensor *s; int es; int64_t rows, cols, bands; } Trans;
 static void transpose_job(void *ctx, int64_t lo, int64_t hi) {
   const Trans *j = ctx;
   int n = j->d->ndim;
   for (int64_t k = lo; k < hi; k++) {
-    int64_t row = k % j->bands * BAND, left = k / j->bands, od = row * j->d->stride[n - 2], os = row;
+    int64_t row = k % j->bands * BAND, left = k / j->bands, od = row * j->d->stride[n - 2],
+            os = row;
     for (int i = n - 3; i >= 0; i--) {
       int64_t at = left % j->d->size[i];
       left /= j->d->size[i];
@@ -30,8 +33,9 @@ static void transpose_job(void *ctx, int64_t lo, int64_t hi) {
       os += at * j->s->stride[i];
     }
     int64_t rows = j->rows - row < BAND ? j->rows - row : BAND;
-    mt_move_kerns()->transpose[__builtin_ctz((unsigned)j->es)]((char *)mt_data(j->d) + od * j->es, j->d->stride[n - 2],
-                                                               (char *)mt_data(j->s) + os * j->es, j->s->stride[n - 1], rows, j->cols);
+    mt_move_kerns()->transpose[__builtin_ctz((unsigned)j->es)](
+        (char *)mt_data(j->d) + od * j->es, j->d->stride[n - 2], (char *)mt_data(j->s) + os * j->es,
+        j->s->stride[n - 1], rows, j->cols);
   }
 }
 static bool try_transpose(Tensor *dst, const Tensor *src) {
@@ -39,17 +43,23 @@ static bool try_transpose(Tensor *dst, const Tensor *src) {
   if (n < 2 || src->ndim != n || dst->dtype != src->dtype || es > 8 || dst->numel < 1024 ||
       memcmp(dst->size, src->size, sizeof(int64_t) * n))
     return false;
-  if (dst->stride[n - 1] != 1 || src->stride[n - 2] != 1 || src->stride[n - 1] < src->size[n - 2] || dst->size[n - 1] < 4 || dst->size[n - 2] < 4)
+  if (dst->stride[n - 1] != 1 || src->stride[n - 2] != 1 || src->stride[n - 1] < src->size[n - 2] ||
+      dst->size[n - 1] < 4 || dst->size[n - 2] < 4)
     return false;
-  Trans j = {dst, src, es, dst->size[n - 2], dst->size[n - 1], (dst->size[n - 2] + BAND - 1) / BAND};
-  mt_parallel(dst->numel / (j.rows * j.cols) * j.bands, 32768 / (BAND * j.cols) + 1, transpose_job, &j);
+  Trans j = {
+      dst, src, es, dst->size[n - 2], dst->size[n - 1], (dst->size[n - 2] + BAND - 1) / BAND};
+  mt_parallel(dst->numel / (j.rows * j.cols) * j.bands, 32768 / (BAND * j.cols) + 1, transpose_job,
+              &j);
   return true;
 }
 
-static bool shares(const Tensor *a, const Tensor *b) { return a->st == b->st && a->numel && b->numel; }
+static bool shares(const Tensor *a, const Tensor *b) {
+  return a->st == b->st && a->numel && b->numel;
+}
 static bool same_layout(const Tensor *a, const Tensor *b) {
   return a->offset == b->offset && a->dtype == b->dtype && a->ndim == b->ndim &&
-         !memcmp(a->size, b->size, sizeof(int64_t) * a->ndim) && !memcmp(a->stride, b->stride, sizeof(int64_t) * a->ndim);
+         !memcmp(a->size, b->size, sizeof(int64_t) * a->ndim) &&
+         !memcmp(a->stride, b->stride, sizeof(int64_t) * a->ndim);
 }
 
 static Tensor *physical(Ctx *c, Tensor *t, int flags) {
@@ -57,7 +67,8 @@ static Tensor *physical(Ctx *c, Tensor *t, int flags) {
   if (!p) return NULL;
   p->flags &= (uint8_t)~(MT_CONJ | MT_NEG);
   c->out = NULL;
-  if (flags & MT_CONJ && mt_is_complex(t->dtype)) p = mt_unary(c, U_conj_physical, MT_P_SAME, p, NULL, 0);
+  if (flags & MT_CONJ && mt_is_complex(t->dtype))
+    p = mt_unary(c, U_conj_physical, MT_P_SAME, p, NULL, 0);
   if (flags & MT_NEG) p = mt_unary(c, U_neg, MT_P_SAME, p, NULL, 0);
   return p;
 }
@@ -97,7 +108,8 @@ Tensor *mt_contig(Ctx *c, Tensor *t) { return t ? mt_contig_as(c, t, (DType)t->d
 Tensor *mt_cast(Ctx *c, Tensor *t, DType d) {
   if (c->err || !t) return NULL;
   if (t->dtype == d) return t;
-  Tensor *n = mt_is_dense(t) && !mt_is_contiguous(t) ? mt_new_strided(c, mt_sizes(t), mt_il(t->stride, t->ndim), d, (Device)t->device)
-                                                     : mt_new(c, mt_sizes(t), d, (Device)t->device);
+  Tensor *n = mt_is_dense(t) && !mt_is_contiguous(t)
+                  ? mt_new_strided(c, mt_sizes(t), mt_il(t->stride, t->ndim), d, (Device)t->device)
+                  : mt_new(c, mt_sizes(t), d, (Device)t->device);
   return n ? mt_copy_raw(c, n, t) : NULL;
 }

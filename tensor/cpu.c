@@ -1,4 +1,5 @@
-/* cpu.c: finds the CPU level once, from CPUID and the state the operating system saves (see cpu.h). */
+/* cpu.c: finds the CPU level once, from CPUID and the state the operating system saves (see cpu.h).
+ */
 #include "cpu.h"
 #include <stdatomic.h>
 #include <stdint.h>

@@ -1,7 +1,8 @@
 /* cpu.h: what the processor can do.
  *
- * Invariant.  The level never exceeds what CPU and operating system support; the environment variable MOTH_CPU
- * (base, avx2, avx512) can only lower it.  Kernel tables are indexed by level: base 0, avx2 1, avx512 2. */
+ * Invariant.  The level never exceeds what CPU and operating system support; the environment
+ * variable MOTH_CPU (base, avx2, avx512) can only lower it.  Kernel tables are indexed by level:
+ * base 0, avx2 1, avx512 2. */
 #ifndef MT_CPU_H
 #define MT_CPU_H
 #include <stdbool.h>

@@ -1,7 +1,8 @@
 /* distance.c: distances between rows (rows: ops_distance.def).
  *
- * A distance is summed from the differences themselves, also where PyTorch takes products of matrices: it costs no memory
- * and loses no digits.  Gradients are made of ops; where they would need all differences at once and p is 2, of products. */
+ * A distance is summed from the differences themselves, also where PyTorch takes products of
+ * matrices: it costs no memory and loses no digits.  Gradients are made of ops; where they would
+ * need all differences at once and p is 2, of products. */
 #include "cpu.h"
 #include "expr_rt.h"
 #include "iter.h"

@@ -2,7 +2,9 @@
 #include "half.h"
 #include "moth.h"
 
-DType mt_complex_dtype(DType d) { return d == MT_float64 || d == MT_complex128 ? MT_complex128 : MT_complex64; }
+DType mt_complex_dtype(DType d) {
+  return d == MT_float64 || d == MT_complex128 ? MT_complex128 : MT_complex64;
+}
 
 DType mt_real_dtype(DType d) {
   return d == MT_complex64 ? MT_float32 : d == MT_complex128 ? MT_float64 : d;
@@ -23,7 +25,8 @@ bool mt_can_cast(DType from, DType to) {
   return from == MT_bool || to != MT_bool;
 }
 
-/* PyTorch's rule: tensors with dims, then 0-dim tensors, then bare numbers; a later class counts only when its kind is higher. */
+/* PyTorch's rule: tensors with dims, then 0-dim tensors, then bare numbers; a later class counts
+ * only when its kind is higher. */
 DType mt_result_type(Ctx *c, Tensor **v, int n) {
   int cls[3] = {-1, -1, -1};
   for (int i = 0; i < n; i++) {
@@ -39,8 +42,11 @@ DType mt_result_type(Ctx *c, Tensor **v, int n) {
     if (cls[k] < 0) continue;
     if (r < 0) r = cls[k];
     else if (mt_dkind(cls[k]) > mt_dkind(r)) {
-      if (mt_is_complex(cls[k]) && mt_is_float(r))           /* float64 + 1j stays double, float16 + 1j is complex64 */
-        r = r == MT_float64 ? MT_complex128 : k == 1 ? (int)mt_promote((DType)r, (DType)cls[k]) : MT_complex64;
+      if (mt_is_complex(cls[k]) &&
+          mt_is_float(r)) /* float64 + 1j stays double, float16 + 1j is complex64 */
+        r = r == MT_float64 ? MT_complex128
+            : k == 1        ? (int)mt_promote((DType)r, (DType)cls[k])
+                            : MT_complex64;
       else r = cls[k];
     }
   }
@@ -98,7 +104,9 @@ Tensor *mt_wrap(Ctx *c, Scalar s) {
 Scalar mt_item(Ctx *c, Tensor *t) {
   if (c->err || !t) return mt_si(0);
   if (t->numel != 1) {
-    mt_fail(c, "a tensor with %lld elements cannot be converted to a number; it must have exactly one", (long long)t->numel);
+    mt_fail(c,
+            "a tensor with %lld elements cannot be converted to a number; it must have exactly one",
+            (long long)t->numel);
     return mt_si(0);
   }
   if (mt_meta(t)) { mt_fail(c, "a meta tensor has no values"); return mt_si(0); }

@@ -1,8 +1,9 @@
 /* einsum.c: torch.einsum over permute, diagonal, sum and bmm.
  *
- * Invariant.  Every label is a number 0..LABELS-1: letters, then the dimensions of `...` counted from the right.  Each
- * operand is brought to one dimension per label of the whole equation, in the order kept labels, then summed labels
- * (size 1 where it lacks one); contraction goes from left to right, a label is summed as soon as no later operand has it. */
+ * Invariant.  Every label is a number 0..LABELS-1: letters, then the dimensions of `...` counted
+ * from the right.  Each operand is brought to one dimension per label of the whole equation, in the
+ * order kept labels, then summed labels (size 1 where it lacks one); contraction goes from left to
+ * right, a label is summed as soon as no later operand has it. */
 #include "expr_rt.h"
 #include "op.h"
 #include <ctype.h>
@@ -24,7 +25,8 @@ static const char *read_labels(Ctx *c, const char *s, Labels *l, int *dots) {
       if (*dots >= 0) return mt_fail(c, "found '...' twice in one operand");
       *dots = l->n;
       s += 2;
-    } else if (!isalpha((unsigned char)*s)) return mt_fail(c, "invalid subscript '%c' in the equation", *s);
+    } else if (!isalpha((unsigned char)*s))
+      return mt_fail(c, "invalid subscript '%c' in the equation", *s);
     else if (l->n == MT_MAXDIM) return mt_fail(c, "too many subscripts");
     else l->label[l->n++] = letter(*s);
   }
@@ -53,7 +55,8 @@ static bool learn_sizes(Ctx *c, Eq *e, int i, const Tensor *t) {
     e->last[l] = i;
     if (e->size[l] == 1) e->size[l] = t->size[d];
     else if (t->size[d] != 1 && t->size[d] != e->size[l]) {
-      mt_fail(c, "a subscript has size %lld in operand %d but size %lld before", (long long)t->size[d], i, (long long)e->size[l]);
+      mt_fail(c, "a subscript has size %lld in operand %d but size %lld before",
+              (long long)t->size[d], i, (long long)e->size[l]);
       return false;
     }
   }
@@ -71,7 +74,10 @@ static void implicit_output(Eq *e) {
 
 static bool parse(Ctx *c, Eq *e, const char *s, TensorList ts) {
   int dots;
-  if (ts.n < 1 || ts.n > MAX_OPERANDS) { mt_fail(c, "expected 1 to %d operands, got %lld", MAX_OPERANDS, (long long)ts.n); return false; }
+  if (ts.n < 1 || ts.n > MAX_OPERANDS) {
+    mt_fail(c, "expected 1 to %d operands, got %lld", MAX_OPERANDS, (long long)ts.n);
+    return false;
+  }
   for (int l = 0; l < LABELS; l++) { e->last[l] = -1; e->size[l] = 1; e->place[l] = -1; }
   for (e->n = 0; e->n < ts.n; e->n++) {
     int i = e->n;
@@ -84,7 +90,10 @@ static bool parse(Ctx *c, Eq *e, const char *s, TensorList ts) {
     if (dots >= 0) insert_dots(&e->in[i], dots, more);
     if (dots >= 0 && more > e->dots) e->dots = more;
     if (!learn_sizes(c, e, i, ts.v[i])) return false;
-    if (i + 1 < ts.n && *s++ != ',') { mt_fail(c, "fewer operands in the equation than given"); return false; }
+    if (i + 1 < ts.n && *s++ != ',') {
+      mt_fail(c, "fewer operands in the equation than given");
+      return false;
+    }
   }
   if (*s == ',') { mt_fail(c, "more operands in the equation than given"); return false; }
   if (!*s) { implicit_output(e); return true; }
@@ -99,7 +108,10 @@ static bool common_order(Ctx *c, Eq *e) {
   for (int d = 0; d < e->out.n; d++) {
     int l = e->out.label[d];
     if (e->place[l] >= 0) { mt_fail(c, "an output subscript appears twice"); return false; }
-    if (e->last[l] < 0 && l < LETTERS) { mt_fail(c, "an output subscript appears in no operand"); return false; }
+    if (e->last[l] < 0 && l < LETTERS) {
+      mt_fail(c, "an output subscript appears in no operand");
+      return false;
+    }
     e->place[l] = e->norder;
     e->order[e->norder++] = l;
     e->last[l] = MAX_OPERANDS;                /* kept */
@@ -117,7 +129,9 @@ static Tensor *normal(Ctx *c, const Eq *e, int i, Tensor *t) {
   for (int a = 0; a < n; a++)
     for (int b = a + 1; b < n; b++) {
       if (label[a] != label[b]) continue;
-      if (t->size[a] != t->size[b]) return mt_fail(c, "a repeated subscript has sizes %lld and %lld", (long long)t->size[a], (long long)t->size[b]);
+      if (t->size[a] != t->size[b])
+        return mt_fail(c, "a repeated subscript has sizes %lld and %lld", (long long)t->size[a],
+                       (long long)t->size[b]);
       int l = label[a];
       t = t_diagonal(c, t, 0, a, b);          /* the diagonal becomes the last dimension */
       if (!t) return NULL;
@@ -141,7 +155,8 @@ static Tensor *sum_over(Ctx *c, Tensor *t, const int64_t *dims, int n) {
   return n ? t_sum_dim(c, t, mt_il(dims, n), true, -1) : t;
 }
 
-/* One contraction through bmm: shared kept labels are the batch, then a's own, b's own, and the summed ones. */
+/* One contraction through bmm: shared kept labels are the batch, then a's own, b's own, and the
+ * summed ones. */
 static Tensor *pair(Ctx *c, const Eq *e, Tensor *a, Tensor *b, int step) {
   int64_t batch[LABELS], own_a[LABELS], own_b[LABELS], sum[LABELS], only_a[LABELS], only_b[LABELS];
   int nb = 0, na = 0, no = 0, ns = 0, sa = 0, sb = 0;
@@ -162,7 +177,8 @@ static Tensor *pair(Ctx *c, const Eq *e, Tensor *a, Tensor *b, int step) {
   if (a->dtype != d) a = t_to_dtype(c, a, d, false, -1);
   if (b->dtype != d) b = t_to_dtype(c, b, d, false, -1);
   if (c->err) return NULL;
-  int64_t pa[LABELS], pb[LABELS], out[LABELS], inv[LABELS], B = 1, M = 1, N = 1, K = 1, size[LABELS];
+  int64_t pa[LABELS], pb[LABELS], out[LABELS], inv[LABELS], B = 1, M = 1, N = 1, K = 1,
+                                                            size[LABELS];
   int n = 0;
   for (int k = 0; k < nb; k++) { pa[n] = pb[n] = batch[k]; B *= a->size[batch[k]]; n++; }
   int x = n, y = n;
@@ -194,7 +210,8 @@ Tensor *k_einsum(Ctx *c, const char *equation, TensorList tensors) {
   Tensor *r = normal(c, &e, 0, tensors.v[0]);
   int64_t dims[LABELS];
   int n = 0;
-  for (int k = 0; r && k < e.norder; k++) if (e.last[e.order[k]] == 0 && (e.n == 1 || r->size[k] != 1)) dims[n++] = k;
+  for (int k = 0; r && k < e.norder; k++)
+    if (e.last[e.order[k]] == 0 && (e.n == 1 || r->size[k] != 1)) dims[n++] = k;
   r = r ? sum_over(c, r, dims, n) : NULL;
   for (int i = 1; r && i < e.n; i++) {
     Tensor *t = normal(c, &e, i, tensors.v[i]);

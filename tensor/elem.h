@@ -1,13 +1,26 @@
 /* elem.h: element codes and half-precision conversion for the row cores (rng, sort, scan, fft).
  *
- * Invariant.  The codes follow dtype.def's order, so a DType may be passed where an Elem is wanted.  The cores see plain
- * C rows and know nothing of tensors; a row of bool is bytes 0 and 1. */
+ * Invariant.  The codes follow dtype.def's order, so a DType may be passed where an Elem is wanted.
+ * The cores see plain C rows and know nothing of tensors; a row of bool is bytes 0 and 1. */
 #ifndef MT_ELEM_H
 #define MT_ELEM_H
 #include "base.h"
 #include <string.h>
 
-typedef enum { EL_bool, EL_u8, EL_i8, EL_i16, EL_i32, EL_i64, EL_f16, EL_bf16, EL_f32, EL_f64, EL_c64, EL_c128 } Elem;
+typedef enum {
+  EL_bool,
+  EL_u8,
+  EL_i8,
+  EL_i16,
+  EL_i32,
+  EL_i64,
+  EL_f16,
+  EL_bf16,
+  EL_f32,
+  EL_f64,
+  EL_c64,
+  EL_c128
+} Elem;
 typedef struct { uint16_t bits; } Half;
 typedef struct { uint16_t bits; } Bf16;
 
@@ -51,7 +64,7 @@ static inline uint16_t el_f32_f16(float f) {
   u &= 0x7fffffff;
   if (u > 0x7f800000) return (uint16_t)(sign | 0x7e00);
   if (u >= 0x477ff000) return (uint16_t)(sign | 0x7c00);
-  if (u < 0x38800000) {                              /* adding 0.5 rounds at 2^-24, half's smallest step */
+  if (u < 0x38800000) { /* adding 0.5 rounds at 2^-24, half's smallest step */
     float a;
     memcpy(&a, &u, 4);
     a += 0.5f;

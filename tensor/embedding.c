@@ -1,6 +1,7 @@
 /* embedding.c: rows of a table by index, bags of rows, one-hot rows (rows: ops_embedding.def).
  *
- * Sums over rows run in the order of the indices whatever the number of threads, in float for 16-bit tables. */
+ * Sums over rows run in the order of the indices whatever the number of threads, in float for
+ * 16-bit tables. */
 #include "cpu.h"
 #include "expr_rt.h"
 #include "iter.h"
@@ -27,8 +28,9 @@ Tensor *k_embedding_rows(Ctx *c, Tensor *weight, Tensor *indices, int64_t paddin
   if (!out) return NULL;
   const int64_t *p = mt_data(ix);
   for (int64_t i = 0; i < ix->numel; i++)
-    if (p[i] < 0 || p[i] >= weight->size[0]) return mt_fail(c,
-                                                            "index %lld is out of range for %lld embeddings", (long long)p[i], (long long)weight->size[0]);
+    if (p[i] < 0 || p[i] >= weight->size[0])
+      return mt_fail(c, "index %lld is out of range for %lld embeddings", (long long)p[i],
+                     (long long)weight->size[0]);
   Rows r = {p, mt_data(w), mt_data(out), (size_t)weight->size[1] * mt_dsize(weight->dtype)};
   mt_parallel(ix->numel, 32768 / (weight->size[1] + 1) + 1, rows_job, &r);
   return out;
@@ -215,17 +217,19 @@ Tensor *k__embedding_bag_max_backward(Ctx *c, Tensor *grad, Tensor *rows, int64_
   Tensor *z = t_new_zeros(c, grad, LIST(num_weights + 1, grad->size[1]), -1, -1, -1, -1, false);
   return t_narrow(c, t_scatter_add(c, z, 0, at, grad), 0, 0, num_weights);
 }
-/* Where each bag ends, from where it begins; false and an error when they are no bags of n indices. */
+/* Where each bag ends, from where it begins; false and an error when they are no bags of n indices.
+ */
 static Tensor *bag_ends(Ctx *c, Tensor *offsets, int64_t n, bool last) {
   Tensor *o = mt_contig_as(c, offsets, MT_int64);
   if (!o) return NULL;
   const int64_t *v = mt_data(o);
   int64_t bags = o->numel - last;
   if (bags < 0) return mt_fail(c, "include_last_offset: number of offsets should be at least 1");
-  if (o->numel && v[0] != 0) return mt_fail(c,
-                                            "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to "
-                                            "start from position 0. However, got %lld",
-                                                (long long)v[0]);
+  if (o->numel && v[0] != 0)
+    return mt_fail(c,
+                   "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to "
+                   "start from position 0. However, got %lld",
+                   (long long)v[0]);
   for (int64_t i = 0; i < o->numel; i++)
     if (v[i] > n || (i && v[i] < v[i - 1]))
       return mt_fail(c,
@@ -255,12 +259,17 @@ static bool bags_of(Ctx *c, Tensor **input, Tensor *weight, Tensor *offsets, boo
   if (x->dtype != MT_int64 && x->dtype != MT_int32)
     { mt_fail(c, "input must be an int64 tensor, got %s", mt_dtypes[x->dtype].name); return false; }
   if (x->ndim == 2 && offsets)
-    { mt_fail(c,
-              "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length sequences"); return false; }
+    {
+    mt_fail(c, "if input is 2D, then offsets has to be None, as input is treated is a mini-batch "
+               "of fixed length sequences");
+    return false;
+  }
   if (x->ndim == 1 && (!offsets || offsets->ndim != 1))
     { mt_fail(c, "offsets has to be a 1D Tensor%s", offsets ? "" : " but got None"); return false; }
-  if (x->ndim != 1 && x->ndim != 2) { mt_fail(c,
-                                              "input has to be 1D or 2D Tensor, but got Tensor of dimension %d", x->ndim); return false; }
+  if (x->ndim != 1 && x->ndim != 2) {
+    mt_fail(c, "input has to be 1D or 2D Tensor, but got Tensor of dimension %d", x->ndim);
+    return false;
+  }
   if (x->ndim == 1 && offsets->dtype != MT_int64 && offsets->dtype != MT_int32)
     { mt_fail(c, "offsets must be an int64 tensor, got %s", mt_dtypes[offsets->dtype].name);
     return false; }
@@ -290,8 +299,8 @@ Tensor *k_F_embedding_bag(Ctx *c, Tensor *input, Tensor *weight, Tensor *offsets
   bool most = !strcmp(mode, "max"), mean = !strcmp(mode, "mean");
   if (mt_is_float(input->dtype) && weight->dtype == MT_int64)
     { Tensor *t = input; input = weight; weight = t; }  /* the old order */
-  if (!most && !mean && strcmp(mode, "sum")) return mt_fail(c,
-                                                            "mode has to be one of sum, mean or max");
+  if (!most && !mean && strcmp(mode, "sum"))
+    return mt_fail(c, "mode has to be one of sum, mean or max");
   if (most && scale)
     return mt_fail(c, "max mode does not support scaling the gradient by the frequency");
   if (weight->ndim != 2)
@@ -305,16 +314,17 @@ Tensor *k_F_embedding_bag(Ctx *c, Tensor *input, Tensor *weight, Tensor *offsets
   if (psw && psw->dtype != weight->dtype)
     return mt_fail(c, "expected per_sample_weights of weight's dtype %s, got %s",
                    mt_dtypes[weight->dtype].name, mt_dtypes[psw->dtype].name);
-  if (psw && (most || mean)) return mt_fail(c,
-                                            "per_sample_weights is only supported for mode='sum' (got mode='%s')", mode);
+  if (psw && (most || mean))
+    return mt_fail(c, "per_sample_weights is only supported for mode='sum' (got mode='%s')", mode);
   if (padding != MT_NONE_INT && (padding >= weight->size[0] || padding < -weight->size[0]))
     return mt_fail(c,
-                   "padding_idx must be within the number of embeddings, -%lld through %lld but got padding_idx %lld",
+                   "padding_idx must be within the number of embeddings, -%lld through %lld but "
+                   "got padding_idx %lld",
                    (long long)weight->size[0], (long long)weight->size[0] - 1, (long long)padding);
   if (padding == MT_NONE_INT) padding = -1;
   else if (padding < 0) padding += weight->size[0];
   if (mt_has(max_norm) && !shorten_rows(c, weight, input, mt_sre(max_norm), norm_type)) return NULL;
-  if (mt_meta(weight) || mt_meta(input) || (offsets && mt_meta(offsets))) {     /* the shape alone */
+  if (mt_meta(weight) || mt_meta(input) || (offsets && mt_meta(offsets))) { /* the shape alone */
     int64_t bags = input->ndim == 2 ? input->size[0] : offsets ? offsets->numel - last : 0;
     return t_index_select(c, weight, 0, mt_new(c, LIST(bags > 0 ? bags : 0), MT_int64, MT_META));
   }
@@ -335,8 +345,8 @@ Tensor *k_F_one_hot(Ctx *c, Tensor *input, int64_t num_classes) {
   Tensor *x = mt_contig(c, input);
   if (!x) return NULL;
   const int64_t *p = mt_data(x);
-  if (!x->numel && num_classes <= 0) return mt_fail(c,
-                                                    "cannot tell the number of classes from an empty tensor; pass num_classes");
+  if (!x->numel && num_classes <= 0)
+    return mt_fail(c, "cannot tell the number of classes from an empty tensor; pass num_classes");
   if (num_classes < -1 || (num_classes == 0 && x->numel))
     return mt_fail(c, "num_classes must be positive, got %lld", (long long)num_classes);
   for (int64_t i = 0; i < x->numel; i++) {
@@ -344,8 +354,9 @@ Tensor *k_F_one_hot(Ctx *c, Tensor *input, int64_t num_classes) {
     if (p[i] > most) most = p[i];
   }
   if (num_classes == -1) num_classes = most + 1;
-  else if (most >= num_classes) return mt_fail(c,
-                                               "class values must be smaller than num_classes %lld, got %lld", (long long)num_classes, (long long)most);
+  else if (most >= num_classes)
+    return mt_fail(c, "class values must be smaller than num_classes %lld, got %lld",
+                   (long long)num_classes, (long long)most);
   memcpy(shape, input->size, sizeof(int64_t) * input->ndim);
   shape[input->ndim] = num_classes;
   Tensor *out = t_zeros(c, mt_il(shape, input->ndim + 1), MT_int64, -1, -1, -1, false);

@@ -1,4 +1,5 @@
-/* fold.c: F.unfold and F.fold: an image as columns of its sliding blocks and back; each other's gradients. */
+/* fold.c: F.unfold and F.fold: an image as columns of its sliding blocks and back; each other's
+ * gradients. */
 #include "expr_rt.h"
 #include "windows.h"
 #include <string.h>
@@ -10,14 +11,17 @@ typedef struct {
   int es, dtype;
 } Blocks;
 
-static bool read_blocks(Ctx *c, Blocks *b, IntList size, IntList k, IntList d, IntList p, IntList s) {
+static bool read_blocks(Ctx *c, Blocks *b, IntList size, IntList k, IntList d, IntList p,
+                        IntList s) {
   if (!mt_spread(c, k, 2, "kernel_size", 1, b->k) || !mt_spread(c, d, 2, "dilation", 1, b->d) ||
-      !mt_spread(c, p, 2, "padding", 0, b->p) || !mt_spread(c, s, 2, "stride", 1, b->s)) return false;
+      !mt_spread(c, p, 2, "padding", 0, b->p) || !mt_spread(c, s, 2, "stride", 1, b->s))
+    return false;
   int64_t in[2] = {size.v[size.n - 2], size.v[size.n - 1]}, out[2];
   for (int i = 0; i < 2; i++) {
     int64_t room = in[i] + 2 * b->p[1 + i] - (b->d[1 + i] * (b->k[1 + i] - 1) + 1);
     if (in[i] > INT32_MAX || room < 0) {
-      mt_fail(c, "size %s has no room for a block of kernel size %s", mt_list_str(c, mt_il(in, 2)), mt_list_str(c, mt_il(b->k + 1, 2)));
+      mt_fail(c, "size %s has no room for a block of kernel size %s", mt_list_str(c, mt_il(in, 2)),
+              mt_list_str(c, mt_il(b->k + 1, 2)));
       return false;
     }
     out[i] = room / b->s[1 + i] + 1;
@@ -26,7 +30,8 @@ static bool read_blocks(Ctx *c, Blocks *b, IntList size, IntList k, IntList d, I
   return true;
 }
 
-/* Row r of the blocks (channel, tap): first column and how many lie inside the image, for output row oy. */
+/* Row r of the blocks (channel, tap): first column and how many lie inside the image, for output
+ * row oy. */
 typedef struct { int64_t y, lo, hi, x0; } Span;
 static Span span_of(const Blocks *b, int64_t tap, int64_t oy) {
   Span s;
@@ -40,20 +45,21 @@ static Span span_of(const Blocks *b, int64_t tap, int64_t oy) {
   return s;
 }
 
-#define UNFOLD(T, name)                                                                             \
-static void name(const Blocks *b, int64_t ch, int64_t tap) {                                        \
-  int64_t taps = b->k[1] * b->k[2], st = b->s[2];                                                   \
-  const T *x = (const T *)(const void *)b->x + ch * b->h * b->w;                                    \
-  T *y = (T *)(void *)b->y + (ch * taps + tap) * b->oh * b->ow;                                     \
-  for (int64_t oy = 0; oy < b->oh; oy++, y += b->ow) {                                              \
-    Span s = span_of(b, tap, oy);                                                                   \
-    const T *row = x + s.y * b->w + s.x0;                                                           \
-    memset(y, 0, sizeof(T) * (size_t)s.lo);                                                         \
-    if (st == 1 && s.hi > s.lo) memcpy(y + s.lo, row + s.lo, sizeof(T) * (size_t)(s.hi - s.lo));    \
-    else for (int64_t o = s.lo; o < s.hi; o++) y[o] = row[o * st];                                  \
-    memset(y + s.hi, 0, sizeof(T) * (size_t)(b->ow - s.hi));                                        \
-  }                                                                                                 \
-}
+#define UNFOLD(T, name)                                                                            \
+  static void name(const Blocks *b, int64_t ch, int64_t tap) {                                     \
+    int64_t taps = b->k[1] * b->k[2], st = b->s[2];                                                \
+    const T *x = (const T *)(const void *)b->x + ch * b->h * b->w;                                 \
+    T *y = (T *)(void *)b->y + (ch * taps + tap) * b->oh * b->ow;                                  \
+    for (int64_t oy = 0; oy < b->oh; oy++, y += b->ow) {                                           \
+      Span s = span_of(b, tap, oy);                                                                \
+      const T *row = x + s.y * b->w + s.x0;                                                        \
+      memset(y, 0, sizeof(T) * (size_t)s.lo);                                                      \
+      if (st == 1 && s.hi > s.lo) memcpy(y + s.lo, row + s.lo, sizeof(T) * (size_t)(s.hi - s.lo)); \
+      else                                                                                         \
+        for (int64_t o = s.lo; o < s.hi; o++) y[o] = row[o * st];                                  \
+      memset(y + s.hi, 0, sizeof(T) * (size_t)(b->ow - s.hi));                                     \
+    }                                                                                              \
+  }
 UNFOLD(uint8_t, unfold_1)
 UNFOLD(uint16_t, unfold_2)
 UNFOLD(uint32_t, unfold_4)
@@ -73,20 +79,22 @@ static void unfold_range(void *ctx, int64_t lo, int64_t hi) {
     }
 }
 
-#define FOLD(T, name)                                                                               \
-static void name(const Blocks *b, int64_t ch) {                                                     \
-  int64_t taps = b->k[1] * b->k[2], st = b->s[2];                                                   \
-  T *y = (T *)(void *)b->y + ch * b->h * b->w;                                                      \
-  const T *x = (const T *)(const void *)b->x + ch * taps * b->oh * b->ow;                           \
-  memset(y, 0, sizeof(T) * (size_t)(b->h * b->w));                                                  \
-  for (int64_t tap = 0; tap < taps; tap++)                                                          \
-    for (int64_t oy = 0; oy < b->oh; oy++, x += b->ow) {                                            \
-      Span s = span_of(b, tap, oy);                                                                 \
-      T *row = y + s.y * b->w + s.x0;                                                               \
-      if (st == 1) for (int64_t o = s.lo; o < s.hi; o++) row[o] += x[o];                            \
-      else for (int64_t o = s.lo; o < s.hi; o++) row[o * st] += x[o];                               \
-    }                                                                                               \
-}
+#define FOLD(T, name)                                                       \
+  static void name(const Blocks *b, int64_t ch) {                           \
+    int64_t taps = b->k[1] * b->k[2], st = b->s[2];                         \
+    T *y = (T *)(void *)b->y + ch * b->h * b->w;                            \
+    const T *x = (const T *)(const void *)b->x + ch * taps * b->oh * b->ow; \
+    memset(y, 0, sizeof(T) * (size_t)(b->h * b->w));                        \
+    for (int64_t tap = 0; tap < taps; tap++)                                \
+      for (int64_t oy = 0; oy < b->oh; oy++, x += b->ow) {                  \
+        Span s = span_of(b, tap, oy);                                       \
+        T *row = y + s.y * b->w + s.x0;                                     \
+        if (st == 1)                                                        \
+          for (int64_t o = s.lo; o < s.hi; o++) row[o] += x[o];             \
+        else                                                                \
+          for (int64_t o = s.lo; o < s.hi; o++) row[o * st] += x[o];        \
+      }                                                                     \
+  }
 FOLD(float, fold_f32)
 FOLD(double, fold_f64)
 FOLD(cfloat, fold_c64)
@@ -109,8 +117,10 @@ Tensor *k__im2col(Ctx *c, Tensor *self, IntList k, IntList d, IntList p, IntList
   int64_t rows;
   if (!read_blocks(c, &b, mt_sizes(self), k, d, p, s)) return NULL;
   int64_t size[3] = {self->size[0], 0, 0};
-  if (__builtin_mul_overflow(self->size[1], b.k[1] * b.k[2], &size[1]) || __builtin_mul_overflow(b.oh, b.ow, &size[2]) ||
-      __builtin_mul_overflow(size[0], size[1], &rows)) return mt_fail(c, "the result is too large");
+  if (__builtin_mul_overflow(self->size[1], b.k[1] * b.k[2], &size[1]) ||
+      __builtin_mul_overflow(b.oh, b.ow, &size[2]) ||
+      __builtin_mul_overflow(size[0], size[1], &rows))
+    return mt_fail(c, "the result is too large");
   Tensor *y = mt_new(c, mt_il(size, 3), (DType)self->dtype, mt_meta(self) ? MT_META : MT_CPU);
   if (!y || mt_meta(y) || !y->numel) return y;
   Tensor *x = mt_contig(c, self);
@@ -145,7 +155,11 @@ static bool check_fold(Ctx *c, const Tensor *x, int n) {
   }
   bool ok = x->ndim == n || x->ndim == n - 1;
   for (int i = x->ndim == n; ok && i < x->ndim; i++) ok = x->size[i] > 0;
-  if (!ok) mt_fail(c, "expected input of %d or %d dimensions with non-zero sizes apart from the batch, got shape %s", n - 1, n, mt_list_str(c, mt_sizes(x)));
+  if (!ok)
+    mt_fail(c,
+            "expected input of %d or %d dimensions with non-zero sizes apart from the batch, got "
+            "shape %s",
+            n - 1, n, mt_list_str(c, mt_sizes(x)));
   return ok;
 }
 static Tensor *unbatched(Ctx *c, Tensor *y, bool squeeze) {
@@ -162,8 +176,17 @@ Tensor *k_F_fold(Ctx *c, Tensor *input, IntList size, IntList k, IntList d, IntL
   bool single = input->ndim == 2;
   if (!check_fold(c, input, 3) || !mt_spread(c, size, 2, "output_size", 1, out)) return NULL;
   if (!read_blocks(c, &b, mt_il(out + 1, 2), k, d, p, s)) return NULL;
-  int64_t rows = input->size[input->ndim - 2], cols = input->size[input->ndim - 1], taps = b.k[1] * b.k[2];
-  if (rows % taps) return mt_fail(c, "expected size of input's dimension 1 to be divisible by the product of kernel_size (%lld), got %lld", (long long)taps, (long long)rows);
-  if (cols != b.oh * b.ow) return mt_fail(c, "expected %lld x %lld blocks in input's dimension 2, got %lld", (long long)b.oh, (long long)b.ow, (long long)cols);
-  return unbatched(c, t__col2im(c, single ? t_unsqueeze(c, input, 0) : input, mt_il(out + 1, 2), k, d, p, s), single);
+  int64_t rows = input->size[input->ndim - 2], cols = input->size[input->ndim - 1],
+          taps = b.k[1] * b.k[2];
+  if (rows % taps)
+    return mt_fail(c,
+                   "expected size of input's dimension 1 to be divisible by the product of "
+                   "kernel_size (%lld), got %lld",
+                   (long long)taps, (long long)rows);
+  if (cols != b.oh * b.ow)
+    return mt_fail(c, "expected %lld x %lld blocks in input's dimension 2, got %lld",
+                   (long long)b.oh, (long long)b.ow, (long long)cols);
+  return unbatched(
+      c, t__col2im(c, single ? t_unsqueeze(c, input, 0) : input, mt_il(out + 1, 2), k, d, p, s),
+      single);
 }

@@ -1,14 +1,23 @@
 /* gather.c: gathers and scatters along one dimension, masks, where, take, put.
  *
- * The shared walk (each_line): index, and the tensors beside it, are cut into lines along dim; a line is a strided run whose
- * other coordinates are equal, so bodies only see (index value, position). */
+ * The shared walk (each_line): index, and the tensors beside it, are cut into lines along dim; a
+ * line is a strided run whose other coordinates are equal, so bodies only see (index value,
+ * position). */
 #include "iter.h"
 #include "kern_move.h"
 #include "op.h"
 #include <math.h>
 #include <string.h>
 
-typedef struct { char *self, *src; const char *idx; int64_t ss, ts, is, n, size; DType d; size_t es; int64_t bad; bool failed; } Line;
+typedef struct {
+  char *self, *src;
+  const char *idx;
+  int64_t ss, ts, is, n, size;
+  DType d;
+  size_t es;
+  int64_t bad;
+  bool failed;
+} Line;
 typedef void (*LineFn)(Line *l, void *ctx);
 
 static bool check_index(Ctx *c, const Tensor *index) {
@@ -18,7 +27,8 @@ static bool check_index(Ctx *c, const Tensor *index) {
 }
 
 /* Runs f over every line of index along dim; self and src (may be NULL) are walked with it. */
-static bool each_line(Ctx *c, Tensor *self, int dim, Tensor *index, Tensor *src, LineFn f, void *ctx) {
+static bool each_line(Ctx *c, Tensor *self, int dim, Tensor *index, Tensor *src, LineFn f,
+                      void *ctx) {
   int64_t pos[MT_MAXDIM] = {0}, lines = 1;
   int nd = index->ndim;
   if (!index->numel) return true;
@@ -42,7 +52,8 @@ static bool each_line(Ctx *c, Tensor *self, int dim, Tensor *index, Tensor *src,
     l.src = src ? (char *)mt_data(src) + to * (int64_t)mt_dsize(src->dtype) : NULL;
     f(&l, ctx);
     if (l.failed) {
-      mt_fail(c, "index %lld is out of bounds for dimension %d with size %lld", (long long)l.bad, dim, (long long)l.size);
+      mt_fail(c, "index %lld is out of bounds for dimension %d with size %lld", (long long)l.bad,
+              dim, (long long)l.size);
       return false;
     }
     if (!(k & 1023) && mt_poll(c)) return false;
@@ -63,15 +74,24 @@ static inline bool index_at(Line *l, int64_t i, int64_t *v) {
 }
 
 /* The shape rule of gather and scatter: index's sizes within self's (and src's). */
-static bool check_shapes(Ctx *c, const Tensor *self, int dim, const Tensor *index, const Tensor *src, bool all_dims) {
+static bool check_shapes(Ctx *c, const Tensor *self, int dim, const Tensor *index,
+                         const Tensor *src, bool all_dims) {
   int sn = self->ndim ? self->ndim : 1, in = index->ndim ? index->ndim : 1;
   if (!index->numel) return true;
-  if (sn != in) { mt_fail(c, "index must have as many dimensions as self (%d), got %d", self->ndim, index->ndim); return false; }
-  if (src && (src->ndim ? src->ndim : 1) != in) { mt_fail(c, "index must have as many dimensions as src (%d), got %d", src->ndim, index->ndim); return false; }
+  if (sn != in) {
+    mt_fail(c, "index must have as many dimensions as self (%d), got %d", self->ndim, index->ndim);
+    return false;
+  }
+  if (src && (src->ndim ? src->ndim : 1) != in) {
+    mt_fail(c, "index must have as many dimensions as src (%d), got %d", src->ndim, index->ndim);
+    return false;
+  }
   for (int d = 0; d < index->ndim; d++) {
-    int64_t s = self->ndim ? self->size[d] : 1, t = src ? (src->ndim ? src->size[d] : 1) : INT64_MAX;
+    int64_t s = self->ndim ? self->size[d] : 1,
+            t = src ? (src->ndim ? src->size[d] : 1) : INT64_MAX;
     if ((index->size[d] > s && (d != dim)) || index->size[d] > t) {
-      mt_fail(c, "index of shape %s does not fit self of shape %s%s%s apart from dimension %d", mt_list_str(c, mt_sizes(index)), mt_list_str(c, mt_sizes(self)),
+      mt_fail(c, "index of shape %s does not fit self of shape %s%s%s apart from dimension %d",
+              mt_list_str(c, mt_sizes(index)), mt_list_str(c, mt_sizes(self)),
               src ? " and src of shape " : "", src ? mt_list_str(c, mt_sizes(src)) : "", dim);
       return false;
     }
@@ -92,12 +112,16 @@ static void copy_elem(char *d, const char *s, size_t n) {
 static void gather_line(Line *l, void *ctx) {
   int64_t v;
   (void)ctx;
-  for (int64_t i = 0; i < l->n; i++) if (index_at(l, i, &v)) copy_elem(l->src + i * l->ts, l->self + v * l->ss, l->es); else return;
+  for (int64_t i = 0; i < l->n; i++)
+    if (index_at(l, i, &v)) copy_elem(l->src + i * l->ts, l->self + v * l->ss, l->es);
+    else return;
 }
 static void scatter_line(Line *l, void *ctx) {
   int64_t v;
   (void)ctx;
-  for (int64_t i = 0; i < l->n; i++) if (index_at(l, i, &v)) copy_elem(l->self + v * l->ss, l->src + i * l->ts, l->es); else return;
+  for (int64_t i = 0; i < l->n; i++)
+    if (index_at(l, i, &v)) copy_elem(l->self + v * l->ss, l->src + i * l->ts, l->es);
+    else return;
 }
 
 Tensor *k_gather(Ctx *c, Tensor *self, int64_t dim, Tensor *index, bool sparse_grad) {
@@ -117,11 +141,15 @@ Tensor *k_take_along_dim(Ctx *c, Tensor *self, Tensor *indices, int64_t dim) {
   if (!check_index(c, indices)) return NULL;
   int64_t len = dim == MT_NONE_INT ? self->numel : t_size_of(c, self, dim);
   if (c->err) return NULL;
-  indices = t_where(c, t_lt(c, indices, mt_wrap(c, mt_si(0))), t_add(c, indices, mt_wrap(c, mt_si(len)), mt_si(1)), indices);
+  indices = t_where(c, t_lt(c, indices, mt_wrap(c, mt_si(0))),
+                    t_add(c, indices, mt_wrap(c, mt_si(len)), mt_si(1)), indices);
   if (!indices) return NULL;
   if (dim == MT_NONE_INT)
-    return t_gather(c, t_reshape(c, self, mt_il((int64_t[]){-1}, 1)), 0, t_reshape(c, indices, mt_il((int64_t[]){-1}, 1)), false);
-  if (self->ndim != indices->ndim) return mt_fail(c, "self and indices must have as many dimensions, got %d and %d", self->ndim, indices->ndim);
+    return t_gather(c, t_reshape(c, self, mt_il((int64_t[]){-1}, 1)), 0,
+                    t_reshape(c, indices, mt_il((int64_t[]){-1}, 1)), false);
+  if (self->ndim != indices->ndim)
+    return mt_fail(c, "self and indices must have as many dimensions, got %d and %d", self->ndim,
+                   indices->ndim);
   int d = mt_dim(c, dim, self->ndim), n;
   if (d < 0) return NULL;
   if (!self->ndim) return t_gather(c, self, 0, indices, false);
@@ -134,19 +162,25 @@ Tensor *k_take_along_dim(Ctx *c, Tensor *self, Tensor *indices, int64_t dim) {
   memcpy(b, out, sizeof(int64_t) * (size_t)n);
   a[d] = self->size[d];
   b[d] = indices->size[d];
-  return t_gather(c, t_expand(c, self, mt_il(a, n), false), d, t_expand(c, indices, mt_il(b, n), false), false);
+  return t_gather(c, t_expand(c, self, mt_il(a, n), false), d,
+                  t_expand(c, indices, mt_il(b, n), false), false);
 }
 
 Tensor *k_gather_backward(Ctx *c, Tensor *grad, Tensor *like, int64_t dim, Tensor *index) {
-  return t_scatter_add(c, t_new_zeros(c, grad, mt_sizes(like), -1, -1, -1, -1, false), dim, index, grad);
+  return t_scatter_add(c, t_new_zeros(c, grad, mt_sizes(like), -1, -1, -1, -1, false), dim, index,
+                       grad);
 }
 
 /* ---- folding scatters ---- */
 typedef enum { F_SET, F_ADD, F_MUL, F_MAX, F_MIN } Fold;
 static Scalar fold(Scalar a, Scalar b, Fold f) {
   if (a.kind == K_COMPLEX) {
-    if (f == F_ADD) { a.d += b.d; a.im += b.im; }
-    else if (f == F_MUL) { double re = a.d * b.d - a.im * b.im; a.im = a.d * b.im + a.im * b.d; a.d = re; }
+    if (f == F_ADD) { a.d += b.d; a.im += b.im;
+    } else if (f == F_MUL) {
+      double re = a.d * b.d - a.im * b.im;
+      a.im = a.d * b.im + a.im * b.d;
+      a.d = re;
+    }
     return a;
   }
   if (a.kind == K_FLOAT) {
@@ -184,12 +218,15 @@ static Tensor *target(Ctx *c, Tensor *self, Tensor **in, int n) {
 static Tensor *scatter_fold(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src, Fold f) {
   int d = mt_dim(c, dim, self->ndim);
   if (d < 0 || !check_index(c, index)) return NULL;
-  if (src->dtype != self->dtype) return mt_fail(c, "src must have self's dtype %s, got %s", mt_dtypes[self->dtype].name, mt_dtypes[src->dtype].name);
+  if (src->dtype != self->dtype)
+    return mt_fail(c, "src must have self's dtype %s, got %s", mt_dtypes[self->dtype].name,
+                   mt_dtypes[src->dtype].name);
   if (!check_shapes(c, self, d, index, src, true)) return NULL;
   index = mt_cast(c, index, MT_int64);
   Tensor *in[2] = {index, src}, *t = target(c, self, in, 2);
   if (!t || !index) return NULL;
-  if (f == F_SET || self->dtype == MT_float32 || self->dtype == MT_float64 || mt_is_int(self->dtype) || mt_is_complex(self->dtype))
+  if (f == F_SET || self->dtype == MT_float32 || self->dtype == MT_float64 ||
+      mt_is_int(self->dtype) || mt_is_complex(self->dtype))
     return each_line(c, t, d, index, src, f == F_SET ? scatter_line : fold_line, &f) ? t : NULL;
   Tensor *wide = mt_cast(c, t, MT_float32);                /* halves accumulate in float */
   src = mt_cast(c, src, MT_float32);
@@ -197,12 +234,14 @@ static Tensor *scatter_fold(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Te
   return mt_copy_raw(c, t, wide);
 }
 
-static Tensor *spread(Ctx *c, Tensor *self, Tensor *index, Scalar value) {      /* value in the shape of index */
+static Tensor *spread(Ctx *c, Tensor *self, Tensor *index,
+                      Scalar value) { /* value in the shape of index */
   Tensor *v = mt_scalar_tensor(c, value, (DType)self->dtype);
   return t_expand(c, v, mt_sizes(index), false);
 }
 Tensor *k_scatter(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src) {
-  if (src->flags & MT_WRAPPED) return scatter_fold(c, self, dim, index, spread(c, self, index, mt_item(c, src)), F_SET);
+  if (src->flags & MT_WRAPPED)
+    return scatter_fold(c, self, dim, index, spread(c, self, index, mt_item(c, src)), F_SET);
   return scatter_fold(c, self, dim, index, src, F_SET);
 }
 Tensor *k_scatter_value(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Scalar value) {
@@ -215,16 +254,20 @@ static bool fold_name(Ctx *c, const char *s, Fold *f) {
   else { mt_fail(c, "reduce argument must be 'add' or 'multiply', got '%s'", s); return false; }
   return true;
 }
-Tensor *k_scatter_fold(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src, const char *reduce) {
+Tensor *k_scatter_fold(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src,
+                       const char *reduce) {
   Fold f;
   return fold_name(c, reduce, &f) ? scatter_fold(c, self, dim, index, src, f) : NULL;
 }
-Tensor *k_scatter_value_fold(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Scalar value, const char *reduce) {
+Tensor *k_scatter_value_fold(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Scalar value,
+                             const char *reduce) {
   Fold f;
   Tensor *v = spread(c, self, index, value);
   return v && fold_name(c, reduce, &f) ? scatter_fold(c, self, dim, index, v, f) : NULL;
 }
-Tensor *k_scatter_add(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src) { return scatter_fold(c, self, dim, index, src, F_ADD); }
+Tensor *k_scatter_add(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src) {
+  return scatter_fold(c, self, dim, index, src, F_ADD);
+}
 
 /* ---- scatter_reduce and index_reduce ---- */
 static bool reduce_name(Ctx *c, const char *s, Fold *f, bool *mean, bool sum_ok) {
@@ -233,23 +276,36 @@ static bool reduce_name(Ctx *c, const char *s, Fold *f, bool *mean, bool sum_ok)
   else if (!strcmp(s, "prod")) *f = F_MUL;
   else if (!strcmp(s, "amax")) *f = F_MAX;
   else if (!strcmp(s, "amin")) *f = F_MIN;
-  else { mt_fail(c, "reduce argument must be %s'prod', 'mean', 'amax' or 'amin', got '%s'", sum_ok ? "'sum', " : "", s); return false; }
+  else {
+    mt_fail(c, "reduce argument must be %s'prod', 'mean', 'amax' or 'amin', got '%s'",
+            sum_ok ? "'sum', " : "", s);
+    return false;
+  }
   return true;
 }
 static Scalar fold_identity(DType d, Fold f) {
   bool ints = mt_is_int(d);
   if (f == F_MUL) return mt_si(1);
-  if (f == F_MAX) return ints ? mt_si(d == MT_bool || d == MT_uint8 ? 0 : -((int64_t)1 << (mt_dsize(d) * 8 - 1))) : mt_sd(-INFINITY);
-  if (f == F_MIN) return ints ? mt_si(d == MT_bool ? 1 : d == MT_uint8 ? 255 : (int64_t)(((uint64_t)1 << (mt_dsize(d) * 8 - 1)) - 1)) : mt_sd(INFINITY);
+  if (f == F_MAX)
+    return ints ? mt_si(d == MT_bool || d == MT_uint8 ? 0 : -((int64_t)1 << (mt_dsize(d) * 8 - 1)))
+                : mt_sd(-INFINITY);
+  if (f == F_MIN)
+    return ints ? mt_si(d == MT_bool    ? 1
+                        : d == MT_uint8 ? 255
+                                        : (int64_t)(((uint64_t)1 << (mt_dsize(d) * 8 - 1)) - 1))
+                : mt_sd(INFINITY);
   return mt_si(0);
 }
 static void fill_line(Line *l, void *ctx) {
   Scalar *s = ctx;
   int64_t v;
-  for (int64_t i = 0; i < l->n; i++) if (index_at(l, i, &v)) mt_store(l->self + v * l->ss, l->d, *s); else return;
+  for (int64_t i = 0; i < l->n; i++)
+    if (index_at(l, i, &v)) mt_store(l->self + v * l->ss, l->d, *s);
+    else return;
 }
 
-static Tensor *fold_into(Ctx *c, Tensor *self, int d, Tensor *index, Tensor *src, Fold f, bool mean, bool include_self) {
+static Tensor *fold_into(Ctx *c, Tensor *self, int d, Tensor *index, Tensor *src, Fold f, bool mean,
+                         bool include_self) {
   DType own = (DType)self->dtype;
   bool half = own == MT_float16 || own == MT_bfloat16;
   Tensor *t = half ? mt_cast(c, self, MT_float32) : t_clone(c, self, 0);
@@ -259,23 +315,29 @@ static Tensor *fold_into(Ctx *c, Tensor *self, int d, Tensor *index, Tensor *src
   if (!include_self && !each_line(c, t, d, index, src, fill_line, &id)) return NULL;
   if (!each_line(c, t, d, index, src, fold_line, &f)) return NULL;
   if (mean) {
-    Tensor *n = t_full_like(c, t, mt_si(1), MT_int64, -1, -1, -1, false, 0), *ones = t_ones_like(c, index, MT_int64, -1, -1, -1, false, 0);
+    Tensor *n = t_full_like(c, t, mt_si(1), MT_int64, -1, -1, -1, false, 0),
+           *ones = t_ones_like(c, index, MT_int64, -1, -1, -1, false, 0);
     Scalar zero = mt_si(0);
     Fold add = F_ADD;
     if (!n || !ones) return NULL;
     if (!include_self && !each_line(c, n, d, index, ones, fill_line, &zero)) return NULL;
     if (!each_line(c, n, d, index, ones, fold_line, &add)) return NULL;
     n = t_masked_fill(c, n, t_eq(c, n, mt_wrap(c, mt_si(0))), mt_si(1));
-    t = mt_is_int(t->dtype) ? t_div(c, t, t_to_dtype(c, n, t->dtype, false, -1), "floor") : t_div(c, t, t_to_dtype(c, n, mt_real_dtype((DType)t->dtype), false, -1), NULL);
+    t = mt_is_int(t->dtype)
+            ? t_div(c, t, t_to_dtype(c, n, t->dtype, false, -1), "floor")
+            : t_div(c, t, t_to_dtype(c, n, mt_real_dtype((DType)t->dtype), false, -1), NULL);
   }
   return t ? mt_cast(c, t, own) : NULL;
 }
-Tensor *k_scatter_reduce(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src, const char *reduce, bool include_self) {
+Tensor *k_scatter_reduce(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src,
+                         const char *reduce, bool include_self) {
   Fold f;
   bool mean;
   int d = mt_dim(c, dim, self->ndim);
   if (d < 0 || !check_index(c, index) || !reduce_name(c, reduce, &f, &mean, true)) return NULL;
-  if (src->dtype != self->dtype) return mt_fail(c, "src must have self's dtype %s, got %s", mt_dtypes[self->dtype].name, mt_dtypes[src->dtype].name);
+  if (src->dtype != self->dtype)
+    return mt_fail(c, "src must have self's dtype %s, got %s", mt_dtypes[self->dtype].name,
+                   mt_dtypes[src->dtype].name);
   if (!check_shapes(c, self, d, index, src, true)) return NULL;
   index = mt_cast(c, index, MT_int64);
   return index ? fold_into(c, self, d, index, src, f, mean, include_self) : NULL;
@@ -290,43 +352,60 @@ static Tensor *wide_index(Ctx *c, Tensor *index, Tensor *source, int d) {
 }
 static bool check_slices(Ctx *c, Tensor *self, int d, Tensor *index, Tensor *source) {
   if (!check_index(c, index)) return false;
-  if (index->ndim > 1) { mt_fail(c, "index must have 0 or 1 dimensions, got %d", index->ndim); return false; }
-  if (source->dtype != self->dtype) { mt_fail(c, "source must have self's dtype %s, got %s", mt_dtypes[self->dtype].name, mt_dtypes[source->dtype].name); return false; }
+  if (index->ndim > 1) {
+    mt_fail(c, "index must have 0 or 1 dimensions, got %d", index->ndim);
+    return false;
+  }
+  if (source->dtype != self->dtype) {
+    mt_fail(c, "source must have self's dtype %s, got %s", mt_dtypes[self->dtype].name,
+            mt_dtypes[source->dtype].name);
+    return false;
+  }
   bool same = source->ndim == self->ndim;
   for (int i = 0; same && i < self->ndim; i++) same = i == d || source->size[i] == self->size[i];
   if (source->ndim == 0 && self->ndim == 1) same = true;
   if (!same) {
-    mt_fail(c, "source of shape %s does not match self of shape %s apart from dimension %d", mt_list_str(c, mt_sizes(source)), mt_list_str(c, mt_sizes(self)), d);
+    mt_fail(c, "source of shape %s does not match self of shape %s apart from dimension %d",
+            mt_list_str(c, mt_sizes(source)), mt_list_str(c, mt_sizes(self)), d);
     return false;
   }
   if (index->numel != (source->ndim ? source->size[d] : 1)) {
-    mt_fail(c, "index has %lld elements, but source has size %lld at dimension %d", (long long)index->numel, (long long)(source->ndim ? source->size[d] : 1), d);
+    mt_fail(c, "index has %lld elements, but source has size %lld at dimension %d",
+            (long long)index->numel, (long long)(source->ndim ? source->size[d] : 1), d);
     return false;
   }
   return true;
 }
-Tensor *k_index_reduce(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *source, const char *reduce, bool include_self) {
+Tensor *k_index_reduce(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *source,
+                       const char *reduce, bool include_self) {
   Fold f;
   bool mean;
   int d = mt_dim(c, dim, self->ndim);
-  if (d < 0 || !reduce_name(c, reduce, &f, &mean, false) || !check_slices(c, self, d, index, source)) return NULL;
+  if (d < 0 || !reduce_name(c, reduce, &f, &mean, false) ||
+      !check_slices(c, self, d, index, source))
+    return NULL;
   index = mt_cast(c, index, MT_int64);
   Tensor *w = index ? wide_index(c, index, source, d) : NULL;
   return w ? fold_into(c, self, d, w, source, f, mean, include_self) : NULL;
 }
-Tensor *k_index_add(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *source, Scalar alpha) {
+Tensor *k_index_add(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *source,
+                    Scalar alpha) {
   int d = mt_dim(c, dim, self->ndim);
   if (d < 0 || !check_slices(c, self, d, index, source)) return NULL;
-  if (mt_is_int(self->dtype) && alpha.kind >= K_FLOAT && self->dtype != MT_bool) return mt_fail(c, "for integral tensors alpha must not be a floating point number");
-  if (!(alpha.kind == K_INT && alpha.i == 1)) source = t_to_dtype(c, t_mul(c, source, mt_wrap(c, alpha)), self->dtype, false, -1);
+  if (mt_is_int(self->dtype) && alpha.kind >= K_FLOAT && self->dtype != MT_bool)
+    return mt_fail(c, "for integral tensors alpha must not be a floating point number");
+  if (!(alpha.kind == K_INT && alpha.i == 1))
+    source = t_to_dtype(c, t_mul(c, source, mt_wrap(c, alpha)), self->dtype, false, -1);
   if (!source) return NULL;
   if (source->ndim == 0 && self->ndim == 1) source = t_unsqueeze(c, source, 0);
-  return scatter_fold(c, self, d, wide_index(c, mt_cast(c, index, MT_int64), source, d), source, F_ADD);
+  return scatter_fold(c, self, d, wide_index(c, mt_cast(c, index, MT_int64), source, d), source,
+                      F_ADD);
 }
 Tensor *k_index_copy(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *source) {
   int d = mt_dim(c, dim, self->ndim);
   if (d < 0 || !check_slices(c, self, d, index, source)) return NULL;
-  if (index->dtype != MT_int64) return mt_fail(c, "index must be an int64 tensor, got %s", mt_dtypes[index->dtype].name);
+  if (index->dtype != MT_int64)
+    return mt_fail(c, "index must be an int64 tensor, got %s", mt_dtypes[index->dtype].name);
   if (source->ndim == 0 && self->ndim == 1) source = t_unsqueeze(c, source, 0);
   return scatter_fold(c, self, d, wide_index(c, index, source, d), source, F_SET);
 }
@@ -334,22 +413,28 @@ Tensor *k_index_fill(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Scalar va
   int64_t shape[MT_MAXDIM];
   int d = mt_dim(c, dim, self->ndim);
   if (d < 0) return NULL;
-  if (index->dtype != MT_int64) return mt_fail(c, "index must be an int64 tensor, got %s", mt_dtypes[index->dtype].name);
+  if (index->dtype != MT_int64)
+    return mt_fail(c, "index must be an int64 tensor, got %s", mt_dtypes[index->dtype].name);
   if (index->ndim > 1) return mt_fail(c, "index must have 0 or 1 dimensions, got %d", index->ndim);
-  if (value.kind == K_COMPLEX && !mt_is_complex(self->dtype)) return mt_fail(c, "a complex value cannot fill a %s tensor", mt_dtypes[self->dtype].name);
+  if (value.kind == K_COMPLEX && !mt_is_complex(self->dtype))
+    return mt_fail(c, "a complex value cannot fill a %s tensor", mt_dtypes[self->dtype].name);
   if (!self->ndim) {
-    Tensor *line = t_reshape(c, self, mt_il((int64_t[]){1}, 1)), *r = line ? k_index_fill(c, line, 0, index, value) : NULL;
+    Tensor *line = t_reshape(c, self, mt_il((int64_t[]){1}, 1)),
+           *r = line ? k_index_fill(c, line, 0, index, value) : NULL;
     return t_reshape(c, r, mt_il(shape, 0));
   }
   memcpy(shape, self->size, sizeof(int64_t) * self->ndim);
   shape[d] = index->numel;
   Tensor *v = mt_scalar_tensor(c, value, (DType)self->dtype);
-  Tensor *src = t_expand(c, v, mt_il(shape, self->ndim), false), *neg = t_lt(c, index, mt_wrap(c, mt_si(0)));
+  Tensor *src = t_expand(c, v, mt_il(shape, self->ndim), false),
+         *neg = t_lt(c, index, mt_wrap(c, mt_si(0)));
   index = t_where(c, neg, t_add(c, index, mt_wrap(c, mt_si(self->size[d])), mt_si(1)), index);
   return src && index ? scatter_fold(c, self, d, wide_index(c, index, src, d), src, F_SET) : NULL;
 }
 Tensor *k_index_fill_Tensor(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *value) {
-  if (value->ndim) return mt_fail(c, "value must be a 0-dim tensor, got shape %s", mt_list_str(c, mt_sizes(value)));
+  if (value->ndim)
+    return mt_fail(c, "value must be a 0-dim tensor, got shape %s",
+                   mt_list_str(c, mt_sizes(value)));
   return k_index_fill(c, self, dim, index, mt_item(c, value));
 }
 
@@ -359,22 +444,30 @@ Tensor *k_index_select(Ctx *c, Tensor *self, int64_t dim, Tensor *index) {
   int d = mt_dim(c, dim, self->ndim);
   if (d < 0 || !check_index(c, index)) return NULL;
   if (index->ndim > 1) return mt_fail(c, "index must have 0 or 1 dimensions, got %d", index->ndim);
-  if (!self->ndim && index->numel != 1) return mt_fail(c, "index must have one element for a 0-dim tensor");
+  if (!self->ndim && index->numel != 1)
+    return mt_fail(c, "index must have one element for a 0-dim tensor");
   Tensor *ix = mt_contig_as(c, index, MT_int64);
   memcpy(shape, self->size, sizeof(int64_t) * self->ndim);
   if (self->ndim) shape[d] = index->numel;
-  Tensor *x = mt_contig(c, self), *out = mt_new(c, mt_il(shape, self->ndim), (DType)self->dtype, MT_CPU);
+  Tensor *x = mt_contig(c, self),
+         *out = mt_new(c, mt_il(shape, self->ndim), (DType)self->dtype, MT_CPU);
   if (!x || !out || !ix) return NULL;
-  for (int i = 0; i < self->ndim; i++) { if (i < d) outer *= self->size[i]; else if (i > d) inner *= self->size[i]; }
+  for (int i = 0; i < self->ndim; i++) {
+    if (i < d) outer *= self->size[i];
+    else if (i > d) inner *= self->size[i];
+  }
   const int64_t *p = mt_data(ix);
   int64_t n = self->ndim ? self->size[d] : 1;
   size_t bytes = (size_t)inner * mt_dsize(self->dtype);
   for (int64_t k = 0; k < ix->numel; k++)
-    if (p[k] < 0 || p[k] >= n) return mt_fail(c, "index %lld is out of bounds for dimension %d with size %lld", (long long)p[k], d, (long long)n);
+    if (p[k] < 0 || p[k] >= n)
+      return mt_fail(c, "index %lld is out of bounds for dimension %d with size %lld",
+                     (long long)p[k], d, (long long)n);
   char *o = mt_data(out);
   const char *s = mt_data(x);
   for (int64_t a = 0; a < outer; a++)
-    for (int64_t k = 0; k < ix->numel; k++, o += bytes) memcpy(o, s + (size_t)(a * n + p[k]) * bytes, bytes);
+    for (int64_t k = 0; k < ix->numel; k++, o += bytes)
+      memcpy(o, s + (size_t)(a * n + p[k]) * bytes, bytes);
   return out;
 }
 
@@ -383,20 +476,27 @@ static Tensor *as_mask(Ctx *c, Tensor *mask) {
   if (mask->dtype == MT_bool) return mask;
   return mt_fail(c, "mask must be a bool tensor, got %s", mt_dtypes[mask->dtype].name);
 }
-#define WHERE(TY, name) \
-  static void name(char **p, const int64_t *s, int64_t n, const void *par) { \
-    if (s[0] == sizeof(TY) && s[1] == 1 && s[2] == sizeof(TY) && s[3] == sizeof(TY)) { \
-      TY *o = (TY *)p[0]; const uint8_t *m = (const uint8_t *)p[1]; const TY *a = (const TY *)p[2], *b = (const TY *)p[3]; \
-      _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) o[i] = m[i] ? a[i] : b[i]; \
-    } else for (int64_t i = 0; i < n; i++) \
-      *(TY *)(p[0] + i * s[0]) = *(uint8_t *)(p[1] + i * s[1]) ? *(const TY *)(p[2] + i * s[2]) : *(const TY *)(p[3] + i * s[3]); }
+#define WHERE(TY, name)                                                                            \
+  static void name(char **p, const int64_t *s, int64_t n, const void *par) {                       \
+    if (s[0] == sizeof(TY) && s[1] == 1 && s[2] == sizeof(TY) && s[3] == sizeof(TY)) {             \
+      TY *o = (TY *)p[0];                                                                          \
+      const uint8_t *m = (const uint8_t *)p[1];                                                    \
+      const TY *a = (const TY *)p[2], *b = (const TY *)p[3];                                       \
+      _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) o[i] = m[i] ? a[i] : b[i];              \
+    } else                                                                                         \
+      for (int64_t i = 0; i < n; i++)                                                              \
+        *(TY *)(p[0] + i * s[0]) = *(uint8_t *)(p[1] + i * s[1]) ? *(const TY *)(p[2] + i * s[2])  \
+                                                                 : *(const TY *)(p[3] + i * s[3]); \
+  }
 typedef struct { uint64_t a, b; } Wide;
 WHERE(uint8_t, where_1)
 WHERE(uint16_t, where_2)
 WHERE(uint32_t, where_4)
 WHERE(uint64_t, where_8)
 WHERE(Wide, where_16)
-static Loop where_loop(size_t n) { return n == 1 ? where_1 : n == 2 ? where_2 : n == 4 ? where_4 : n == 8 ? where_8 : where_16; }
+static Loop where_loop(size_t n) {
+  return n == 1 ? where_1 : n == 2 ? where_2 : n == 4 ? where_4 : n == 8 ? where_8 : where_16;
+}
 
 static Tensor *choose(Ctx *c, Tensor *out, Tensor *mask, Tensor *a, Tensor *b, DType d) {
   Tensor *t[4] = {out, mask, a, b};
@@ -405,7 +505,9 @@ static Tensor *choose(Ctx *c, Tensor *out, Tensor *mask, Tensor *a, Tensor *b, D
   if (!mt_iter_init(c, &it, 1, 4, t, ct)) return NULL;
   return mt_iter_run(c, &it, where_loop(mt_dsize(d)), NULL) ? t[0] : NULL;
 }
-Tensor *k_where_method(Ctx *c, Tensor *self, Tensor *condition, Tensor *other) { return t_where(c, condition, self, other); }
+Tensor *k_where_method(Ctx *c, Tensor *self, Tensor *condition, Tensor *other) {
+  return t_where(c, condition, self, other);
+}
 TensorList k_where_indices(Ctx *c, Tensor *condition) {
   if (!condition->ndim) condition = t_unsqueeze(c, condition, 0);
   return t_unbind(c, t_nonzero(c, condition, false), 1);
@@ -426,22 +528,35 @@ static Tensor *fill_where(Ctx *c, Tensor *self, Tensor *mask, Tensor *v) {
   return choose(c, o == self ? o : NULL, mask, v, self, (DType)self->dtype);
 }
 Tensor *k_masked_fill(Ctx *c, Tensor *self, Tensor *mask, Scalar value) {
-  if (value.kind == K_COMPLEX && !mt_is_complex(self->dtype)) return mt_fail(c, "a complex value cannot fill a %s tensor", mt_dtypes[self->dtype].name);
-  if (value.kind == K_FLOAT && mt_is_int(self->dtype) && self->dtype != MT_bool && value.d != floor(value.d))
-    return mt_fail(c, "value %g cannot be converted to type %s without overflow", value.d, mt_dtypes[self->dtype].name);
+  if (value.kind == K_COMPLEX && !mt_is_complex(self->dtype))
+    return mt_fail(c, "a complex value cannot fill a %s tensor", mt_dtypes[self->dtype].name);
+  if (value.kind == K_FLOAT && mt_is_int(self->dtype) && self->dtype != MT_bool &&
+      value.d != floor(value.d))
+    return mt_fail(c, "value %g cannot be converted to type %s without overflow", value.d,
+                   mt_dtypes[self->dtype].name);
   Tensor *v = mt_scalar_tensor(c, value, (DType)self->dtype);
   return v ? fill_where(c, self, mask, v) : NULL;
 }
 Tensor *k_masked_fill_Tensor(Ctx *c, Tensor *self, Tensor *mask, Tensor *value) {
-  if (value->ndim) return mt_fail(c, "value must be a 0-dim tensor, got shape %s", mt_list_str(c, mt_sizes(value)));
-  if (!mt_can_cast((DType)value->dtype, (DType)self->dtype) && !(value->flags & MT_WRAPPED) && mt_dkind(value->dtype) > mt_dkind(self->dtype))
-    return mt_fail(c, "value of dtype %s cannot fill a %s tensor", mt_dtypes[value->dtype].name, mt_dtypes[self->dtype].name);
+  if (value->ndim)
+    return mt_fail(c, "value must be a 0-dim tensor, got shape %s",
+                   mt_list_str(c, mt_sizes(value)));
+  if (!mt_can_cast((DType)value->dtype, (DType)self->dtype) && !(value->flags & MT_WRAPPED) &&
+      mt_dkind(value->dtype) > mt_dkind(self->dtype))
+    return mt_fail(c, "value of dtype %s cannot fill a %s tensor", mt_dtypes[value->dtype].name,
+                   mt_dtypes[self->dtype].name);
   Tensor *v = mt_cast(c, value, (DType)self->dtype);
   return v ? fill_where(c, self, mask, v) : NULL;
 }
 
 /* Counts and copies in pieces, so that two threads can work on one mask. */
-typedef struct { const uint8_t *m; const char *x; char *o; int64_t *count; int64_t n, piece, es; } Pick;
+typedef struct {
+  const uint8_t *m;
+  const char *x;
+  char *o;
+  int64_t *count;
+  int64_t n, piece, es;
+} Pick;
 enum { PIECE = 16384 };
 static void count_job(void *ctx, int64_t lo, int64_t hi) {
   Pick *p = ctx;
@@ -455,18 +570,31 @@ static void pick_job(void *ctx, int64_t lo, int64_t hi) {
   Pick *p = ctx;
   for (int64_t k = lo; k < hi; k++) {
     int64_t a = k * PIECE, b = a + PIECE < p->n ? a + PIECE : p->n, at = p->count[k];
-    if (p->es < 16) mt_move_kerns()->pick[__builtin_ctz((unsigned)p->es)](p->x + a * p->es, p->m + a, b - a, p->o + at * p->es);
-    else for (int64_t i = a; i < b; i++) if (p->m[i]) ((Wide *)p->o)[at++] = ((const Wide *)p->x)[i];
+    if (p->es < 16)
+      mt_move_kerns()->pick[__builtin_ctz((unsigned)p->es)](p->x + a * p->es, p->m + a, b - a,
+                                                            p->o + at * p->es);
+    else
+      for (int64_t i = a; i < b; i++)
+        if (p->m[i]) ((Wide *)p->o)[at++] = ((const Wide *)p->x)[i];
   }
 }
 Tensor *k_masked_select(Ctx *c, Tensor *self, Tensor *mask) {
   int64_t shape[MT_MAXDIM], n;
   int nd;
-  if (!as_mask(c, mask) || !mt_broadcast(c, self->ndim, self->size, mask->ndim, mask->size, &nd, shape)) return NULL;
-  Tensor *m = mt_contig(c, t_expand(c, mask, mt_il(shape, nd), false)), *x = mt_contig(c, t_expand(c, self, mt_il(shape, nd), false));
+  if (!as_mask(c, mask) ||
+      !mt_broadcast(c, self->ndim, self->size, mask->ndim, mask->size, &nd, shape))
+    return NULL;
+  Tensor *m = mt_contig(c, t_expand(c, mask, mt_il(shape, nd), false)),
+         *x = mt_contig(c, t_expand(c, self, mt_il(shape, nd), false));
   if (!m || !x) return NULL;
   int64_t pieces = (x->numel + PIECE - 1) / PIECE;
-  Pick p = {mt_data(m), mt_data(x), NULL, mt_calloc(sizeof(int64_t) * (size_t)(pieces + 1)), x->numel, PIECE, (int64_t)mt_dsize(x->dtype)};
+  Pick p = {mt_data(m),
+            mt_data(x),
+            NULL,
+            mt_calloc(sizeof(int64_t) * (size_t)(pieces + 1)),
+            x->numel,
+            PIECE,
+            (int64_t)mt_dsize(x->dtype)};
   if (!p.count) return mt_nomem(c);
   mt_parallel(pieces, 2, count_job, &p);
   for (int64_t k = 0; k < pieces; k++) p.count[k + 1] += p.count[k];
@@ -480,16 +608,21 @@ Tensor *k_masked_scatter(Ctx *c, Tensor *self, Tensor *mask, Tensor *source) {
   int64_t shape[MT_MAXDIM];
   int nd;
   if (!as_mask(c, mask)) return NULL;
-  if (source->dtype != self->dtype) return mt_fail(c, "source must have self's dtype %s, got %s", mt_dtypes[self->dtype].name, mt_dtypes[source->dtype].name);
+  if (source->dtype != self->dtype)
+    return mt_fail(c, "source must have self's dtype %s, got %s", mt_dtypes[self->dtype].name,
+                   mt_dtypes[source->dtype].name);
   if (!mt_broadcast(c, self->ndim, self->size, mask->ndim, mask->size, &nd, shape)) return NULL;
-  Tensor *out = t_clone(c, t_expand(c, self, mt_il(shape, nd), false), 0), *m = mt_contig(c, t_expand(c, mask, mt_il(shape, nd), false)), *s = mt_contig(c, source);
+  Tensor *out = t_clone(c, t_expand(c, self, mt_il(shape, nd), false), 0),
+         *m = mt_contig(c, t_expand(c, mask, mt_il(shape, nd), false)), *s = mt_contig(c, source);
   if (!out || !m || !s) return NULL;
   const uint8_t *mp = mt_data(m);
   int64_t k = 0;
   size_t es = mt_dsize(self->dtype);
   for (int64_t i = 0; i < m->numel; i++) {
     if (!mp[i]) continue;
-    if (k >= s->numel) return mt_fail(c, "source has %lld elements, fewer than the mask has true ones", (long long)s->numel);
+    if (k >= s->numel)
+      return mt_fail(c, "source has %lld elements, fewer than the mask has true ones",
+                     (long long)s->numel);
     memcpy((char *)mt_data(out) + (size_t)i * es, (char *)mt_data(s) + (size_t)k++ * es, es);
   }
   return out;
@@ -497,71 +630,101 @@ Tensor *k_masked_scatter(Ctx *c, Tensor *self, Tensor *mask, Tensor *source) {
 
 /* ---- take, put ---- */
 Tensor *k_take(Ctx *c, Tensor *self, Tensor *index) {
-  if (index->dtype != MT_int64) return mt_fail(c, "index must be an int64 tensor, got %s", mt_dtypes[index->dtype].name);
+  if (index->dtype != MT_int64)
+    return mt_fail(c, "index must be an int64 tensor, got %s", mt_dtypes[index->dtype].name);
   if (!self->numel && index->numel) return mt_fail(c, "cannot take from an empty tensor");
   Tensor *flat = t_reshape(c, self, mt_il((int64_t[]){-1}, 1)), *ix[1] = {index};
   if (!index->numel) return mt_new_like(c, index, (DType)self->dtype);
-  return index->ndim ? k_index(c, flat, (TensorList){ix, 1}) : t_reshape(c, k_index(c, flat, (TensorList){ix, 1}), mt_il(NULL, 0));
+  return index->ndim ? k_index(c, flat, (TensorList){ix, 1})
+                     : t_reshape(c, k_index(c, flat, (TensorList){ix, 1}), mt_il(NULL, 0));
 }
 Tensor *k_put(Ctx *c, Tensor *self, Tensor *index, Tensor *source, bool accumulate) {
-  if (index->dtype != MT_int64) return mt_fail(c, "index must be an int64 tensor, got %s", mt_dtypes[index->dtype].name);
-  if (source->dtype != self->dtype) return mt_fail(c, "source must have self's dtype %s, got %s", mt_dtypes[self->dtype].name, mt_dtypes[source->dtype].name);
+  if (index->dtype != MT_int64)
+    return mt_fail(c, "index must be an int64 tensor, got %s", mt_dtypes[index->dtype].name);
+  if (source->dtype != self->dtype)
+    return mt_fail(c, "source must have self's dtype %s, got %s", mt_dtypes[self->dtype].name,
+                   mt_dtypes[source->dtype].name);
   if (index->numel != source->numel)
-    return mt_fail(c, "source and index must have as many elements, got %lld and %lld", (long long)source->numel, (long long)index->numel);
+    return mt_fail(c, "source and index must have as many elements, got %lld and %lld",
+                   (long long)source->numel, (long long)index->numel);
   if (!self->numel && index->numel) return mt_fail(c, "cannot put elements into an empty tensor");
   Tensor *t = t_clone(c, self, 0);
   if (!t || !index->numel) return t;
-  Tensor *flat = t_view(c, t, mt_il((int64_t[]){-1}, 1)), *ix[1] = {t_reshape(c, index, mt_il((int64_t[]){-1}, 1))};
-  return t_index_put_(c, flat, (TensorList){ix, 1}, t_reshape(c, source, mt_il((int64_t[]){-1}, 1)), accumulate) ? t : NULL;
+  Tensor *flat = t_view(c, t, mt_il((int64_t[]){-1}, 1)),
+         *ix[1] = {t_reshape(c, index, mt_il((int64_t[]){-1}, 1))};
+  return t_index_put_(c, flat, (TensorList){ix, 1}, t_reshape(c, source, mt_il((int64_t[]){-1}, 1)),
+                      accumulate)
+             ? t
+             : NULL;
 }
 
 /* ---- gradients of the folding scatters ---- */
-static void fold_grads(Ctx *c, Tensor *grad, Tensor *self, int64_t dim, Tensor *index, Tensor *src, const char *reduce, bool include, Tensor *result, Val *r) {
+static void fold_grads(Ctx *c, Tensor *grad, Tensor *self, int64_t dim, Tensor *index, Tensor *src,
+                       const char *reduce, bool include, Tensor *result, Val *r) {
   Tensor *gself = NULL, *gsrc = NULL;
   if (!strcmp(reduce, "sum")) { gself = grad; gsrc = t_gather(c, grad, dim, index, false); }
   else if (!strcmp(reduce, "prod")) {
     /* Zeros: the product of the others is needed, so they are counted and masked out. */
     Tensor *zero = mt_wrap(c, mt_si(0)), *one = mt_wrap(c, mt_si(1));
-    Tensor *ms = t_where(c, t_eq(c, self, zero), one, self), *mres = t_scatter_reduce(c, ms, dim, index, t_where(c, t_eq(c, src, zero), one, src), "prod", include);
-    Tensor *zs = t_to_dtype(c, t_eq(c, self, zero), self->dtype, false, -1), *zsrc = t_to_dtype(c, t_eq(c, src, zero), self->dtype, false, -1);
-    Tensor *n = t_scatter_reduce(c, include ? zs : t_zeros_like(c, zs, -1, -1, -1, -1, false, -1), dim, index, zsrc, "sum", true);
+    Tensor *ms = t_where(c, t_eq(c, self, zero), one, self),
+           *mres = t_scatter_reduce(c, ms, dim, index, t_where(c, t_eq(c, src, zero), one, src),
+                                    "prod", include);
+    Tensor *zs = t_to_dtype(c, t_eq(c, self, zero), self->dtype, false, -1),
+           *zsrc = t_to_dtype(c, t_eq(c, src, zero), self->dtype, false, -1);
+    Tensor *n = t_scatter_reduce(c, include ? zs : t_zeros_like(c, zs, -1, -1, -1, -1, false, -1),
+                                 dim, index, zsrc, "sum", true);
     Tensor *n_other = t_sub(c, n, include ? zs : mt_wrap(c, mt_si(0)), mt_si(1));
     gself = t_where(c, t_eq(c, n_other, zero), t_div(c, t_mul(c, grad, mres), ms, NULL), zero);
-    Tensor *ns = t_sub(c, t_gather(c, n, dim, index, false), zsrc, mt_si(1)), *msrc = t_where(c, t_eq(c, src, zero), one, src);
-    gsrc = t_where(c, t_eq(c, ns, zero), t_div(c, t_gather(c, t_mul(c, grad, mres), dim, index, false), msrc, NULL), zero);
+    Tensor *ns = t_sub(c, t_gather(c, n, dim, index, false), zsrc, mt_si(1)),
+           *msrc = t_where(c, t_eq(c, src, zero), one, src);
+    gsrc =
+        t_where(c, t_eq(c, ns, zero),
+                t_div(c, t_gather(c, t_mul(c, grad, mres), dim, index, false), msrc, NULL), zero);
   } else if (!strcmp(reduce, "mean")) {
-    Tensor *n = include ? t_ones_like(c, grad, -1, -1, -1, -1, false, -1) : t_zeros_like(c, grad, -1, -1, -1, -1, false, -1);
+    Tensor *n = include ? t_ones_like(c, grad, -1, -1, -1, -1, false, -1)
+                        : t_zeros_like(c, grad, -1, -1, -1, -1, false, -1);
     n = t_scatter_add(c, n, dim, index, t_ones_like(c, src, -1, -1, -1, -1, false, -1));
     n = t_masked_fill(c, n, t_eq(c, n, mt_wrap(c, mt_si(0))), mt_si(1));
     gself = t_div(c, grad, n, NULL);
     gsrc = t_div(c, t_gather(c, grad, dim, index, false), t_gather(c, n, dim, index, false), NULL);
   } else {
     Tensor *val = t_gather(c, result, dim, index, false);
-    Tensor *hit_self = t_to_dtype(c, t_eq(c, self, result), self->dtype, false, -1), *hit_src = t_to_dtype(c, t_eq(c, src, val), self->dtype, false, -1);
-    Tensor *n = t_scatter_add(c, include ? hit_self : t_zeros_like(c, hit_self, -1, -1, -1, -1, false, -1), dim, index, hit_src);
-    Tensor *share = t_div(c, grad, t_masked_fill(c, n, t_eq(c, n, mt_wrap(c, mt_si(0))), mt_si(1)), NULL);
+    Tensor *hit_self = t_to_dtype(c, t_eq(c, self, result), self->dtype, false, -1),
+           *hit_src = t_to_dtype(c, t_eq(c, src, val), self->dtype, false, -1);
+    Tensor *n =
+        t_scatter_add(c, include ? hit_self : t_zeros_like(c, hit_self, -1, -1, -1, -1, false, -1),
+                      dim, index, hit_src);
+    Tensor *share =
+        t_div(c, grad, t_masked_fill(c, n, t_eq(c, n, mt_wrap(c, mt_si(0))), mt_si(1)), NULL);
     gself = t_mul(c, hit_self, share);
     gsrc = t_mul(c, t_gather(c, share, dim, index, false), hit_src);
   }
   if (!include) {
-    Tensor *touched = t_scatter_value(c, t_ones_like(c, grad, MT_bool, -1, -1, -1, false, -1), dim, index, mt_sb(false));
+    Tensor *touched = t_scatter_value(c, t_ones_like(c, grad, MT_bool, -1, -1, -1, false, -1), dim,
+                                      index, mt_sb(false));
     gself = t_where(c, touched, strcmp(reduce, "sum") ? grad : gself, mt_wrap(c, mt_si(0)));
   }
   r[0].t = gself;
   r[1].t = gsrc;
 }
-void k_scatter_reduce_backward(Ctx *c, Tensor *grad, Tensor *self, int64_t dim, Tensor *index, Tensor *src, const char *reduce, bool include, Tensor *result, Val *r) {
+void k_scatter_reduce_backward(Ctx *c, Tensor *grad, Tensor *self, int64_t dim, Tensor *index,
+                               Tensor *src, const char *reduce, bool include, Tensor *result,
+                               Val *r) {
   Tensor *s = src;
-  for (int d = 0; d < index->ndim; d++) s = t_narrow(c, s, d, 0, index->size[d]);      /* only the part that index covers took part */
+  for (int d = 0; d < index->ndim; d++)
+    s = t_narrow(c, s, d, 0, index->size[d]); /* only the part that index covers took part */
   fold_grads(c, grad, self, dim, index, s, reduce, include, result, r);
   if (s && r[1].t && src->numel != s->numel) {
     Tensor *full = t_zeros_like(c, src, -1, -1, -1, -1, false, 0), *w = full;
     for (int d = 0; d < index->ndim; d++) w = t_narrow(c, w, d, 0, index->size[d]);
-    if (c->grad_mode) full = t_copy_(c, w, r[1].t, false) ? full : NULL; else mt_copy_raw(c, w, r[1].t);
+    if (c->grad_mode) full = t_copy_(c, w, r[1].t, false) ? full : NULL;
+    else mt_copy_raw(c, w, r[1].t);
     r[1].t = full;
   }
 }
-void k_index_reduce_backward(Ctx *c, Tensor *grad, Tensor *self, int64_t dim, Tensor *index, Tensor *source, const char *reduce, bool include, Tensor *result, Val *r) {
+void k_index_reduce_backward(Ctx *c, Tensor *grad, Tensor *self, int64_t dim, Tensor *index,
+                             Tensor *source, const char *reduce, bool include, Tensor *result,
+                             Val *r) {
   int d = mt_dim(c, dim, self->ndim);
   if (d < 0) return;
   if (source->ndim == 0 && self->ndim == 1) source = t_unsqueeze(c, source, 0);
@@ -572,7 +735,7 @@ Tensor *k_masked_scatter_backward(Ctx *c, Tensor *grad, Tensor *mask, IntList si
   for (int64_t i = 0; i < sizes.n; i++) want *= sizes.v[i];
   Tensor *got = t_masked_select(c, grad, mask);
   if (!got) return NULL;
-  if (got->numel < want) {                                  /* elements of source that were not used */
+  if (got->numel < want) { /* elements of source that were not used */
     int64_t rest = want - got->numel;
     Tensor *l[2] = {got, t_new_zeros(c, grad, mt_il(&rest, 1), -1, -1, -1, -1, false)};
     got = t_cat(c, (TensorList){l, 2}, 0);
@@ -583,5 +746,6 @@ Tensor *k_masked_select_backward(Ctx *c, Tensor *grad, Tensor *like, Tensor *mas
   int64_t shape[MT_MAXDIM];
   int n;
   if (!mt_broadcast(c, like->ndim, like->size, mask->ndim, mask->size, &n, shape)) return NULL;
-  return t_masked_scatter(c, t_new_zeros(c, grad, mt_il(shape, n), -1, -1, -1, -1, false), t_expand(c, mask, mt_il(shape, n), false), grad);
+  return t_masked_scatter(c, t_new_zeros(c, grad, mt_il(shape, n), -1, -1, -1, -1, false),
+                          t_expand(c, mask, mt_il(shape, n), false), grad);
 }

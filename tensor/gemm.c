@@ -1,11 +1,12 @@
-/* gemm.c: the driver of matrix products: roles, blocking, threads.  The kernels are in kern_gemm.c, the other types
- * (complex, half, integers) in gemm_types.c.
+/* gemm.c: the driver of matrix products: roles, blocking, threads.  The kernels are in kern_gemm.c,
+ * the other types (complex, half, integers) in gemm_types.c.
  *
- * How a product runs.  One operand is broadcast number by number, the other is read as vectors; only the latter is
- * ever packed (transposed where k is its contiguous dimension), and when it is small and already contiguous not even
- * that.  So the weights of a linear layer, k-contiguous like the activations, stream straight from memory while the
- * smaller activations are packed; C is then produced transposed and turned in registers on its way out.
- * The work is cut in units (a range of rows x a range of columns x all of k) that threads claim one by one. */
+ * How a product runs.  One operand is broadcast number by number, the other is read as vectors;
+ * only the latter is ever packed (transposed where k is its contiguous dimension), and when it is
+ * small and already contiguous not even that.  So the weights of a linear layer, k-contiguous like
+ * the activations, stream straight from memory while the smaller activations are packed; C is then
+ * produced transposed and turned in registers on its way out. The work is cut in units (a range of
+ * rows x a range of columns x all of k) that threads claim one by one. */
 #include "gemm.h"
 #include "cpu.h"
 #include "gemm_impl.h"
@@ -15,15 +16,17 @@
 
 const MtGemmKerns *mt_gemm_kerns(void) {
 #ifdef __x86_64__
-  static const MtGemmKerns *const by_level[] = {&mt_gemm_kerns_base, &mt_gemm_kerns_avx2, &mt_gemm_kerns_avx512};
+  static const MtGemmKerns *const by_level[] = {&mt_gemm_kerns_base, &mt_gemm_kerns_avx2,
+                                                &mt_gemm_kerns_avx512};
   return by_level[mt_cpu_level()];
 #else
   return &mt_gemm_kerns_base;
 #endif
 }
 
-/* One cached scratch block per thread of the pool: a product takes it out of the slot and puts it back, so repeated
- * products do not touch fresh pages, and a concurrent one that finds the slot empty simply allocates. */
+/* One cached scratch block per thread of the pool: a product takes it out of the slot and puts it
+ * back, so repeated products do not touch fresh pages, and a concurrent one that finds the slot
+ * empty simply allocates. */
 enum { KEEP_BYTES = 64 << 20, ALIGN = 64, SLOTS = 64 };
 static _Atomic(void *) slots[SLOTS];
 typedef struct { size_t size; char pad[ALIGN - sizeof(size_t)]; } Block;
@@ -74,13 +77,16 @@ void mt_free_aligned(void *p) {
 #define KERN f64
 #include "gemm_driver.inc"
 
-MtGemmStatus mt_gemm_gather(MtGemmType type, int64_t m, int64_t n, int64_t k, const void *a, const void *src,
-                            const MtGather *gather, void *c, const void *bias, int threads) {
+MtGemmStatus mt_gemm_gather(MtGemmType type, int64_t m, int64_t n, int64_t k, const void *a,
+                            const void *src, const MtGather *gather, void *c, const void *bias,
+                            int threads) {
   return type == MT_GEMM_F32 ? gatherF32(m, n, k, a, src, gather, c, bias, threads)
                              : gatherF64(m, n, k, a, src, gather, c, bias, threads);
 }
 
-MtGemmStatus mt_gemm_serial(const MtGemm *g) { return g->type == MT_GEMM_F32 ? oneF32(g, 1) : oneF64(g, 1); }
+MtGemmStatus mt_gemm_serial(const MtGemm *g) {
+  return g->type == MT_GEMM_F32 ? oneF32(g, 1) : oneF64(g, 1);
+}
 
 MtGemmStatus mt_gemm(const MtGemm *g) {
   if (g->m <= 0 || g->n <= 0) return MT_GEMM_OK;

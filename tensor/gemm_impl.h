@@ -8,15 +8,19 @@
 
 const MtGemmKerns *mt_gemm_kerns(void);
 MtGemmStatus mt_gemm_other(const MtGemm *g);     /* types without a tile kernel of their own */
-MtGemmStatus mt_gemm_serial(const MtGemm *g);    /* one float or double product on the calling thread */
+MtGemmStatus mt_gemm_serial(
+    const MtGemm *g); /* one float or double product on the calling thread */
 
-/* A vector operand that is gathered while it is packed: element (q, j) lies at src[off[q] + row[j / width] + j % width].
- * src must be readable, and the packed block writable, a vector past the end. */
+/* A vector operand that is gathered while it is packed: element (q, j) lies at src[off[q] + row[j /
+ * width] + j % width]. src must be readable, and the packed block writable, a vector past the end.
+ */
 typedef struct { const int64_t *off, *row; int64_t width; } MtGather;
 
-/* C (m x n, row stride n) = A (m x k, rows contiguous) * gathered B + bias along the rows; type F32 or F64. */
-MtGemmStatus mt_gemm_gather(MtGemmType type, int64_t m, int64_t n, int64_t k, const void *a, const void *src,
-                            const MtGather *gather, void *c, const void *bias, int threads);
+/* C (m x n, row stride n) = A (m x k, rows contiguous) * gathered B + bias along the rows; type F32
+ * or F64. */
+MtGemmStatus mt_gemm_gather(MtGemmType type, int64_t m, int64_t n, int64_t k, const void *a,
+                            const void *src, const MtGather *gather, void *c, const void *bias,
+                            int threads);
 
 void *mt_scratch_take(size_t size);              /* NULL: no memory */
 void mt_scratch_give(void *p);

@@ -1,9 +1,10 @@
 /* gemm_types.c: products of half, complex and integer matrices.
  *
- * Blocks of A and B are converted into float or double planes (a complex block into two), multiplied by the real
- * product on the same thread, and written back with alpha, beta and bias; a block is at most BLOCK x BLOCK elements of C
- * with all of k, so a conversion costs little beside its multiplications.  Half types therefore accumulate in float.
- * Integers wrap as in two's complement: they run in their own loops. */
+ * Blocks of A and B are converted into float or double planes (a complex block into two),
+ * multiplied by the real product on the same thread, and written back with alpha, beta and bias; a
+ * block is at most BLOCK x BLOCK elements of C with all of k, so a conversion costs little beside
+ * its multiplications.  Half types therefore accumulate in float. Integers wrap as in two's
+ * complement: they run in their own loops. */
 #include "gemm_impl.h"
 #include "half.h"
 #include <stdatomic.h>
@@ -20,7 +21,8 @@ static const struct { uint8_t size, plane; bool complex_, integer; } traits[MT_G
   [MT_GEMM_I64] = {8, 8, false, true},
 };
 
-/* A block as the unit sees it: rows x cols at p, converted row-major (or column-major where that is how it lies). */
+/* A block as the unit sees it: rows x cols at p, converted row-major (or column-major where that is
+ * how it lies). */
 typedef struct { const char *p; int64_t rows, cols, rs, cs; bool conj; } Src;
 
 typedef struct { float re, im; } C64;
@@ -51,7 +53,8 @@ static void load_block(MtGemmType t, Src s, void *re, void *im) {
   }
 }
 
-/* Rows and columns exchanged when the block lies column-major, so that conversion reads contiguously. */
+/* Rows and columns exchanged when the block lies column-major, so that conversion reads
+ * contiguously. */
 static bool orient(Src *s) {
   if (s->cs == 1 || s->rs != 1) return false;
   *s = (Src){s->p, s->cols, s->rows, s->cs, s->rs, s->conj};
@@ -71,7 +74,8 @@ static const char *at(const void *base, const int64_t *off, int64_t step, int64_
   return (const char *)base + (off ? off[i] : i * step) * (int64_t)size;
 }
 
-static void store_real(const MtGemm *g, char *c, const float *out, int64_t i0, int64_t j0, int64_t m, int64_t n) {
+static void store_real(const MtGemm *g, char *c, const float *out, int64_t i0, int64_t j0,
+                       int64_t m, int64_t n) {
   bool half = g->type == MT_GEMM_F16;
   float alpha = (float)g->alpha, beta = (float)g->beta;
   for (int64_t i = 0; i < m; i++)
@@ -87,27 +91,44 @@ static void store_real(const MtGemm *g, char *c, const float *out, int64_t i0, i
     }
 }
 
-#define STORE_COMPLEX(T, name)                                                                                      \
-static void name(const MtGemm *g, char *c, const T *re, const T *im, int64_t i0, int64_t j0, int64_t m, int64_t n) { \
-  T ar = (T)g->alpha, ai = (T)g->alpha_im, br = (T)g->beta, bi = (T)g->beta_im;                                     \
-  for (int64_t i = 0; i < m; i++)                                                                                   \
-    for (int64_t j = 0; j < n; j++) {                                                                               \
-      T *d = (T *)(void *)c + 2 * ((i0 + i) * g->crs + (j0 + j) * g->ccs);                                          \
-      T x = re[i * n + j], y = im[i * n + j];                                                                       \
-      T u = ai != 0 ? ar * x - ai * y : ar * x, v = ai != 0 ? ar * y + ai * x : ar * y;                             \
-      if (br != 0 || bi != 0) { u += br * d[0] - bi * d[1]; v += br * d[1] + bi * d[0]; }                           \
-      if (g->bias) { u += ((const T *)g->bias)[2 * (j0 + j)]; v += ((const T *)g->bias)[2 * (j0 + j) + 1]; }        \
-      d[0] = u; d[1] = v;                                                                                           \
-    }                                                                                                               \
-}
+#define STORE_COMPLEX(T, name)                                                                 \
+  static void name(const MtGemm *g, char *c, const T *re, const T *im, int64_t i0, int64_t j0, \
+                   int64_t m, int64_t n) {                                                     \
+    T ar = (T)g->alpha, ai = (T)g->alpha_im, br = (T)g->beta, bi = (T)g->beta_im;              \
+    for (int64_t i = 0; i < m; i++)                                                            \
+      for (int64_t j = 0; j < n; j++) {                                                        \
+        T *d = (T *)(void *)c + 2 * ((i0 + i) * g->crs + (j0 + j) * g->ccs);                   \
+        T x = re[i * n + j], y = im[i * n + j];                                                \
+        T u = ai != 0 ? ar * x - ai * y : ar * x, v = ai != 0 ? ar * y + ai * x : ar * y;      \
+        if (br != 0 || bi != 0) {                                                              \
+          u += br * d[0] - bi * d[1];                                                          \
+          v += br * d[1] + bi * d[0];                                                          \
+        }                                                                                      \
+        if (g->bias) {                                                                         \
+          u += ((const T *)g->bias)[2 * (j0 + j)];                                             \
+          v += ((const T *)g->bias)[2 * (j0 + j) + 1];                                         \
+        }                                                                                      \
+        d[0] = u;                                                                              \
+        d[1] = v;                                                                              \
+      }                                                                                        \
+  }
 STORE_COMPLEX(float, store_c64)
 STORE_COMPLEX(double, store_c128)
 
 /* out = A B on converted planes, serially. */
-static MtGemmStatus planes(const MtGemm *g, const void *a, bool at_, const void *b, bool bt, void *out, int64_t m,
-                           int64_t n, double alpha, double beta) {
-  MtGemm r = {.type = traits[g->type].plane == 4 ? MT_GEMM_F32 : MT_GEMM_F64, .m = m, .n = n, .k = g->k, .a = a, .b = b,
-              .c = out, .crs = n, .ccs = 1, .alpha = alpha, .beta = beta};
+static MtGemmStatus planes(const MtGemm *g, const void *a, bool at_, const void *b, bool bt,
+                           void *out, int64_t m, int64_t n, double alpha, double beta) {
+  MtGemm r = {.type = traits[g->type].plane == 4 ? MT_GEMM_F32 : MT_GEMM_F64,
+              .m = m,
+              .n = n,
+              .k = g->k,
+              .a = a,
+              .b = b,
+              .c = out,
+              .crs = n,
+              .ccs = 1,
+              .alpha = alpha,
+              .beta = beta};
   r.ars = at_ ? 1 : g->k; r.acs = at_ ? m : 1;
   r.brs = bt ? 1 : n; r.bcs = bt ? g->k : 1;
   return mt_gemm_serial(&r);
@@ -116,14 +137,25 @@ static MtGemmStatus planes(const MtGemm *g, const void *a, bool at_, const void 
 static MtGemmStatus unit(const Job *j, int64_t u, char *mem) {
   const MtGemm *g = j->g;
   size_t size = traits[g->type].size, plane = traits[g->type].plane;
-  int64_t per = j->units_m * j->units_n, batch = u / per, i0 = u % per / j->units_n * j->mb, j0 = u % j->units_n * j->nb;
+  int64_t per = j->units_m * j->units_n, batch = u / per, i0 = u % per / j->units_n * j->mb,
+          j0 = u % j->units_n * j->nb;
   int64_t m = g->m - i0 < j->mb ? g->m - i0 : j->mb, n = g->n - j0 < j->nb ? g->n - j0 : j->nb;
-  Src a = {at(g->a, g->aoff, g->abs, batch, size) + i0 * g->ars * (int64_t)size, m, g->k, g->ars, g->acs, g->conj_a};
-  Src b = {at(g->b, g->boff, g->bbs, batch, size) + j0 * g->bcs * (int64_t)size, g->k, n, g->brs, g->bcs, g->conj_b};
+  Src a = {at(g->a, g->aoff, g->abs, batch, size) + i0 * g->ars * (int64_t)size,
+           m,
+           g->k,
+           g->ars,
+           g->acs,
+           g->conj_a};
+  Src b = {at(g->b, g->boff, g->bbs, batch, size) + j0 * g->bcs * (int64_t)size,
+           g->k,
+           n,
+           g->brs,
+           g->bcs,
+           g->conj_b};
   char *c = (char *)(uintptr_t)at(g->c, g->coff, g->cbs, batch, size);
-  char *ar = mem, *ai = ar + (size_t)(j->mb * g->k) * plane, *br = ai + (size_t)(j->mb * g->k) * plane,
-       *bi = br + (size_t)(j->nb * g->k) * plane, *cr = bi + (size_t)(j->nb * g->k) * plane,
-       *ci = cr + (size_t)(j->mb * j->nb) * plane;
+  char *ar = mem, *ai = ar + (size_t)(j->mb * g->k) * plane,
+       *br = ai + (size_t)(j->mb * g->k) * plane, *bi = br + (size_t)(j->nb * g->k) * plane,
+       *cr = bi + (size_t)(j->nb * g->k) * plane, *ci = cr + (size_t)(j->mb * j->nb) * plane;
   bool ta = orient(&a), tb = orient(&b);
   load_block(g->type, a, ar, ai);
   load_block(g->type, b, br, bi);
@@ -134,42 +166,44 @@ static MtGemmStatus unit(const Job *j, int64_t u, char *mem) {
     if (!s) s = planes(g, ai, ta, br, tb, ci, m, n, 1, 1);
   }
   if (s) return s;
-  if (g->type == MT_GEMM_C64) store_c64(g, c, (float *)(void *)cr, (float *)(void *)ci, i0, j0, m, n);
-  else if (g->type == MT_GEMM_C128) store_c128(g, c, (double *)(void *)cr, (double *)(void *)ci, i0, j0, m, n);
+  if (g->type == MT_GEMM_C64)
+    store_c64(g, c, (float *)(void *)cr, (float *)(void *)ci, i0, j0, m, n);
+  else if (g->type == MT_GEMM_C128)
+    store_c128(g, c, (double *)(void *)cr, (double *)(void *)ci, i0, j0, m, n);
   else store_real(g, c, (float *)(void *)cr, i0, j0, m, n);
   return MT_GEMM_OK;
 }
 
-/* --- integers ------------------------------------------------------------------------------------------------------ */
+/* --- integers --- */
 /* U, the unsigned type of the same width, wraps without undefined behaviour. */
-#define INT_UNIT(U, name)                                                                                            \
-static void name(const MtGemm *g, const char *pa, const char *pb, char *pc, int64_t i0, int64_t i1, int64_t j0,      \
-                 int64_t j1) {                                                                                       \
-  const U *a = (const U *)(const void *)pa, *b = (const U *)(const void *)pb;                                        \
-  U alpha = (U)g->alpha_int, beta = (U)g->beta_int;                                                                  \
-  for (int64_t i = i0; i < i1 && !mt_interrupted; i++) {                                                             \
-    U acc[BLOCK] = {0};                                                                                              \
-    int64_t n = j1 - j0;                                                                                             \
-    if (g->bcs == 1)                                                                                                 \
-      for (int64_t p = 0; p < g->k; p++) {                                                                           \
-        U x = a[i * g->ars + p * g->acs];                                                                            \
-        const U *row = b + p * g->brs + j0;                                                                          \
-        for (int64_t j = 0; j < n; j++) acc[j] = (U)(acc[j] + (U)(1u * x) * (U)(1u * row[j]));                       \
-      }                                                                                                              \
-    else                                                                                                             \
-      for (int64_t j = 0; j < n; j++) {                                                                              \
-        const U *x = a + i * g->ars, *y = b + (j0 + j) * g->bcs;                                                     \
-        U s = 0;                                                                                                     \
-        for (int64_t p = 0; p < g->k; p++) s = (U)(s + 1u * x[p * g->acs] * y[p * g->brs]);                          \
-        acc[j] = s;                                                                                                  \
-      }                                                                                                              \
-    for (int64_t j = 0; j < n; j++) {                                                                                \
-      U *d = (U *)(void *)pc + i * g->crs + (j0 + j) * g->ccs;                                                       \
-      U v = (U)(1u * alpha * acc[j] + (g->bias ? ((const U *)g->bias)[j0 + j] : (U)0));                              \
-      *d = beta ? (U)(v + 1u * beta * *d) : v;                                                                       \
-    }                                                                                                                \
-  }                                                                                                                  \
-}
+#define INT_UNIT(U, name)                                                                        \
+  static void name(const MtGemm *g, const char *pa, const char *pb, char *pc, int64_t i0,        \
+                   int64_t i1, int64_t j0, int64_t j1) {                                         \
+    const U *a = (const U *)(const void *)pa, *b = (const U *)(const void *)pb;                  \
+    U alpha = (U)g->alpha_int, beta = (U)g->beta_int;                                            \
+    for (int64_t i = i0; i < i1 && !mt_interrupted; i++) {                                       \
+      U acc[BLOCK] = {0};                                                                        \
+      int64_t n = j1 - j0;                                                                       \
+      if (g->bcs == 1)                                                                           \
+        for (int64_t p = 0; p < g->k; p++) {                                                     \
+          U x = a[i * g->ars + p * g->acs];                                                      \
+          const U *row = b + p * g->brs + j0;                                                    \
+          for (int64_t j = 0; j < n; j++) acc[j] = (U)(acc[j] + (U)(1u * x) * (U)(1u * row[j])); \
+        }                                                                                        \
+      else                                                                                       \
+        for (int64_t j = 0; j < n; j++) {                                                        \
+          const U *x = a + i * g->ars, *y = b + (j0 + j) * g->bcs;                               \
+          U s = 0;                                                                               \
+          for (int64_t p = 0; p < g->k; p++) s = (U)(s + 1u * x[p * g->acs] * y[p * g->brs]);    \
+          acc[j] = s;                                                                            \
+        }                                                                                        \
+      for (int64_t j = 0; j < n; j++) {                                                          \
+        U *d = (U *)(void *)pc + i * g->crs + (j0 + j) * g->ccs;                                 \
+        U v = (U)(1u * alpha * acc[j] + (g->bias ? ((const U *)g->bias)[j0 + j] : (U)0));        \
+        *d = beta ? (U)(v + 1u * beta * *d) : v;                                                 \
+      }                                                                                          \
+    }                                                                                            \
+  }
 INT_UNIT(uint8_t, unit_8)
 INT_UNIT(uint16_t, unit_16)
 INT_UNIT(uint32_t, unit_32)
@@ -178,9 +212,11 @@ INT_UNIT(uint64_t, unit_64)
 static MtGemmStatus int_unit(const Job *j, int64_t u) {
   const MtGemm *g = j->g;
   size_t size = traits[g->type].size;
-  int64_t per = j->units_m * j->units_n, batch = u / per, i0 = u % per / j->units_n * j->mb, j0 = u % j->units_n * j->nb;
+  int64_t per = j->units_m * j->units_n, batch = u / per, i0 = u % per / j->units_n * j->mb,
+          j0 = u % j->units_n * j->nb;
   int64_t i1 = i0 + j->mb < g->m ? i0 + j->mb : g->m, j1 = j0 + j->nb < g->n ? j0 + j->nb : g->n;
-  const char *a = at(g->a, g->aoff, g->abs, batch, size), *b = at(g->b, g->boff, g->bbs, batch, size);
+  const char *a = at(g->a, g->aoff, g->abs, batch, size),
+             *b = at(g->b, g->boff, g->bbs, batch, size);
   char *c = (char *)(uintptr_t)at(g->c, g->coff, g->cbs, batch, size);
   switch (size) {
     case 1: unit_8(g, a, b, c, i0, i1, j0, j1); break;
@@ -208,7 +244,8 @@ MtGemmStatus mt_gemm_other(const MtGemm *g) {
   int64_t batches = g->batch > 1 ? g->batch : 1;
   double all = (double)batches * (double)g->m * (double)g->n * (double)g->k;
   int threads = all < 2e5 ? 1 : mt_num_threads();
-  if (threads > 1 && batches == 1) {              /* a single product is cut finer, rows or columns, whichever are more */
+  if (threads > 1 &&
+      batches == 1) { /* a single product is cut finer, rows or columns, whichever are more */
     if (g->n >= g->m) j.nb = j.nb > 64 && g->n < 2 * threads * BLOCK ? 64 : j.nb;
     else j.mb = j.mb > 64 && g->m < 2 * threads * BLOCK ? 64 : j.mb;
   }
@@ -216,7 +253,8 @@ MtGemmStatus mt_gemm_other(const MtGemm *g) {
   j.units_n = (g->n + j.nb - 1) / j.nb;
   if (!traits[g->type].integer) {
     int64_t k = g->k > 0 ? g->k : 1;
-    j.per_thread = ((size_t)(2 * (j.mb * k + j.nb * k + j.mb * j.nb)) * traits[g->type].plane + 127) / 64 * 64;
+    j.per_thread =
+        ((size_t)(2 * (j.mb * k + j.nb * k + j.mb * j.nb)) * traits[g->type].plane + 127) / 64 * 64;
     if (!(j.mem = mt_malloc_aligned(j.per_thread * (size_t)threads))) return MT_GEMM_NOMEM;
   }
   mt_parallel(threads, 1, work, &j);

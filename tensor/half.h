@@ -1,4 +1,5 @@
-/* half.h: float16 and bfloat16 to float and back, round to nearest even, branch-free so that loops vectorise. */
+/* half.h: float16 and bfloat16 to float and back, round to nearest even, branch-free so that loops
+ * vectorise. */
 #ifndef MT_HALF_H
 #define MT_HALF_H
 #include <stdint.h>
@@ -13,12 +14,18 @@ static inline uint16_t mt_float_to_bf16(float f) {
 }
 #ifdef __F16C__
 static inline float mt_half_to_float(uint16_t h) { _Float16 x; memcpy(&x, &h, 2); return (float)x; }
-static inline uint16_t mt_float_to_half(float f) { _Float16 x = (_Float16)f; uint16_t h; memcpy(&h, &x, 2); return h; }
+static inline uint16_t mt_float_to_half(float f) {
+  _Float16 x = (_Float16)f;
+  uint16_t h;
+  memcpy(&h, &x, 2);
+  return h;
+}
 #else
 static inline float mt_half_to_float(uint16_t h) {
   uint32_t w = (uint32_t)h << 16, sign = w & 0x80000000u, two_w = w + w;
-  float norm = mt_bits_f((two_w >> 4) + (0xe0u << 23)) * 0x1.0p-112f;   /* exponent rebias by a product */
-  float sub = mt_bits_f((two_w >> 17) | (126u << 23)) - 0.5f;           /* subnormals by a subtraction */
+  float norm =
+      mt_bits_f((two_w >> 4) + (0xe0u << 23)) * 0x1.0p-112f;  /* exponent rebias by a product */
+  float sub = mt_bits_f((two_w >> 17) | (126u << 23)) - 0.5f; /* subnormals by a subtraction */
   return mt_bits_f(sign | (two_w < (1u << 27) ? mt_f_bits(sub) : mt_f_bits(norm)));
 }
 static inline uint16_t mt_float_to_half(float f) {

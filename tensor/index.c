@@ -1,7 +1,7 @@
 /* index.c: advanced indexing: index, index_put and nonzero.
  *
- * Index tensors become one tensor of byte offsets; the iterator then walks result, self (stride 0 over the index space) and
- * offsets together, so the loops only add an offset. */
+ * Index tensors become one tensor of byte offsets; the iterator then walks result, self (stride 0
+ * over the index space) and offsets together, so the loops only add an offset. */
 #include "iter.h"
 #include "op.h"
 #include <stdio.h>
@@ -19,23 +19,41 @@ static int expand_masks(Ctx *c, Tensor *self, TensorList in, Tensor **ix) {
   int n = 0;
   for (int64_t i = 0; i < in.n; i++) {
     Tensor *t = in.v[i];
-    if (n + (t ? t->ndim : 1) > MT_MAXDIM) { mt_fail(c, "too many indices for tensor of dimension %d", self->ndim); return -1; }
+    if (n + (t ? t->ndim : 1) > MT_MAXDIM) {
+      mt_fail(c, "too many indices for tensor of dimension %d", self->ndim);
+      return -1;
+    }
     if (!t) { ix[n++] = NULL; continue; }
     if (t->dtype == MT_bool || t->dtype == MT_uint8) {
-      if (t->ndim == 0) { ix[n++] = t_reshape(c, t_nonzero(c, t_unsqueeze(c, t, 0), false), mt_il((int64_t[]){-1}, 1)); continue; }
+      if (t->ndim == 0) {
+        ix[n++] =
+            t_reshape(c, t_nonzero(c, t_unsqueeze(c, t, 0), false), mt_il((int64_t[]){-1}, 1));
+        continue;
+      }
       for (int d = 0; d < t->ndim; d++)
         if (n + d >= self->ndim || t->size[d] != self->size[n + d]) {
-          mt_fail(c, "the shape of the mask %s at index %d does not match the shape of the indexed tensor %s at index %d", mt_list_str(c, mt_sizes(t)), d,
-                  mt_list_str(c, mt_sizes(self)), n + d);
+          mt_fail(c,
+                  "the shape of the mask %s at index %d does not match the shape of the indexed "
+                  "tensor %s at index %d",
+                  mt_list_str(c, mt_sizes(t)), d, mt_list_str(c, mt_sizes(self)), n + d);
           return -1;
         }
       Tensor *nz = t_nonzero(c, t, false);
       for (int d = 0; nz && d < t->ndim; d++) ix[n++] = t_select(c, nz, 1, d);
       if (!nz) return -1;
-    } else if (t->dtype == MT_int64 || t->dtype == MT_int32 || t->dtype == MT_int16 || t->dtype == MT_int8) ix[n++] = t;
-    else { mt_fail(c, "tensors used as indices must be long, int, byte or bool tensors, got %s", mt_dtypes[t->dtype].name); return -1; }
+    } else if (t->dtype == MT_int64 || t->dtype == MT_int32 || t->dtype == MT_int16 ||
+               t->dtype == MT_int8)
+      ix[n++] = t;
+    else {
+      mt_fail(c, "tensors used as indices must be long, int, byte or bool tensors, got %s",
+              mt_dtypes[t->dtype].name);
+      return -1;
+    }
   }
-  if (n > self->ndim) { mt_fail(c, "too many indices for tensor of dimension %d (got %d)", self->ndim, n); return -1; }
+  if (n > self->ndim) {
+    mt_fail(c, "too many indices for tensor of dimension %d (got %d)", self->ndim, n);
+    return -1;
+  }
   while (n < self->ndim) ix[n++] = NULL;
   return n;
 }
@@ -66,11 +84,20 @@ static bool plan(Ctx *c, Tensor *self, TensorList indices, Plan *pl) {
     last = d;
   }
   if (first < 0) { mt_fail(c, "at least one index tensor is needed"); return false; }
-  int at = groups == 1 ? first : 0;        /* adjacent indices stay in place, others move to the front */
+  int at = groups == 1 ? first : 0; /* adjacent indices stay in place, others move to the front */
   int m = 0, es = (int)mt_dsize(self->dtype), d = 0;
-  for (; m < at; d++) { pl->shape[m] = self->size[d]; stride[m] = self->stride[d]; oshape[m++] = 1; }
+  for (; m < at; d++) {
+    pl->shape[m] = self->size[d];
+    stride[m] = self->stride[d];
+    oshape[m++] = 1;
+  }
   for (int b = 0; b < bn; b++) { pl->shape[m] = bshape[b]; stride[m] = 0; oshape[m++] = bshape[b]; }
-  for (; d < self->ndim; d++) if (!ix[d]) { pl->shape[m] = self->size[d]; stride[m] = self->stride[d]; oshape[m++] = 1; }
+  for (; d < self->ndim; d++)
+    if (!ix[d]) {
+      pl->shape[m] = self->size[d];
+      stride[m] = self->stride[d];
+      oshape[m++] = 1;
+    }
   pl->ndim = m;
   Tensor *off = t_zeros(c, mt_il(bshape, bn), MT_int64, -1, -1, -1, false);
   if (!off) return false;
@@ -87,7 +114,8 @@ static bool plan(Ctx *c, Tensor *self, TensorList indices, Plan *pl) {
     if (!t[1] || !mt_iter_init(c, &it, 1, 2, t, ct)) return false;
     mt_iter_run_serial(&it, add_offsets, &par);
     if (par.bad) {
-      mt_fail(c, "index %lld is out of bounds for dimension %d with size %lld", (long long)par.badv, d, (long long)self->size[d]);
+      mt_fail(c, "index %lld is out of bounds for dimension %d with size %lld", (long long)par.badv,
+              d, (long long)self->size[d]);
       return false;
     }
   }
@@ -96,11 +124,17 @@ static bool plan(Ctx *c, Tensor *self, TensorList indices, Plan *pl) {
   return pl->off && pl->self;
 }
 
-#define COPY_LOOP(name, TY, DST, SRC) \
+#define COPY_LOOP(name, TY, DST, SRC)                                        \
   static void name(char **p, const int64_t *s, int64_t n, const void *par) { \
-    for (int64_t i = 0; i < n; i++) { int64_t o = *(int64_t *)(p[2] + i * s[2]); *(TY *)(DST) = *(const TY *)(SRC); } }
+    for (int64_t i = 0; i < n; i++) {                                        \
+      int64_t o = *(int64_t *)(p[2] + i * s[2]);                             \
+      *(TY *)(DST) = *(const TY *)(SRC);                                     \
+    }                                                                        \
+  }
 typedef struct { uint64_t a, b; } U128;
-#define PAIR(TY, sz) COPY_LOOP(get_##sz, TY, p[0] + i * s[0], p[1] + i * s[1] + o) COPY_LOOP(put_##sz, TY, p[0] + i * s[0] + o, p[1] + i * s[1])
+#define PAIR(TY, sz)                                            \
+  COPY_LOOP(get_##sz, TY, p[0] + i * s[0], p[1] + i * s[1] + o) \
+  COPY_LOOP(put_##sz, TY, p[0] + i * s[0] + o, p[1] + i * s[1])
 PAIR(uint8_t, 1)
 PAIR(uint16_t, 2)
 PAIR(uint32_t, 4)
@@ -138,7 +172,10 @@ static void put_add(char **p, const int64_t *s, int64_t n, const void *par) {
     if (d == MT_float32) { *(float *)q += *(float *)(p[1] + i * s[1]); continue; }
     if (d == MT_float64) { *(double *)q += *(double *)(p[1] + i * s[1]); continue; }
     Scalar a = mt_load(q, d), b = mt_load(p[1] + i * s[1], d);
-    if (a.kind >= K_FLOAT) { a.d += b.d; a.im += b.im; } else a.i = (int64_t)((uint64_t)a.i + (uint64_t)b.i);
+    if (a.kind >= K_FLOAT) {
+      a.d += b.d;
+      a.im += b.im;
+    } else a.i = (int64_t)((uint64_t)a.i + (uint64_t)b.i);
     mt_store(q, d, a);
   }
 }
@@ -149,15 +186,19 @@ Tensor *k_index_put(Ctx *c, Tensor *self, TensorList indices, Tensor *values, bo
   if (dst != self) dst = t_clone(c, self, -1);
   if (!dst) return NULL;
   if (values->dtype != self->dtype && !(values->flags & MT_WRAPPED))
-    return mt_fail(c, "source and destination dtypes must match, got %s for a destination of %s", mt_dtypes[values->dtype].name, mt_dtypes[self->dtype].name);
+    return mt_fail(c, "source and destination dtypes must match, got %s for a destination of %s",
+                   mt_dtypes[values->dtype].name, mt_dtypes[self->dtype].name);
   values = mt_cast(c, values, (DType)self->dtype);
   if (!values || !plan(c, dst, indices, &pl)) return NULL;
   int64_t shape[MT_MAXDIM];
   int n;
-  while (values->ndim > pl.ndim && values->size[0] == 1) values = t_squeeze_dim(c, values, mt_il((int64_t[]){0}, 1));
-  if (!values || !mt_broadcast(c, pl.ndim, pl.shape, values->ndim, values->size, &n, shape)) return NULL;
+  while (values->ndim > pl.ndim && values->size[0] == 1)
+    values = t_squeeze_dim(c, values, mt_il((int64_t[]){0}, 1));
+  if (!values || !mt_broadcast(c, pl.ndim, pl.shape, values->ndim, values->size, &n, shape))
+    return NULL;
   if (n != pl.ndim || memcmp(shape, pl.shape, sizeof(int64_t) * (size_t)n))
-    return mt_fail(c, "values of shape %s cannot be broadcast to the indexed shape %s", mt_list_str(c, mt_sizes(values)), mt_list_str(c, mt_il(pl.shape, pl.ndim)));
+    return mt_fail(c, "values of shape %s cannot be broadcast to the indexed shape %s",
+                   mt_list_str(c, mt_sizes(values)), mt_list_str(c, mt_il(pl.shape, pl.ndim)));
   if (dst->st == values->st) values = t_clone(c, values, -1);
   Tensor *t[3] = {pl.self, values, pl.off};
   DType ct[3] = {(DType)self->dtype, (DType)self->dtype, MT_int64}, d = (DType)self->dtype;

@@ -5,7 +5,8 @@
 enum { GRAIN = 32768, BLOCK = 256, PIECE = 1 << 18 };
 
 static bool same_contig(const Tensor *t, const Tensor *ref) {
-  return t->ndim == ref->ndim && !memcmp(t->size, ref->size, sizeof(int64_t) * t->ndim) && mt_is_contiguous(t);
+  return t->ndim == ref->ndim && !memcmp(t->size, ref->size, sizeof(int64_t) * t->ndim) &&
+         mt_is_contiguous(t);
 }
 
 /* All operands have one shape and are row-major, or are single elements: one dimension. */
@@ -15,9 +16,12 @@ static bool init_flat(Ctx *c, Iter *it, Tensor **t) {
     if (!ref || t[i]->ndim > ref->ndim || t[i]->numel > ref->numel) ref = t[i];
   if (!ref || !mt_is_contiguous(ref)) return false;
   for (int i = 0; i < it->nop; i++)
-    if (t[i] && t[i] != ref && !same_contig(t[i], ref) && !(i >= it->nout && t[i]->numel == 1 && t[i]->ndim <= ref->ndim)) return false;
+    if (t[i] && t[i] != ref && !same_contig(t[i], ref) &&
+        !(i >= it->nout && t[i]->numel == 1 && t[i]->ndim <= ref->ndim))
+      return false;
   for (int i = 0; i < it->nout; i++)
-    if (!t[i] && !(t[i] = mt_new(c, mt_sizes(ref), (DType)it->ct[i], it->meta ? MT_META : MT_CPU))) return true;
+    if (!t[i] && !(t[i] = mt_new(c, mt_sizes(ref), (DType)it->ct[i], it->meta ? MT_META : MT_CPU)))
+      return true;
   it->ndim = 1;
   it->numel = it->size[0] = ref->numel;
   for (int i = 0; i < it->nop; i++)
@@ -25,7 +29,8 @@ static bool init_flat(Ctx *c, Iter *it, Tensor **t) {
   return true;
 }
 
-/* Should dim a lie inside (run faster than) dim b?  1 yes, -1 no, 0 undecided; the outputs' strides decide first. */
+/* Should dim a lie inside (run faster than) dim b?  1 yes, -1 no, 0 undecided; the outputs' strides
+ * decide first. */
 static int closer(Iter *it, int a, int b) {
   for (int i = 0; i < it->nop; i++) {
     if (!it->t[i]) continue;
@@ -56,12 +61,14 @@ static Tensor *alloc_out(Ctx *c, Iter *it, int i, const int *perm) {
   int64_t stride[MT_MAXDIM], acc = 1;
   bool plain = true;
   for (int k = 0; k < it->ndim; k++) plain &= perm[k] == it->ndim - 1 - k;
-  if (plain) return mt_new(c, mt_il(it->size, it->ndim), (DType)it->ct[i], it->meta ? MT_META : MT_CPU);
+  if (plain)
+    return mt_new(c, mt_il(it->size, it->ndim), (DType)it->ct[i], it->meta ? MT_META : MT_CPU);
   for (int k = 0; k < it->ndim; k++) {
     stride[perm[k]] = acc;
     acc *= it->size[perm[k]] > 1 ? it->size[perm[k]] : 1;
   }
-  return mt_new_strided(c, mt_il(it->size, it->ndim), mt_il(stride, it->ndim), (DType)it->ct[i], it->meta ? MT_META : MT_CPU);
+  return mt_new_strided(c, mt_il(it->size, it->ndim), mt_il(stride, it->ndim), (DType)it->ct[i],
+                        it->meta ? MT_META : MT_CPU);
 }
 
 /* Reorders the dims by perm and merges neighbours that all operands step through evenly. */
@@ -72,7 +79,8 @@ static void coalesce(Iter *it, const int *perm) {
     int d = perm[k];
     if (it->size[d] == 1) continue;
     bool merge = m > 0;
-    for (int i = 0; merge && i < it->nop; i++) merge = stride[i][m - 1] * size[m - 1] == it->stride[i][d];
+    for (int i = 0; merge && i < it->nop; i++)
+      merge = stride[i][m - 1] * size[m - 1] == it->stride[i][d];
     if (merge) { size[m - 1] *= it->size[d]; continue; }
     size[m] = it->size[d];
     for (int i = 0; i < it->nop; i++) stride[i][m] = it->stride[i][d];
@@ -90,7 +98,7 @@ static void coalesce(Iter *it, const int *perm) {
 
 static bool init_general(Ctx *c, Iter *it, Tensor **t) {
   int n = 0, perm[MT_MAXDIM];
-  for (int i = 0; i < it->nop; i++)                  /* a given output takes part: copies broadcast into it */
+  for (int i = 0; i < it->nop; i++) /* a given output takes part: copies broadcast into it */
     if (t[i] && !mt_broadcast(c, n, it->size, t[i]->ndim, t[i]->size, &n, it->size)) return false;
   it->ndim = n;
   it->numel = 1;
@@ -99,12 +107,15 @@ static bool init_general(Ctx *c, Iter *it, Tensor **t) {
     if (!t[i]) continue;
     int lead = n - t[i]->ndim;
     if (i < it->nout && (lead != 0 || memcmp(t[i]->size, it->size, sizeof(int64_t) * (size_t)n))) {
-      mt_fail(c, "the output of shape %s cannot hold a result of shape %s", mt_list_str(c, mt_sizes(t[i])), mt_list_str(c, mt_il(it->size, n)));
+      mt_fail(c, "the output of shape %s cannot hold a result of shape %s",
+              mt_list_str(c, mt_sizes(t[i])), mt_list_str(c, mt_il(it->size, n)));
       return false;
     }
     int64_t es = (int64_t)mt_dsize(t[i]->dtype);
     for (int d = 0; d < n; d++)
-      it->stride[i][d] = d < lead || (t[i]->size[d - lead] == 1 && it->size[d] != 1) ? 0 : t[i]->stride[d - lead] * es;
+      it->stride[i][d] = d < lead || (t[i]->size[d - lead] == 1 && it->size[d] != 1)
+                             ? 0
+                             : t[i]->stride[d - lead] * es;
   }
   order_dims(it, perm);
   for (int i = 0; i < it->nout; i++) {
@@ -141,7 +152,8 @@ bool mt_iter_init(Ctx *c, Iter *it, int nout, int nop, Tensor **t, const DType *
 }
 
 /* ---- running ---- */
-static void run_cast(const Iter *it, Loop loop, const void *par, char **p, const int64_t *s, int64_t n) {
+static void run_cast(const Iter *it, Loop loop, const void *par, char **p, const int64_t *s,
+                     int64_t n) {
   _Alignas(64) char buf[MT_MAXOPS][BLOCK * 16];
   char *q[MT_MAXOPS];
   int64_t qs[MT_MAXOPS];
@@ -156,18 +168,21 @@ static void run_cast(const Iter *it, Loop loop, const void *par, char **p, const
       if (conv && i >= it->nout) {
         int64_t one = s[i] == 0 ? 1 : m;
         if (s[i] == 0) qs[i] = 0;
-        mt_cast_loop((DType)it->ct[i], (DType)it->dt[i])((char *[]){buf[i], at[i]}, (int64_t[]){(int64_t)mt_dsize(it->ct[i]), s[i]}, one, NULL);
+        mt_cast_loop((DType)it->ct[i], (DType)it->dt[i])(
+            (char *[]){buf[i], at[i]}, (int64_t[]){(int64_t)mt_dsize(it->ct[i]), s[i]}, one, NULL);
       }
     }
     loop(q, qs, m, par);
     for (int i = 0; i < it->nout; i++)
       if (it->dt[i] != it->ct[i])
-        mt_cast_loop((DType)it->dt[i], (DType)it->ct[i])((char *[]){at[i], buf[i]}, (int64_t[]){s[i], (int64_t)mt_dsize(it->ct[i])}, m, NULL);
+        mt_cast_loop((DType)it->dt[i], (DType)it->ct[i])(
+            (char *[]){at[i], buf[i]}, (int64_t[]){s[i], (int64_t)mt_dsize(it->ct[i])}, m, NULL);
     for (int i = 0; i < it->nop; i++) at[i] += s[i] * m;
   }
 }
 
-static inline void run_1d(const Iter *it, Loop loop, const void *par, char **p, const int64_t *s, int64_t n) {
+static inline void run_1d(const Iter *it, Loop loop, const void *par, char **p, const int64_t *s,
+                          int64_t n) {
   if (it->cast) run_cast(it, loop, par, p, s, n);
   else loop(p, s, n, par);
 }
@@ -207,7 +222,8 @@ static void run_range(const Iter *it, Loop loop, const void *par, int64_t lo, in
 typedef struct { const Iter *it; Loop loop; const void *par; } Job;
 static void run_job(void *ctx, int64_t lo, int64_t hi) {
   Job *j = ctx;
-  for (; lo < hi && !mt_interrupted; lo += PIECE) run_range(j->it, j->loop, j->par, lo, lo + PIECE < hi ? lo + PIECE : hi);
+  for (; lo < hi && !mt_interrupted; lo += PIECE)
+    run_range(j->it, j->loop, j->par, lo, lo + PIECE < hi ? lo + PIECE : hi);
 }
 
 bool mt_iter_run(Ctx *c, Iter *it, Loop loop, const void *par) {
@@ -226,7 +242,8 @@ void mt_iter_run_serial(Iter *it, Loop loop, const void *par) {
 static bool clash(const Tensor *out, const Tensor *in) {
   if (out->st != in->st || out->numel == 0 || in->numel == 0) return false;
   if (out->offset == in->offset && out->ndim == in->ndim && out->dtype == in->dtype &&
-      !memcmp(out->size, in->size, sizeof(int64_t) * out->ndim) && !memcmp(out->stride, in->stride, sizeof(int64_t) * out->ndim))
+      !memcmp(out->size, in->size, sizeof(int64_t) * out->ndim) &&
+      !memcmp(out->stride, in->stride, sizeof(int64_t) * out->ndim))
     return false;
   return true;
 }
@@ -234,7 +251,9 @@ static bool clash(const Tensor *out, const Tensor *in) {
 Tensor *mt_take_out(Ctx *c, int ndim, const int64_t *size, Tensor **in, int nin) {
   Tensor *o = c->out;
   c->out = NULL;
-  if (!o || o->ndim != ndim || memcmp(o->size, size, sizeof(int64_t) * (size_t)ndim) || (o->flags & (MT_CONJ | MT_NEG))) return NULL;
+  if (!o || o->ndim != ndim || memcmp(o->size, size, sizeof(int64_t) * (size_t)ndim) ||
+      (o->flags & (MT_CONJ | MT_NEG)))
+    return NULL;
   for (int i = 0; i < nin; i++) if (in[i] && clash(o, in[i])) return NULL;
   return o;
 }

@@ -1,11 +1,12 @@
 /* kern.h: how a line of unary.inc, binary.inc or ternary.inc becomes loops.
  *
- * A line is KIND(name, expression of x, y, z and the op's scalars K0, K1, K2): U, B or T3 by arity; _B: the loop stores
- * a bool; _R: it stores the real part's type; U_V(name, fn, expression): fn does a whole array (sin, whose large arguments
- * are looked for block by block).  Sections of the file (#if KF floats, KI integers, KC complex, KB bool) say for which
- * dtypes.  kern_types.inc reads the file once per dtype, first to make the loops, then to fill the table, and the Makefile
- * builds the whole once per CPU level (KLEVEL).  T is the element type, M(exp) its version of a function of vmath.h,
- * special.h or (cexp) cmath.h, DTV the dtype. */
+ * A line is KIND(name, expression of x, y, z and the op's scalars K0, K1, K2): U, B or T3 by arity;
+ * _B: the loop stores a bool; _R: it stores the real part's type; U_V(name, fn, expression): fn
+ * does a whole array (sin, whose large arguments are looked for block by block).  Sections of the
+ * file (#if KF floats, KI integers, KC complex, KB bool) say for which dtypes.  kern_types.inc
+ * reads the file once per dtype, first to make the loops, then to fill the table, and the Makefile
+ * builds the whole once per CPU level (KLEVEL).  T is the element type, M(exp) its version of a
+ * function of vmath.h, special.h or (cexp) cmath.h, DTV the dtype. */
 #ifndef MT_KERN_H
 #define MT_KERN_H
 #include "half.h"
@@ -26,21 +27,38 @@
     const KPar *par = par_ ? par_ : &none_;                                                   \
     const T K0 UNUSED = KARG(0), K1 UNUSED = KARG(1), K2 UNUSED = KARG(2);
 
-#define LOOP1(name, TO, expr) LOOP_HEAD(un, name)                                             \
-  if (s[0] == sizeof(TO) && s[1] == sizeof(T)) {                                              \
-    TO *o = (TO *)p[0]; const T *a = (const T *)p[1];                                         \
-    VEC for (int64_t i = 0; i < n; i++) { T x = a[i]; o[i] = (TO)(expr); }                    \
-  } else {                                                                                    \
-    char *o = p[0]; const char *a = p[1];                                                     \
-    for (int64_t i = 0; i < n; i++) { T x = *(const T *)(a + i * s[1]); *(TO *)(o + i * s[0]) = (TO)(expr); } \
-  } }
-/* For functions that look at whole blocks (sin of large arguments): fn(n, in, out) where memory is contiguous. */
-#define LOOP1V(name, fn, expr) LOOP_HEAD(un, name)                                            \
-  if (s[0] == sizeof(T) && s[1] == sizeof(T)) fn(n, (const T *)p[1], (T *)p[0]);              \
-  else {                                                                                      \
-    char *o = p[0]; const char *a = p[1];                                                     \
-    for (int64_t i = 0; i < n; i++) { T x = *(const T *)(a + i * s[1]); *(T *)(o + i * s[0]) = (T)(expr); } \
-  } }
+#define LOOP1(name, TO, expr)                    \
+  LOOP_HEAD(un, name)                            \
+  if (s[0] == sizeof(TO) && s[1] == sizeof(T)) { \
+    TO *o = (TO *)p[0];                          \
+    const T *a = (const T *)p[1];                \
+    VEC for (int64_t i = 0; i < n; i++) {        \
+      T x = a[i];                                \
+      o[i] = (TO)(expr);                         \
+    }                                            \
+  } else {                                       \
+    char *o = p[0];                              \
+    const char *a = p[1];                        \
+    for (int64_t i = 0; i < n; i++) {            \
+      T x = *(const T *)(a + i * s[1]);          \
+      *(TO *)(o + i * s[0]) = (TO)(expr);        \
+    }                                            \
+  }                                              \
+  }
+/* For functions that look at whole blocks (sin of large arguments): fn(n, in, out) where memory is
+ * contiguous. */
+#define LOOP1V(name, fn, expr)                                                   \
+  LOOP_HEAD(un, name)                                                            \
+  if (s[0] == sizeof(T) && s[1] == sizeof(T)) fn(n, (const T *)p[1], (T *)p[0]); \
+  else {                                                                         \
+    char *o = p[0];                                                              \
+    const char *a = p[1];                                                        \
+    for (int64_t i = 0; i < n; i++) {                                            \
+      T x = *(const T *)(a + i * s[1]);                                          \
+      *(T *)(o + i * s[0]) = (T)(expr);                                          \
+    }                                                                            \
+  }                                                                              \
+  }
 #define LOOP2(name, TO, expr) LOOP_HEAD(bin, name)                                            \
   if (s[0] == sizeof(TO) && s[1] == sizeof(T) && s[2] == sizeof(T)) {                         \
     TO *o = (TO *)p[0]; const T *a = (const T *)p[1], *b = (const T *)p[2];                   \
@@ -58,23 +76,41 @@
       *(TO *)(o + i * s[0]) = (TO)(expr);                                                     \
     }                                                                                         \
   } }
-#define LOOP3(name, TO, expr) LOOP_HEAD(ter, name)                                            \
-  if (s[0] == sizeof(TO) && s[1] == sizeof(T) && s[2] == sizeof(T) && s[3] == sizeof(T)) {    \
-    TO *o = (TO *)p[0]; const T *a = (const T *)p[1], *b = (const T *)p[2], *d = (const T *)p[3]; \
-    VEC for (int64_t i = 0; i < n; i++) { T x = a[i], y = b[i], z = d[i]; o[i] = (TO)(expr); } \
-  } else if (s[0] == sizeof(TO) && s[1] == sizeof(T) && s[2] == sizeof(T) && s[3] == 0) {     \
-    TO *o = (TO *)p[0]; const T *a = (const T *)p[1], *b = (const T *)p[2]; const T z = *(const T *)p[3]; \
-    VEC for (int64_t i = 0; i < n; i++) { T x = a[i], y = b[i]; o[i] = (TO)(expr); }          \
-  } else if (s[0] == sizeof(TO) && s[1] == sizeof(T) && s[2] == 0 && s[3] == 0) {             \
-    TO *o = (TO *)p[0]; const T *a = (const T *)p[1]; const T y = *(const T *)p[2], z = *(const T *)p[3]; \
-    VEC for (int64_t i = 0; i < n; i++) { T x = a[i]; o[i] = (TO)(expr); }                    \
-  } else {                                                                                    \
-    char *o = p[0]; const char *a = p[1], *b = p[2], *d = p[3];                               \
-    for (int64_t i = 0; i < n; i++) {                                                         \
-      T x = *(const T *)(a + i * s[1]), y = *(const T *)(b + i * s[2]), z = *(const T *)(d + i * s[3]); \
-      *(TO *)(o + i * s[0]) = (TO)(expr);                                                     \
-    }                                                                                         \
-  } }
+#define LOOP3(name, TO, expr)                                                              \
+  LOOP_HEAD(ter, name)                                                                     \
+  if (s[0] == sizeof(TO) && s[1] == sizeof(T) && s[2] == sizeof(T) && s[3] == sizeof(T)) { \
+    TO *o = (TO *)p[0];                                                                    \
+    const T *a = (const T *)p[1], *b = (const T *)p[2], *d = (const T *)p[3];              \
+    VEC for (int64_t i = 0; i < n; i++) {                                                  \
+      T x = a[i], y = b[i], z = d[i];                                                      \
+      o[i] = (TO)(expr);                                                                   \
+    }                                                                                      \
+  } else if (s[0] == sizeof(TO) && s[1] == sizeof(T) && s[2] == sizeof(T) && s[3] == 0) {  \
+    TO *o = (TO *)p[0];                                                                    \
+    const T *a = (const T *)p[1], *b = (const T *)p[2];                                    \
+    const T z = *(const T *)p[3];                                                          \
+    VEC for (int64_t i = 0; i < n; i++) {                                                  \
+      T x = a[i], y = b[i];                                                                \
+      o[i] = (TO)(expr);                                                                   \
+    }                                                                                      \
+  } else if (s[0] == sizeof(TO) && s[1] == sizeof(T) && s[2] == 0 && s[3] == 0) {          \
+    TO *o = (TO *)p[0];                                                                    \
+    const T *a = (const T *)p[1];                                                          \
+    const T y = *(const T *)p[2], z = *(const T *)p[3];                                    \
+    VEC for (int64_t i = 0; i < n; i++) {                                                  \
+      T x = a[i];                                                                          \
+      o[i] = (TO)(expr);                                                                   \
+    }                                                                                      \
+  } else {                                                                                 \
+    char *o = p[0];                                                                        \
+    const char *a = p[1], *b = p[2], *d = p[3];                                            \
+    for (int64_t i = 0; i < n; i++) {                                                      \
+      T x = *(const T *)(a + i * s[1]), y = *(const T *)(b + i * s[2]),                    \
+        z = *(const T *)(d + i * s[3]);                                                    \
+      *(TO *)(o + i * s[0]) = (TO)(expr);                                                  \
+    }                                                                                      \
+  }                                                                                        \
+  }
 
 /* Sign-exact helpers on any integer or float type. */
 #define MT_SGN(x) ((T)(((x) > 0) - ((x) < 0)))

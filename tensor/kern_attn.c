@@ -1,4 +1,5 @@
-/* kern_attn.c: row kernels of attention and recurrent cells (see kern_attn.h): plain loops that vectorise. */
+/* kern_attn.c: row kernels of attention and recurrent cells (see kern_attn.h): plain loops that
+ * vectorise. */
 #include "kern_attn.h"
 #include "vmath.h"
 
@@ -40,8 +41,12 @@ static float soft(int64_t n, float *s, float old, float *sum) {
   return m;
 }
 
-static void times(int64_t n, float *y, const float *x, float a) { VEC for (int64_t i = 0; i < n; i++) y[i] = x[i] * a; }
-static void add(int64_t n, float *x, const float *y) { VEC for (int64_t i = 0; i < n; i++) x[i] += y[i]; }
+static void times(int64_t n, float *y, const float *x, float a) {
+  VEC for (int64_t i = 0; i < n; i++) y[i] = x[i] * a;
+}
+static void add(int64_t n, float *x, const float *y) {
+  VEC for (int64_t i = 0; i < n; i++) x[i] += y[i];
+}
 static float dot(int64_t n, const float *x, const float *y) {
   float acc[LANES] = {0}, t = 0;
   int64_t i = 0;
@@ -73,7 +78,8 @@ static void lstm(int64_t n, float *g, const float *c0, float *c, float *h) {
     h[i] = o * mt_tanhf(v);
   }
 }
-static void lstm_grad(int64_t n, const float *g, const float *c0, const float *c, const float *dh, float *dc, float *dg) {
+static void lstm_grad(int64_t n, const float *g, const float *c0, const float *c, const float *dh,
+                      float *dc, float *dg) {
   VEC for (int64_t i = 0; i < n; i++) {
     float a = g[i], f = g[n + i], u = g[2 * n + i], o = g[3 * n + i], t = mt_tanhf(c[i]);
     float d = dc[i] + dh[i] * o * (1.f - t * t);
@@ -84,7 +90,8 @@ static void lstm_grad(int64_t n, const float *g, const float *c0, const float *c
     dc[i] = d * f;
   }
 }
-static void gru(int64_t n, const float *x, const float *r, const float *bn, const float *h0, float *g, float *h) {
+static void gru(int64_t n, const float *x, const float *r, const float *bn, const float *h0,
+                float *g, float *h) {
   VEC for (int64_t i = 0; i < n; i++) {
     float a = gate(x[i] + r[i]), z = gate(x[n + i] + r[n + i]), q = r[2 * n + i] + bn[i];
     float u = mt_tanhf(x[2 * n + i] + a * q);
@@ -95,14 +102,19 @@ static void gru(int64_t n, const float *x, const float *r, const float *bn, cons
 static void gru_grad(int64_t n, const float *g, const float *h0, float *dh, float *dx, float *dr) {
   VEC for (int64_t i = 0; i < n; i++) {
     float a = g[i], z = g[n + i], u = g[2 * n + i], q = g[3 * n + i];
-    float dn = dh[i] * (1.f - z) * (1.f - u * u), da = dn * q * a * (1.f - a), dz = dh[i] * (h0[i] - u) * z * (1.f - z);
+    float dn = dh[i] * (1.f - z) * (1.f - u * u), da = dn * q * a * (1.f - a),
+          dz = dh[i] * (h0[i] - u) * z * (1.f - z);
     dx[i] = da; dx[n + i] = dz; dx[2 * n + i] = dn;
     dr[i] = da; dr[n + i] = dz; dr[2 * n + i] = dn * a;
     dh[i] *= z;
   }
 }
-static void tanh_(int64_t n, float *x) { VEC for (int64_t i = 0; i < n; i++) x[i] = mt_tanhf(x[i]); }
-static void relu_(int64_t n, float *x) { VEC for (int64_t i = 0; i < n; i++) x[i] = x[i] > 0 || x[i] != x[i] ? x[i] : 0; }
+static void tanh_(int64_t n, float *x) {
+  VEC for (int64_t i = 0; i < n; i++) x[i] = mt_tanhf(x[i]);
+}
+static void relu_(int64_t n, float *x) {
+  VEC for (int64_t i = 0; i < n; i++) x[i] = x[i] > 0 || x[i] != x[i] ? x[i] : 0;
+}
 static void tanh_grad(int64_t n, const float *y, const float *dy, float *dx) {
   VEC for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * (1.f - y[i] * y[i]);
 }
@@ -110,5 +122,6 @@ static void relu_grad(int64_t n, const float *y, const float *dy, float *dx) {
   VEC for (int64_t i = 0; i < n; i++) dx[i] = y[i] > 0 ? dy[i] : 0;
 }
 
-const MtSeqKerns CAT(mt_seq_kerns_, KLEVEL) = {soft, times, add, dot, grad, lstm, lstm_grad, gru, gru_grad, tanh_, relu_,
-                                               tanh_grad, relu_grad};
+const MtSeqKerns CAT(mt_seq_kerns_, KLEVEL) = {soft,  times,     add,      dot,      grad,
+                                               lstm,  lstm_grad, gru,      gru_grad, tanh_,
+                                               relu_, tanh_grad, relu_grad};

@@ -29,33 +29,42 @@
 #define ST_complex64(v) ((cfloat)(float)(v))
 #define ST_complex128(v) ((cdouble)(double)(v))
 
-#define CAST(to, TO, from, TI)                                                                \
-  static void cast_##to##_##from(char **p, const int64_t *s, int64_t n, const void *par) {   \
-    if (s[0] == sizeof(TO) && s[1] == sizeof(TI)) {                                           \
-      TO *o = (TO *)p[0]; const TI *a = (const TI *)p[1];                                     \
-      VEC for (int64_t i = 0; i < n; i++) o[i] = ST_##to(LD_##from(a[i]));                    \
-    } else {                                                                                  \
-      char *o = p[0]; const char *a = p[1];                                                   \
-      for (int64_t i = 0; i < n; i++) *(TO *)(o + i * s[0]) = ST_##to(LD_##from(*(const TI *)(a + i * s[1]))); \
-    }                                                                                         \
+#define CAST(to, TO, from, TI)                                                             \
+  static void cast_##to##_##from(char **p, const int64_t *s, int64_t n, const void *par) { \
+    if (s[0] == sizeof(TO) && s[1] == sizeof(TI)) {                                        \
+      TO *o = (TO *)p[0];                                                                  \
+      const TI *a = (const TI *)p[1];                                                      \
+      VEC for (int64_t i = 0; i < n; i++) o[i] = ST_##to(LD_##from(a[i]));                 \
+    } else {                                                                               \
+      char *o = p[0];                                                                      \
+      const char *a = p[1];                                                                \
+      for (int64_t i = 0; i < n; i++)                                                      \
+        *(TO *)(o + i * s[0]) = ST_##to(LD_##from(*(const TI *)(a + i * s[1])));           \
+    }                                                                                      \
   }
 /* Same dtype: bits move unchanged. */
-#define SAME(to, TO)                                                                          \
-  static void cast_##to##_##to(char **p, const int64_t *s, int64_t n, const void *par) {      \
-    if (s[0] == sizeof(TO) && s[1] == sizeof(TO)) __builtin_memmove(p[0], p[1], (size_t)n * sizeof(TO)); \
-    else if (s[0] == sizeof(TO) && s[1] == 0) {                                               \
-      TO v = *(const TO *)p[1], *o = (TO *)p[0];                                              \
-      for (int64_t i = 0; i < n; i++) o[i] = v;                                               \
-    } else {                                                                                  \
-      char *o = p[0]; const char *a = p[1];                                                   \
-      for (int64_t i = 0; i < n; i++) *(TO *)(o + i * s[0]) = *(const TO *)(a + i * s[1]);    \
-    }                                                                                         \
+#define SAME(to, TO)                                                                       \
+  static void cast_##to##_##to(char **p, const int64_t *s, int64_t n, const void *par) {   \
+    if (s[0] == sizeof(TO) && s[1] == sizeof(TO))                                          \
+      __builtin_memmove(p[0], p[1], (size_t)n * sizeof(TO));                               \
+    else if (s[0] == sizeof(TO) && s[1] == 0) {                                            \
+      TO v = *(const TO *)p[1], *o = (TO *)p[0];                                           \
+      for (int64_t i = 0; i < n; i++) o[i] = v;                                            \
+    } else {                                                                               \
+      char *o = p[0];                                                                      \
+      const char *a = p[1];                                                                \
+      for (int64_t i = 0; i < n; i++) *(TO *)(o + i * s[0]) = *(const TO *)(a + i * s[1]); \
+    }                                                                                      \
   }
-#define FROM_REALS(to, TO, X) X(to, TO, bool, uint8_t) X(to, TO, uint8, uint8_t) X(to, TO, int8, int8_t) X(to, TO, int16, int16_t) \
-  X(to, TO, int32, int32_t) X(to, TO, int64, int64_t) X(to, TO, float16, uint16_t) X(to, TO, bfloat16, uint16_t) \
-  X(to, TO, float32, float) X(to, TO, float64, double)
-#define FROM_ALL(to, TO, X) FROM_REALS(to, TO, X) X(to, TO, complex64, cfloat) X(to, TO, complex128, cdouble)
-/* The diagonal is named cast_x_x by SAME; generating it by CAST too would clash, so those carry another name. */
+#define FROM_REALS(to, TO, X)                                                                \
+  X(to, TO, bool, uint8_t)                                                                   \
+  X(to, TO, uint8, uint8_t) X(to, TO, int8, int8_t) X(to, TO, int16, int16_t)                \
+      X(to, TO, int32, int32_t) X(to, TO, int64, int64_t) X(to, TO, float16, uint16_t)       \
+          X(to, TO, bfloat16, uint16_t) X(to, TO, float32, float) X(to, TO, float64, double)
+#define FROM_ALL(to, TO, X)                                                         \
+  FROM_REALS(to, TO, X) X(to, TO, complex64, cfloat) X(to, TO, complex128, cdouble)
+/* The diagonal is named cast_x_x by SAME; generating it by CAST too would clash, so those carry
+ * another name. */
 
 #define cast_bool_bool cast_unused_b
 #define cast_uint8_uint8 cast_unused_u8
@@ -92,19 +101,27 @@ FROM_REALS(complex128, cdouble, CAST)
 #undef cast_bfloat16_bfloat16
 #undef cast_float32_float32
 #undef cast_float64_float64
-SAME(bool, uint8_t) SAME(uint8, uint8_t) SAME(int8, int8_t) SAME(int16, int16_t) SAME(int32, int32_t) SAME(int64, int64_t)
-SAME(float16, uint16_t) SAME(bfloat16, uint16_t) SAME(float32, float) SAME(float64, double)
-SAME(complex64, cfloat) SAME(complex128, cdouble)
-static void cast_complex64_complex128(char **p, const int64_t *s, int64_t n, const void *par) {
-  for (int64_t i = 0; i < n; i++) *(cfloat *)(p[0] + i * s[0]) = (cfloat)*(const cdouble *)(p[1] + i * s[1]);
+SAME(bool, uint8_t)
+SAME(uint8, uint8_t) SAME(int8, int8_t) SAME(int16, int16_t) SAME(int32, int32_t)
+    SAME(int64, int64_t) SAME(float16, uint16_t) SAME(bfloat16, uint16_t) SAME(float32, float)
+        SAME(float64, double) SAME(complex64, cfloat)
+            SAME(complex128,
+                 cdouble) static void cast_complex64_complex128(char **p, const int64_t *s,
+                                                                int64_t n, const void *par) {
+  for (int64_t i = 0; i < n; i++)
+    *(cfloat *)(p[0] + i * s[0]) = (cfloat) * (const cdouble *)(p[1] + i * s[1]);
 }
 static void cast_complex128_complex64(char **p, const int64_t *s, int64_t n, const void *par) {
-  for (int64_t i = 0; i < n; i++) *(cdouble *)(p[0] + i * s[0]) = *(const cfloat *)(p[1] + i * s[1]);
+  for (int64_t i = 0; i < n; i++)
+    *(cdouble *)(p[0] + i * s[0]) = *(const cfloat *)(p[1] + i * s[1]);
 }
 /* A complex number is true when either part is. */
-#define CBOOL(from, TI)                                                                       \
-  static void castb_##from(char **p, const int64_t *s, int64_t n, const void *par) {          \
-    for (int64_t i = 0; i < n; i++) { TI v = *(const TI *)(p[1] + i * s[1]); *(uint8_t *)(p[0] + i * s[0]) = v != 0; } \
+#define CBOOL(from, TI)                                                              \
+  static void castb_##from(char **p, const int64_t *s, int64_t n, const void *par) { \
+    for (int64_t i = 0; i < n; i++) {                                                \
+      TI v = *(const TI *)(p[1] + i * s[1]);                                         \
+      *(uint8_t *)(p[0] + i * s[0]) = v != 0;                                        \
+    }                                                                                \
   }
 CBOOL(complex64, cfloat)
 CBOOL(complex128, cdouble)
@@ -112,8 +129,9 @@ CBOOL(complex128, cdouble)
 #define ROW(to, TO, from, TI) [MT_##to][MT_##from] = cast_##to##_##from,
 extern const Loop CAT(mt, cast, KLEVEL)[][MT_NDTYPES];
 const Loop CAT(mt, cast, KLEVEL)[MT_NDTYPES][MT_NDTYPES] = {
-  FROM_REALS(bool, , ROW) [MT_bool][MT_complex64] = castb_complex64, [MT_bool][MT_complex128] = castb_complex128,
-  FROM_ALL(uint8, , ROW) FROM_ALL(int8, , ROW) FROM_ALL(int16, , ROW) FROM_ALL(int32, , ROW) FROM_ALL(int64, , ROW)
-  FROM_ALL(float16, , ROW) FROM_ALL(bfloat16, , ROW) FROM_ALL(float32, , ROW) FROM_ALL(float64, , ROW)
-  FROM_ALL(complex64, , ROW) FROM_ALL(complex128, , ROW)
-};
+    FROM_REALS(bool, , ROW)[MT_bool][MT_complex64] = castb_complex64,
+    [MT_bool][MT_complex128] = castb_complex128,
+    FROM_ALL(uint8, , ROW) FROM_ALL(int8, , ROW) FROM_ALL(int16, , ROW) FROM_ALL(int32, , ROW)
+        FROM_ALL(int64, , ROW) FROM_ALL(float16, , ROW) FROM_ALL(bfloat16, , ROW)
+            FROM_ALL(float32, , ROW) FROM_ALL(float64, , ROW) FROM_ALL(complex64, , ROW)
+                FROM_ALL(complex128, , ROW)};

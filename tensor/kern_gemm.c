@@ -1,7 +1,8 @@
 /* kern_gemm.c: the register tiles of the matrix product, built once per CPU level (see gemm.h).
  *
- * 14 x 2 vectors of accumulators with AVX-512 (28 of 32 registers), 6 x 2 elsewhere (12 of 16): each step of k loads
- * two vectors of B, broadcasts one number of A per row and issues two multiply-adds for it. */
+ * 14 x 2 vectors of accumulators with AVX-512 (28 of 32 registers), 6 x 2 elsewhere (12 of 16):
+ * each step of k loads two vectors of B, broadcasts one number of A per row and issues two
+ * multiply-adds for it. */
 #include "gemm.h"
 #include "gemm_kern.h"
 
@@ -11,8 +12,9 @@
 #if defined __AVX512F__
 #include <immintrin.h>
 enum { MR = 14 };
-#define MORE_ROWS(X, nv, l) X(7, nv, l) X(8, nv, l) X(9, nv, l) X(10, nv, l) X(11, nv, l) X(12, nv, l) \
-                            X(13, nv, l) X(14, nv, l)
+#define MORE_ROWS(X, nv, l)                                                                \
+  X(7, nv, l)                                                                              \
+  X(8, nv, l) X(9, nv, l) X(10, nv, l) X(11, nv, l) X(12, nv, l) X(13, nv, l) X(14, nv, l)
 #define BYTES 64
 #define FMA_F32(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define FMA_F64(a, b, c) _mm512_fmadd_pd(a, b, c)
@@ -26,8 +28,9 @@ enum { MR = 6 };
 #elif defined __ARM_NEON && defined __aarch64__
 #include <arm_neon.h>
 enum { MR = 14 };
-#define MORE_ROWS(X, nv, l) X(7, nv, l) X(8, nv, l) X(9, nv, l) X(10, nv, l) X(11, nv, l) X(12, nv, l) \
-                            X(13, nv, l) X(14, nv, l)
+#define MORE_ROWS(X, nv, l)                                                                \
+  X(7, nv, l)                                                                              \
+  X(8, nv, l) X(9, nv, l) X(10, nv, l) X(11, nv, l) X(12, nv, l) X(13, nv, l) X(14, nv, l)
 #define BYTES 16
 #define FMA_F32(a, b, c) vfmaq_f32(c, a, b)
 #define FMA_F64(a, b, c) vfmaq_f64(c, a, b)

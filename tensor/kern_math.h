@@ -1,5 +1,6 @@
-/* kern_math.h: small functions that the lines of the *.inc files name: integer division and powers with Python's or C's
- * rounding that never trap (division by zero is refused before the loop runs), floored division of floats, complex helpers. */
+/* kern_math.h: small functions that the lines of the *.inc files name: integer division and powers
+ * with Python's or C's rounding that never trap (division by zero is refused before the loop runs),
+ * floored division of floats, complex helpers. */
 #ifndef MT_KERN_MATH_H
 #define MT_KERN_MATH_H
 #include "cmath.h"
@@ -16,7 +17,9 @@ MT_KM int64_t mt_irem(int64_t x, int64_t y) {
 MT_KM int64_t mt_idiv(int64_t x, int64_t y) {
   return y == 0 ? 0 : y == -1 ? (int64_t)(0 - (uint64_t)x) : x / y;
 }
-MT_KM int64_t mt_ifdiv(int64_t x, int64_t y) { return mt_idiv(x, y) - (mt_imod(x, y) != 0 && (x < 0) != (y < 0)); }
+MT_KM int64_t mt_ifdiv(int64_t x, int64_t y) {
+  return mt_idiv(x, y) - (mt_imod(x, y) != 0 && (x < 0) != (y < 0));
+}
 MT_KM int64_t mt_ipow(int64_t x, int64_t y) {
   if (y < 0) return x == 1 ? 1 : x == -1 ? (y & 1 ? -1 : 1) : 0;
   uint64_t r = 1;
@@ -43,39 +46,39 @@ MT_KM int64_t mt_ilcm(int64_t a, int64_t b) {
 MT_KM double mt_log1p_expneg(double a) { return mt_log1p(mt_exp(-a)); }
 MT_KM float mt_log1p_expnegf(float a) { return mt_log1pexpf_(-a); }
 
-#define MT_FLOAT_HELPERS(T, S)                                                                             \
-  MT_KM T mt_rem##S(T x, T y) {                                                                            \
-    T r = __builtin_fmod##S(x, y);                                                                         \
-    return r != 0 && (r < 0) != (y < 0) ? r + y : r;                                                       \
-  }                                                                                                        \
-  MT_KM T mt_fdiv##S(T x, T y) {          /* the quotient that goes with rem, as Python rounds it */       \
-    if (y == 0) return x / y;                                                                              \
-    T m = __builtin_fmod##S(x, y), d = (x - m) / y;                                                        \
-    if (m != 0 && (y < 0) != (m < 0)) d -= 1;                                                              \
-    if (d == 0) return __builtin_copysign##S((T)0, x / y);                                                 \
-    T f = mt_floor##S(d);                                                                                  \
-    return d - f > (T)0.5 ? f + 1 : f;                                                                     \
-  }                                                                                                        \
-  MT_KM T mt_bce##S(T x, T y) {            /* binary cross entropy, its logarithms held at -100 */          \
-    T q = mt_log1p##S(-x), p = mt_log##S(x);                                                               \
-    return (y - 1) * (q < -100 ? -100 : q) - y * (p < -100 ? -100 : p);                                    \
-  }                                                                                                        \
-  MT_KM T mt_copysign##S(T x, T y) { return __builtin_copysign##S(x, y); }                                 \
-  MT_KM T mt_nextafter##S(T x, T y) { return __builtin_nextafter##S(x, y); }                               \
-  MT_KM T mt_lae##S(T x, T y) {                                                                            \
-    T m = x > y ? x : y, d = mt_fabs##S(x - y);                                                            \
-    return x == y ? x + (T)MT_LN2 : m + mt_log1p_expneg##S(d);                                             \
-  }                                                                                                        \
-  MT_KM T mt_lae2##S(T x, T y) {                                                                           \
-    T m = x > y ? x : y, d = mt_fabs##S(x - y) * (T)MT_LN2;                                                \
-    return x == y ? x + 1 : m + mt_log1p_expneg##S(d) * (T)MT_LOG2E;                                       \
-  }                                                                                                        \
-  MT_KM T mt_lerp##S(T x, T y, T w) {                                                                      \
-    return mt_fabs##S(w) < (T)0.5 ? x + w * (y - x) : y - (y - x) * (1 - w);                               \
-  }                                                                                                        \
-  MT_KM T mt_clampp##S(T x, T lo, T hi) {          /* a nan anywhere wins */                               \
-    T t = x < lo ? lo : x, r = t > hi ? hi : t;                                                            \
-    return x != x ? x : lo != lo ? lo : hi != hi ? hi : r;                                                 \
+#define MT_FLOAT_HELPERS(T, S)                                                              \
+  MT_KM T mt_rem##S(T x, T y) {                                                             \
+    T r = __builtin_fmod##S(x, y);                                                          \
+    return r != 0 && (r < 0) != (y < 0) ? r + y : r;                                        \
+  }                                                                                         \
+  MT_KM T mt_fdiv##S(T x, T y) { /* the quotient that goes with rem, as Python rounds it */ \
+    if (y == 0) return x / y;                                                               \
+    T m = __builtin_fmod##S(x, y), d = (x - m) / y;                                         \
+    if (m != 0 && (y < 0) != (m < 0)) d -= 1;                                               \
+    if (d == 0) return __builtin_copysign##S((T)0, x / y);                                  \
+    T f = mt_floor##S(d);                                                                   \
+    return d - f > (T)0.5 ? f + 1 : f;                                                      \
+  }                                                                                         \
+  MT_KM T mt_bce##S(T x, T y) { /* binary cross entropy, its logarithms held at -100 */     \
+    T q = mt_log1p##S(-x), p = mt_log##S(x);                                                \
+    return (y - 1) * (q < -100 ? -100 : q) - y * (p < -100 ? -100 : p);                     \
+  }                                                                                         \
+  MT_KM T mt_copysign##S(T x, T y) { return __builtin_copysign##S(x, y); }                  \
+  MT_KM T mt_nextafter##S(T x, T y) { return __builtin_nextafter##S(x, y); }                \
+  MT_KM T mt_lae##S(T x, T y) {                                                             \
+    T m = x > y ? x : y, d = mt_fabs##S(x - y);                                             \
+    return x == y ? x + (T)MT_LN2 : m + mt_log1p_expneg##S(d);                              \
+  }                                                                                         \
+  MT_KM T mt_lae2##S(T x, T y) {                                                            \
+    T m = x > y ? x : y, d = mt_fabs##S(x - y) * (T)MT_LN2;                                 \
+    return x == y ? x + 1 : m + mt_log1p_expneg##S(d) * (T)MT_LOG2E;                        \
+  }                                                                                         \
+  MT_KM T mt_lerp##S(T x, T y, T w) {                                                       \
+    return mt_fabs##S(w) < (T)0.5 ? x + w * (y - x) : y - (y - x) * (1 - w);                \
+  }                                                                                         \
+  MT_KM T mt_clampp##S(T x, T lo, T hi) { /* a nan anywhere wins */                         \
+    T t = x < lo ? lo : x, r = t > hi ? hi : t;                                             \
+    return x != x ? x : lo != lo ? lo : hi != hi ? hi : r;                                  \
   }
 MT_FLOAT_HELPERS(double, )
 MT_FLOAT_HELPERS(float, f)
@@ -93,10 +96,14 @@ MT_KM float mt_nextafter_bf16(float x, float y) {
   if (x == 0) return mt_signf(mt_fbits(0x10000), y);
   return mt_fbits(mt_bitsf(x) + ((x < y) == (x > 0) ? 0x10000 : -0x10000));
 }
-/* a where the mask is all ones, else b: a conditional that the compiler cannot turn into branches. */
-MT_KM double mt_pick(int64_t m, double a, double b) { return mt_dbits((mt_bits(a) & m) | (mt_bits(b) & ~m)); }
-/* lgamma of a float by Stirling's series in double, branch-free: y = x, or 1 - x with the reflection formula, moved up by
- * 8 where it is small; the product of the move and the sine share one logarithm. */
+/* a where the mask is all ones, else b: a conditional that the compiler cannot turn into branches.
+ */
+MT_KM double mt_pick(int64_t m, double a, double b) {
+  return mt_dbits((mt_bits(a) & m) | (mt_bits(b) & ~m));
+}
+/* lgamma of a float by Stirling's series in double, branch-free: y = x, or 1 - x with the
+ * reflection formula, moved up by 8 where it is small; the product of the move and the sine share
+ * one logarithm. */
 MT_KM float mt_lgammaf(float xf) {
   double x = xf;
   int64_t low = -(int64_t)(x < 0.5), small;
@@ -106,10 +113,13 @@ MT_KM float mt_lgammaf(float xf) {
   double w = mt_pick(small, y + 8, y), r = x - mt_rint(x), s = mt_absd(mt_sin_core_(MT_PI * r));
   p = mt_pick(small, p, 1);
   p = mt_pick(low, MT_PI * p / s, p);
-  double e1, e2, f1 = mt_frexp_(p, &e1), f2 = mt_frexp_(w, &e2);     /* both normal: no special case of log is met */
+  double e1, e2, f1 = mt_frexp_(p, &e1),
+                 f2 = mt_frexp_(w, &e2); /* both normal: no special case of log is met */
   double h1 = 0.5 * f1 * f1, h2 = 0.5 * f2 * f2;
-  double l = MT_FMA(e1, MT_LN2, f1 - (h1 - mt_logr_(f1, h1))), lw = MT_FMA(e2, MT_LN2, f2 - (h2 - mt_logr_(f2, h2))), u = 1 / w, z = u * u;
-  double t = MT_P7(MT_FMA, z, 1. / 12, -1. / 360, 1. / 1260, -1. / 1680, 1. / 1188, -691. / 360360, 1. / 156);
+  double l = MT_FMA(e1, MT_LN2, f1 - (h1 - mt_logr_(f1, h1))),
+         lw = MT_FMA(e2, MT_LN2, f2 - (h2 - mt_logr_(f2, h2))), u = 1 / w, z = u * u;
+  double t = MT_P7(MT_FMA, z, 1. / 12, -1. / 360, 1. / 1260, -1. / 1680, 1. / 1188, -691. / 360360,
+                   1. / 156);
   double g = (w - 0.5) * lw - w + 0.91893853320467274178 + t * u;
   double v = mt_pick(low, l - g, g - l);
   v = mt_pick(low & -(int64_t)(s == 0.), INFINITY, v);
@@ -123,17 +133,19 @@ MT_KM double mt_mvlgamma(double x, double p) {
   return s;
 }
 
-#define MT_COMPLEX_HELPERS(C, R, S, MK)                                                                    \
-  MT_KM C mt_clae##S(C x, C y) {                                                                           \
-    if (__real__ x != __real__ x || __imag__ x != __imag__ x || __real__ y != __real__ y || __imag__ y != __imag__ y) \
-      return MK(NAN, NAN);                                                                                 \
-    C hi = __real__ x < __real__ y ? y : x, lo = __real__ x < __real__ y ? x : y;                          \
-    if (isinf(__real__ hi) && __real__ hi == __real__ lo) return __real__ hi < 0 ? lo : mt_clog##S(mt_cexp##S(lo) + mt_cexp##S(hi)); \
-    return hi + mt_clog1p##S(mt_cexp##S(lo - hi));                                                         \
-  }                                                                                                        \
-  MT_KM C mt_clerp##S(C x, C y, C w) {                                                                     \
-    C d = y - x;                                                                                           \
-    return mt_cabs##S(w) < (R)0.5 ? x + mt_cmul##S(w, d) : y - mt_cmul##S(d, 1 - w);                       \
+#define MT_COMPLEX_HELPERS(C, R, S, MK)                                                     \
+  MT_KM C mt_clae##S(C x, C y) {                                                            \
+    if (__real__ x != __real__ x || __imag__ x != __imag__ x || __real__ y != __real__ y || \
+        __imag__ y != __imag__ y)                                                           \
+      return MK(NAN, NAN);                                                                  \
+    C hi = __real__ x < __real__ y ? y : x, lo = __real__ x < __real__ y ? x : y;           \
+    if (isinf(__real__ hi) && __real__ hi == __real__ lo)                                   \
+      return __real__ hi < 0 ? lo : mt_clog##S(mt_cexp##S(lo) + mt_cexp##S(hi));            \
+    return hi + mt_clog1p##S(mt_cexp##S(lo - hi));                                          \
+  }                                                                                         \
+  MT_KM C mt_clerp##S(C x, C y, C w) {                                                      \
+    C d = y - x;                                                                            \
+    return mt_cabs##S(w) < (R)0.5 ? x + mt_cmul##S(w, d) : y - mt_cmul##S(d, 1 - w);        \
   }
 MT_COMPLEX_HELPERS(double _Complex, double, , CMPLX)
 MT_COMPLEX_HELPERS(float _Complex, float, f, CMPLXF)

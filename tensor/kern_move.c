@@ -1,8 +1,9 @@
 /* kern_move.c: transposed copies and selections by a mask (kern_move.h).
  *
- * A transposition goes in small squares that live in vector registers: log2(n) rounds of interleaving row i with row
- * i + n/2 turn n rows of n elements into their columns.  Squares follow each other along a row of dst, so whole cache
- * lines are written; the lines of src wait in the second-level cache for the square below. */
+ * A transposition goes in small squares that live in vector registers: log2(n) rounds of
+ * interleaving row i with row i + n/2 turn n rows of n elements into their columns.  Squares follow
+ * each other along a row of dst, so whole cache lines are written; the lines of src wait in the
+ * second-level cache for the square below. */
 #include "kern.h"
 #include "kern_move.h"
 #include <string.h>
@@ -10,24 +11,28 @@
 #include <immintrin.h>
 #endif
 
-#define PLAIN(T, i0, i1, k0, k1)                                                            \
-  for (int64_t i_ = i0; i_ < (i1); i_++)                                                    \
-    for (int64_t k_ = k0; k_ < (k1); k_++) ((T *)dst)[i_ * ds + k_] = ((const T *)src)[k_ * ss + i_];
+#define PLAIN(T, i0, i1, k0, k1)                                 \
+  for (int64_t i_ = i0; i_ < (i1); i_++)                         \
+    for (int64_t k_ = k0; k_ < (k1); k_++)                       \
+      ((T *)dst)[i_ * ds + k_] = ((const T *)src)[k_ * ss + i_];
 
-#define TRANSPOSE(name, T, N, SQUARE)                                                                             \
-  static void name(void *dst, int64_t ds, const void *src, int64_t ss, int64_t rows, int64_t cols) {              \
-    int64_t r = rows - rows % N, c = cols - cols % N;                                                             \
-    for (int64_t i = 0; i < r; i += N)                                                                            \
-      for (int64_t k = 0; k < c; k += N) SQUARE((T *)dst + i * ds + k, ds, (const T *)src + k * ss + i, ss);      \
-    PLAIN(T, 0, r, c, cols)                                                                                       \
-    PLAIN(T, r, rows, 0, cols)                                                                                    \
+#define TRANSPOSE(name, T, N, SQUARE)                                                \
+  static void name(void *dst, int64_t ds, const void *src, int64_t ss, int64_t rows, \
+                   int64_t cols) {                                                   \
+    int64_t r = rows - rows % N, c = cols - cols % N;                                \
+    for (int64_t i = 0; i < r; i += N)                                               \
+      for (int64_t k = 0; k < c; k += N)                                             \
+        SQUARE((T *)dst + i * ds + k, ds, (const T *)src + k * ss + i, ss);          \
+    PLAIN(T, 0, r, c, cols)                                                          \
+    PLAIN(T, r, rows, 0, cols)                                                       \
   }
 
 typedef uint32_t V4 __attribute__((vector_size(32), aligned(4), may_alias));
 typedef uint64_t V8 __attribute__((vector_size(32), aligned(8), may_alias));
 typedef uint16_t V2 __attribute__((vector_size(16), aligned(2), may_alias));
 typedef uint8_t V1 __attribute__((vector_size(8), aligned(1), may_alias));
-/* Interleaves a and b in their 128-bit halves; a last exchange of halves puts the columns in order. */
+/* Interleaves a and b in their 128-bit halves; a last exchange of halves puts the columns in order.
+ */
 #define LO4 (V4){0, 8, 1, 9, 4, 12, 5, 13}
 #define HI4 (V4){2, 10, 3, 11, 6, 14, 7, 15}
 #define LO44 (V4){0, 1, 8, 9, 4, 5, 12, 13}
@@ -35,16 +40,20 @@ typedef uint8_t V1 __attribute__((vector_size(8), aligned(1), may_alias));
 #define LOW (V4){0, 1, 2, 3, 8, 9, 10, 11}
 #define HIGH (V4){4, 5, 6, 7, 12, 13, 14, 15}
 #ifdef __AVX512F__
-/* 16 by 16: each line of src is read once and whole, which matters where row strides are powers of two and fight for a set. */
+/* 16 by 16: each line of src is read once and whole, which matters where row strides are powers of
+ * two and fight for a set. */
 enum { SIDE4 = 16 };
 typedef uint32_t V16 __attribute__((vector_size(64), aligned(4), may_alias));
 static inline void square_4(uint32_t *d, int64_t ds, const uint32_t *s, int64_t ss) {
   V16 r[16], t[16];
   for (int k = 0; k < 16; k++) r[k] = *(const V16 *)(s + k * ss);
-#define ROUND(from, to)                                                                                             \
-  for (int k = 0; k < 8; k++) {                                                                                     \
-    to[2 * k] = __builtin_shuffle(from[k], from[k + 8], (V16){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});          \
-    to[2 * k + 1] = __builtin_shuffle(from[k], from[k + 8], (V16){8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31}); \
+#define ROUND(from, to)                                                                           \
+  for (int k = 0; k < 8; k++) {                                                                   \
+    to[2 * k] = __builtin_shuffle(from[k], from[k + 8],                                           \
+                                  (V16){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}); \
+    to[2 * k + 1] =                                                                               \
+        __builtin_shuffle(from[k], from[k + 8],                                                   \
+                          (V16){8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31});   \
   }
   ROUND(r, t)
   ROUND(t, r)
@@ -113,8 +122,8 @@ TRANSPOSE(transpose_2, uint16_t, 8, square_2)
 TRANSPOSE(transpose_4, uint32_t, SIDE4, square_4)
 TRANSPOSE(transpose_8, uint64_t, 4, square_8)
 
-/* Masks are often random, so nothing branches on them: each element is stored, the place advances by the mask.  The store
- * after the last place would leave out, hence the buffer. */
+/* Masks are often random, so nothing branches on them: each element is stored, the place advances
+ * by the mask.  The store after the last place would leave out, hence the buffer. */
 enum { BUF = 512 };
 #define PICK(name, T)                                                           \
   static int64_t name(const void *x_, const uint8_t *m, int64_t n, void *out) { \
@@ -140,7 +149,8 @@ static int64_t pick_4(const void *x_, const uint8_t *m, int64_t n, void *out) {
     __m128i b = _mm_loadu_si128((const __m128i *)(m + i));
     __mmask16 q = _mm_test_epi8_mask(b, b);
     int w = __builtin_popcount(q);
-    _mm512_mask_storeu_epi32(o, (__mmask16)((1u << w) - 1), _mm512_maskz_compress_epi32(q, _mm512_loadu_si512(x + i)));
+    _mm512_mask_storeu_epi32(o, (__mmask16)((1u << w) - 1),
+                             _mm512_maskz_compress_epi32(q, _mm512_loadu_si512(x + i)));
     o += w;
   }
   for (; i < n; i++) if (m[i]) *o++ = x[i];
@@ -154,7 +164,8 @@ static int64_t pick_8(const void *x_, const uint8_t *m, int64_t n, void *out) {
     __m128i b = _mm_loadl_epi64((const __m128i *)(m + i));
     __mmask8 q = (__mmask8)_mm_test_epi8_mask(b, b);
     int w = __builtin_popcount(q);
-    _mm512_mask_storeu_epi64(o, (__mmask8)((1u << w) - 1), _mm512_maskz_compress_epi64(q, _mm512_loadu_si512(x + i)));
+    _mm512_mask_storeu_epi64(o, (__mmask8)((1u << w) - 1),
+                             _mm512_maskz_compress_epi64(q, _mm512_loadu_si512(x + i)));
     o += w;
   }
   for (; i < n; i++) if (m[i]) *o++ = x[i];
@@ -165,5 +176,5 @@ PICK(pick_4, uint32_t)
 PICK(pick_8, uint64_t)
 #endif
 
-const MtMoveKerns CAT(mt_move, kerns, KLEVEL) = {{transpose_1, transpose_2, transpose_4, transpose_8},
-                                                  {pick_1, pick_2, pick_4, pick_8}};
+const MtMoveKerns CAT(mt_move, kerns, KLEVEL) = {
+    {transpose_1, transpose_2, transpose_4, transpose_8}, {pick_1, pick_2, pick_4, pick_8}};

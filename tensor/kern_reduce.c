@@ -82,26 +82,35 @@ FOLD_BLOCK(all_i64, int64_t, int64_t, i, 1, ANDNZ, AND2, AND2)
 FOLD_BLOCK(nnz_i64, int64_t, int64_t, i, 0, COUNTNZ, ADD, ADD)
 
 /* Complex folds: plain loops in the wide type. */
-#define CFOLD(name, T, RE, IM, BODY)                                                          \
-  static void block_##name(const void *x_, int64_t n, RAcc *acc) {                            \
-    const T *x = x_;                                                                          \
-    for (int64_t i = 0; i < n; i++) { double re = (double)RE(x[i]), im = (double)IM(x[i]); RAcc *a = acc; BODY } \
-  }                                                                                           \
-  static void col_##name(const void *x_, int64_t n, int64_t rows, int64_t rs, RAcc *acc) {    \
-    for (int64_t r = 0; r < rows; r++) {                                                      \
-      const T *x = (const T *)x_ + r * rs;                                                    \
-      for (int64_t j = 0; j < n; j++) { double re = (double)RE(x[j]), im = (double)IM(x[j]); RAcc *a = &acc[j]; BODY } \
-    }                                                                                         \
+#define CFOLD(name, T, RE, IM, BODY)                                                       \
+  static void block_##name(const void *x_, int64_t n, RAcc *acc) {                         \
+    const T *x = x_;                                                                       \
+    for (int64_t i = 0; i < n; i++) {                                                      \
+      double re = (double)RE(x[i]), im = (double)IM(x[i]);                                 \
+      RAcc *a = acc;                                                                       \
+      BODY                                                                                 \
+    }                                                                                      \
+  }                                                                                        \
+  static void col_##name(const void *x_, int64_t n, int64_t rows, int64_t rs, RAcc *acc) { \
+    for (int64_t r = 0; r < rows; r++) {                                                   \
+      const T *x = (const T *)x_ + r * rs;                                                 \
+      for (int64_t j = 0; j < n; j++) {                                                    \
+        double re = (double)RE(x[j]), im = (double)IM(x[j]);                               \
+        RAcc *a = &acc[j];                                                                 \
+        BODY                                                                               \
+      }                                                                                    \
+    }                                                                                      \
   }
-#define CPLX(c, T, RE, IM)                                                                    \
-  CFOLD(sum_##c, T, RE, IM, a->z.re += re; a->z.im += im;)                                    \
-  CFOLD(prod_##c, T, RE, IM, double t = a->z.re * re - a->z.im * im; a->z.im = a->z.re * im + a->z.im * re; a->z.re = t;) \
-  CFOLD(any_##c, T, RE, IM, if (re != 0 || im != 0) a->z.re = 1;)                             \
-  CFOLD(all_##c, T, RE, IM, if (re == 0 && im == 0) a->z.re = 0;)                             \
-  CFOLD(nnz_##c, T, RE, IM, a->z.re += re != 0 || im != 0;)                                   \
-  CFOLD(sumsq_##c, T, RE, IM, a->z.re += re * re + im * im;)                                  \
-  CFOLD(sumabs_##c, T, RE, IM, a->z.re += hypot(re, im);)                                     \
-  CFOLD(absmax_##c, T, RE, IM, double h = hypot(re, im); a->z.re = FMAX_(a->z.re, h);)        \
+#define CPLX(c, T, RE, IM)                                                             \
+  CFOLD(sum_##c, T, RE, IM, a->z.re += re; a->z.im += im;)                             \
+  CFOLD(prod_##c, T, RE, IM, double t = a->z.re * re - a->z.im * im;                   \
+        a->z.im = a->z.re * im + a->z.im * re; a->z.re = t;)                           \
+  CFOLD(any_##c, T, RE, IM, if (re != 0 || im != 0) a->z.re = 1;)                      \
+  CFOLD(all_##c, T, RE, IM, if (re == 0 && im == 0) a->z.re = 0;)                      \
+  CFOLD(nnz_##c, T, RE, IM, a->z.re += re != 0 || im != 0;)                            \
+  CFOLD(sumsq_##c, T, RE, IM, a->z.re += re * re + im * im;)                           \
+  CFOLD(sumabs_##c, T, RE, IM, a->z.re += hypot(re, im);)                              \
+  CFOLD(absmax_##c, T, RE, IM, double h = hypot(re, im); a->z.re = FMAX_(a->z.re, h);) \
   CFOLD(absmin_##c, T, RE, IM, double h = hypot(re, im); a->z.re = FMIN_(a->z.re, h);)
 CPLX(c64, cfloat, crealf, cimagf)
 CPLX(c128, cdouble, creal, cimag)
@@ -112,5 +121,7 @@ CPLX(c128, cdouble, creal, cimag)
 #define NOCPLX(k) {E(k, i64), E(k, f32), E(k, f64), {NULL, NULL}, {NULL, NULL}}
 extern const RedLoops CAT(mt, red, KLEVEL)[R_COUNT][RD_COUNT];
 const RedLoops CAT(mt, red, KLEVEL)[R_COUNT][RD_COUNT] = {
-  [R_sum] = ALL5(sum), [R_prod] = ALL5(prod), [R_max] = NOCPLX(max), [R_min] = NOCPLX(min), [R_any] = ALL5(any), [R_all] = ALL5(all),
-  [R_absmax] = NOINT(absmax), [R_absmin] = NOINT(absmin), [R_sumsq] = NOINT(sumsq), [R_sumabs] = NOINT(sumabs), [R_nnz] = ALL5(nnz)};
+    [R_sum] = ALL5(sum),        [R_prod] = ALL5(prod),      [R_max] = NOCPLX(max),
+    [R_min] = NOCPLX(min),      [R_any] = ALL5(any),        [R_all] = ALL5(all),
+    [R_absmax] = NOINT(absmax), [R_absmin] = NOINT(absmin), [R_sumsq] = NOINT(sumsq),
+    [R_sumabs] = NOINT(sumabs), [R_nnz] = ALL5(nnz)};

@@ -31,18 +31,22 @@ static void temper(const uint32_t *restrict s, uint32_t *restrict out, int n) {
   }
 }
 
-static void unit_f32(const uint32_t *restrict u, float *restrict out, int n, float from, float range) {
-  for (int i = 0; i < n; i++) out[i] = fmaf((float)(int32_t)(u[i] & 0xffffff) * 0x1p-24f, range, from);
+static void unit_f32(const uint32_t *restrict u, float *restrict out, int n, float from,
+                     float range) {
+  for (int i = 0; i < n; i++)
+    out[i] = fmaf((float)(int32_t)(u[i] & 0xffffff) * 0x1p-24f, range, from);
 }
 
-static void unit_f64(const uint32_t *restrict u, double *restrict out, int n, double from, double range) {
+static void unit_f64(const uint32_t *restrict u, double *restrict out, int n, double from,
+                     double range) {
   for (int i = 0; i < n; i++) {
     uint64_t v = ((uint64_t)u[2 * i] << 32 | u[2 * i + 1]) & ((1ull << 53) - 1);
     out[i] = fma((double)(int64_t)v * 0x1p-53, range, from);
   }
 }
 
-/* Cephes' single precision logarithm, argument in (0, 1].  The grouping of the fused steps is part of the result. */
+/* Cephes' single precision logarithm, argument in (0, 1].  The grouping of the fused steps is part
+ * of the result. */
 static inline float log_unit(float x) {
   uint32_t i;
   memcpy(&i, &x, 4);

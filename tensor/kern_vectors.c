@@ -1,4 +1,5 @@
-/* kern_vectors.c: see kern_vectors.h.  Sums run in float lanes over 4096 elements at most, and in double beyond. */
+/* kern_vectors.c: see kern_vectors.h.  Sums run in float lanes over 4096 elements at most, and in
+ * double beyond. */
 #include "kern_vectors.h"
 #include <math.h>
 

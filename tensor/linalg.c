@@ -1,12 +1,15 @@
-/* linalg.c: the public ops of ops_linalg.def made of other ops: error reports, broadcasting of batches, chains.
+/* linalg.c: the public ops of ops_linalg.def made of other ops: error reports, broadcasting of
+ * batches, chains.
  *
- * Everything here is written with t_ calls and so differentiates by itself; meta tensors pass through (their info is not
- * looked at). */
+ * Everything here is written with t_ calls and so differentiates by itself; meta tensors pass
+ * through (their info is not looked at). */
 #include "expr_rt.h"
 #include "op.h"
 #include <string.h>
 
-#define LIST(...) mt_il((const int64_t[]){__VA_ARGS__}, (int64_t)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)))
+#define LIST(...)                                                            \
+  mt_il((const int64_t[]){__VA_ARGS__},                                      \
+        (int64_t)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)))
 
 /* Raises what a nonzero info means. */
 static bool info_ok(Ctx *c, Tensor *info, const char *what) {
@@ -22,8 +25,10 @@ static bool info_ok(Ctx *c, Tensor *info, const char *what) {
   }
   return x != NULL;
 }
-static const char *const singular = "the diagonal element is zero, the solve could not be completed because the input matrix is singular";
-static const char *const not_positive = "the factorization could not be completed because the input is not positive-definite";
+static const char *const singular = "the diagonal element is zero, the solve could not be "
+                                    "completed because the input matrix is singular";
+static const char *const not_positive =
+    "the factorization could not be completed because the input is not positive-definite";
 
 static bool square(Ctx *c, const Tensor *a) {
   if (a->ndim >= 2 && a->size[a->ndim - 1] == a->size[a->ndim - 2]) return true;
@@ -36,10 +41,12 @@ static bool same_batches(Ctx *c, Tensor **a, Tensor **b) {
   int64_t shape[MT_MAXDIM + 2];
   int n;
   if (c->err || !*a || !*b) return false;
-  if (!mt_broadcast(c, (*a)->ndim - 2, (*a)->size, (*b)->ndim - 2, (*b)->size, &n, shape)) return false;
+  if (!mt_broadcast(c, (*a)->ndim - 2, (*a)->size, (*b)->ndim - 2, (*b)->size, &n, shape))
+    return false;
   for (Tensor **t = a;; t = b) {
     memcpy(shape + n, (*t)->size + (*t)->ndim - 2, 2 * sizeof(int64_t));
-    if ((*t)->ndim != n + 2 || memcmp(shape, (*t)->size, sizeof(int64_t) * (size_t)n)) *t = t_expand(c, *t, mt_il(shape, n + 2), false);
+    if ((*t)->ndim != n + 2 || memcmp(shape, (*t)->size, sizeof(int64_t) * (size_t)n))
+      *t = t_expand(c, *t, mt_il(shape, n + 2), false);
     if (t == b) break;
   }
   return !c->err;
@@ -53,9 +60,11 @@ Tensor *k_linalg_cholesky(Ctx *c, Tensor *self, bool upper) {
 }
 Tensor *k_cholesky(Ctx *c, Tensor *self, bool upper) { return t_linalg_cholesky(c, self, upper); }
 Tensor *k_cholesky_solve(Ctx *c, Tensor *self, Tensor *input2, bool upper) {
-  if (!square(c, input2) || self->ndim < 2) return c->err ? NULL : mt_fail(c, "expected a matrix of right-hand sides");
+  if (!square(c, input2) || self->ndim < 2)
+    return c->err ? NULL : mt_fail(c, "expected a matrix of right-hand sides");
   Tensor *first = upper ? t_mH(c, input2) : input2, *second = upper ? input2 : t_mH(c, input2);
-  return t_linalg_solve_triangular(c, second, t_linalg_solve_triangular(c, first, self, false, true, false), true, true, false);
+  return t_linalg_solve_triangular(
+      c, second, t_linalg_solve_triangular(c, first, self, false, true, false), true, true, false);
 }
 Tensor *k_cholesky_inverse(Ctx *c, Tensor *self, bool upper) {
   if (!square(c, self)) return NULL;
@@ -71,7 +80,10 @@ void k_linalg_lu_factor(Ctx *c, Tensor *A, bool pivot, Val *r) {
 }
 void k_lu_unpack(Ctx *c, Tensor *LU, Tensor *pivots, bool data, bool perm, Val *r) {
   int64_t m, n, k;
-  if (LU->ndim < 2) { mt_fail(c, "expected a matrix, got shape %s", mt_list_str(c, mt_sizes(LU))); return; }
+  if (LU->ndim < 2) {
+    mt_fail(c, "expected a matrix, got shape %s", mt_list_str(c, mt_sizes(LU)));
+    return;
+  }
   m = LU->size[LU->ndim - 2];
   n = LU->size[LU->ndim - 1];
   k = m < n ? m : n;
@@ -80,7 +92,8 @@ void k_lu_unpack(Ctx *c, Tensor *LU, Tensor *pivots, bool data, bool perm, Val *
   r[1].t = r[2].t = none;
   if (!data) return;
   Tensor *l = t__tri(c, k < n ? t_narrow(c, LU, -1, 0, k) : LU, -1, false);
-  r[1].t = t_add(c, l, t_eye(c, m, k, LU->dtype, -1, mt_meta(LU) ? MT_META : -1, -1, false), mt_si(1));
+  r[1].t =
+      t_add(c, l, t_eye(c, m, k, LU->dtype, -1, mt_meta(LU) ? MT_META : -1, -1, false), mt_si(1));
   r[2].t = t__tri(c, k < m ? t_narrow(c, LU, -2, 0, k) : LU, 0, true);
 }
 void k_linalg_lu(Ctx *c, Tensor *A, bool pivot, Val *r) {
@@ -91,17 +104,22 @@ void k_linalg_lu(Ctx *c, Tensor *A, bool pivot, Val *r) {
 Tensor *k_linalg_lu_solve(Ctx *c, Tensor *LU, Tensor *pivots, Tensor *B, bool left, bool adjoint) {
   int64_t shape[MT_MAXDIM + 1];
   if (!square(c, LU)) return NULL;
-  if (B->ndim < 2 || B->size[B->ndim - (left ? 2 : 1)] != LU->size[LU->ndim - 1] || pivots->ndim < 1)
-    return mt_fail(c, "B of shape %s does not fit LU of shape %s", mt_list_str(c, mt_sizes(B)), mt_list_str(c, mt_sizes(LU)));
+  if (B->ndim < 2 || B->size[B->ndim - (left ? 2 : 1)] != LU->size[LU->ndim - 1] ||
+      pivots->ndim < 1)
+    return mt_fail(c, "B of shape %s does not fit LU of shape %s", mt_list_str(c, mt_sizes(B)),
+                   mt_list_str(c, mt_sizes(LU)));
   if (!same_batches(c, &LU, &B)) return NULL;
   memcpy(shape, LU->size, sizeof(int64_t) * LU->ndim);
-  return t__lu_solve(c, LU, t_expand(c, pivots, mt_il(shape, LU->ndim - 1), false), B, left, adjoint);
+  return t__lu_solve(c, LU, t_expand(c, pivots, mt_il(shape, LU->ndim - 1), false), B, left,
+                     adjoint);
 }
 
 /* ---- solve and inverse ---- */
-/* PyTorch's rule: B is a batch of vectors when it has one dimension, or one less than A and A's sizes without the last. */
+/* PyTorch's rule: B is a batch of vectors when it has one dimension, or one less than A and A's
+ * sizes without the last. */
 static bool is_vector(const Tensor *A, const Tensor *B) {
-  return B->ndim == 1 || (A->ndim - 1 == B->ndim && !memcmp(A->size, B->size, sizeof(int64_t) * B->ndim));
+  return B->ndim == 1 ||
+         (A->ndim - 1 == B->ndim && !memcmp(A->size, B->size, sizeof(int64_t) * B->ndim));
 }
 void k_linalg_solve_ex(Ctx *c, Tensor *A, Tensor *B, bool left, bool check, Val *r) {
   if (!square(c, A)) return;
@@ -109,7 +127,8 @@ void k_linalg_solve_ex(Ctx *c, Tensor *A, Tensor *B, bool left, bool check, Val 
   if (vec && !left) { mt_fail(c, "a vector of right-hand sides needs left=True"); return; }
   Tensor *b = vec ? t_unsqueeze(c, B, -1) : B;
   if (!b || b->ndim < 2 || b->size[b->ndim - (left ? 2 : 1)] != A->size[A->ndim - 1]) {
-    mt_fail(c, "B of shape %s does not fit A of shape %s", mt_list_str(c, mt_sizes(B)), mt_list_str(c, mt_sizes(A)));
+    mt_fail(c, "B of shape %s does not fit A of shape %s", mt_list_str(c, mt_sizes(B)),
+            mt_list_str(c, mt_sizes(A)));
     return;
   }
   if (!same_batches(c, &A, &b)) return;
@@ -128,15 +147,19 @@ Tensor *k_linalg_inv(Ctx *c, Tensor *A) {
   return info_ok(c, r[1].t, singular) ? r[0].t : NULL;
 }
 Tensor *k_inverse(Ctx *c, Tensor *self) { return t_linalg_inv(c, self); }
-Tensor *k_linalg_solve_triangular(Ctx *c, Tensor *self, Tensor *B, bool upper, bool left, bool unitriangular) {
+Tensor *k_linalg_solve_triangular(Ctx *c, Tensor *self, Tensor *B, bool upper, bool left,
+                                  bool unitriangular) {
   if (!square(c, self)) return NULL;
   if (B->ndim < 2 || B->size[B->ndim - (left ? 2 : 1)] != self->size[self->ndim - 1])
-    return mt_fail(c, "B of shape %s does not fit A of shape %s", mt_list_str(c, mt_sizes(B)), mt_list_str(c, mt_sizes(self)));
+    return mt_fail(c, "B of shape %s does not fit A of shape %s", mt_list_str(c, mt_sizes(B)),
+                   mt_list_str(c, mt_sizes(self)));
   if (!same_batches(c, &self, &B)) return NULL;
   return t__solve_triangular(c, self, B, upper, left, unitriangular);
 }
-void k_triangular_solve(Ctx *c, Tensor *self, Tensor *A, bool upper, bool transpose, bool unitriangular, Val *r) {
-  r[0].t = t_linalg_solve_triangular(c, transpose ? t_mT(c, A) : A, self, upper != transpose, true, unitriangular);
+void k_triangular_solve(Ctx *c, Tensor *self, Tensor *A, bool upper, bool transpose,
+                        bool unitriangular, Val *r) {
+  r[0].t = t_linalg_solve_triangular(c, transpose ? t_mT(c, A) : A, self, upper != transpose, true,
+                                     unitriangular);
   r[1].t = t_clone(c, A, -1);
 }
 
@@ -163,7 +186,9 @@ Tensor *k_logdet(Ctx *c, Tensor *self) {
 
 /* ---- eigenvalues and singular values ---- */
 void k_linalg_eigh(Ctx *c, Tensor *A, const char *uplo, Val *r) { t__eigh(c, A, uplo, true, r); }
-static bool wants_grad(const Ctx *c, const Tensor *t) { return c->grad_mode && t->flags & MT_REQ_GRAD; }
+static bool wants_grad(const Ctx *c, const Tensor *t) {
+  return c->grad_mode && t->flags & MT_REQ_GRAD;
+}
 Tensor *k_linalg_eigvalsh(Ctx *c, Tensor *A, const char *uplo) {
   Val r[2];
   t__eigh(c, A, uplo, wants_grad(c, A), r);
@@ -180,7 +205,9 @@ static bool driver_ok(Ctx *c, const char *driver) {
   mt_fail(c, "the keyword driver is for CUDA tensors only");
   return false;
 }
-void k_linalg_svd(Ctx *c, Tensor *A, bool full, const char *driver, Val *r) { if (driver_ok(c, driver)) t__svd(c, A, full, true, r); }
+void k_linalg_svd(Ctx *c, Tensor *A, bool full, const char *driver, Val *r) {
+  if (driver_ok(c, driver)) t__svd(c, A, full, true, r);
+}
 Tensor *k_linalg_svdvals(Ctx *c, Tensor *A, const char *driver) {
   Val r[3];
   if (!driver_ok(c, driver)) return NULL;
@@ -191,15 +218,22 @@ void k_svd(Ctx *c, Tensor *self, bool some, bool compute_uv, Val *r) {
   t__svd(c, self, !some, true, r);
   if (c->err) return;
   r[2].t = t_mH(c, r[2].t);
-  if (!compute_uv) { r[0].t = t_zeros_like(c, r[0].t, -1, -1, -1, -1, false, -1); r[2].t = t_zeros_like(c, r[2].t, -1, -1, -1, -1, false, -1); }
+  if (!compute_uv) {
+    r[0].t = t_zeros_like(c, r[0].t, -1, -1, -1, -1, false, -1);
+    r[2].t = t_zeros_like(c, r[2].t, -1, -1, -1, -1, false, -1);
+  }
 }
-void k_qr(Ctx *c, Tensor *self, bool some, Val *r) { t_linalg_qr(c, self, some ? "reduced" : "complete", r); }
+void k_qr(Ctx *c, Tensor *self, bool some, Val *r) {
+  t_linalg_qr(c, self, some ? "reduced" : "complete", r);
+}
 
 /* ---- powers ---- */
 Tensor *k_linalg_matrix_power(Ctx *c, Tensor *self, int64_t n) {
   if (!square(c, self)) return NULL;
   int64_t d = self->size[self->ndim - 1];
-  if (n == 0) return t_add(c, t__tri(c, self, d, true), t__eye_like(c, self, d), mt_si(1));    /* zeros, on the tape */
+  if (n == 0)
+    return t_add(c, t__tri(c, self, d, true), t__eye_like(c, self, d),
+                 mt_si(1)); /* zeros, on the tape */
   Tensor *base = n < 0 ? t_linalg_inv(c, self) : self, *r = NULL;
   uint64_t e = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
   if (e == 1) return n < 0 ? base : t_clone(c, base, -1);
@@ -209,7 +243,9 @@ Tensor *k_linalg_matrix_power(Ctx *c, Tensor *self, int64_t n) {
   }
   return r;
 }
-Tensor *k_matrix_power(Ctx *c, Tensor *self, int64_t n) { return t_linalg_matrix_power(c, self, n); }
+Tensor *k_matrix_power(Ctx *c, Tensor *self, int64_t n) {
+  return t_linalg_matrix_power(c, self, n);
+}
 
 /* The largest 1-norm over the batch, for choosing the scaling. */
 static double largest_norm(Ctx *c, Tensor *a) {
@@ -221,16 +257,20 @@ static double largest_norm(Ctx *c, Tensor *a) {
       double s = 0;
       for (int64_t p = 0; p < n; p++) {
         int64_t at = i * n * n + p * n + q;
-        s += mt_is_complex(a->dtype) ? cabs(((cdouble *)mt_data(x))[at]) : fabs(((double *)mt_data(x))[at]);
+        s += mt_is_complex(a->dtype) ? cabs(((cdouble *)mt_data(x))[at])
+                                     : fabs(((double *)mt_data(x))[at]);
       }
       if (s > worst || s != s) worst = s;
     }
   return worst;
 }
-/* Scaling and squaring around a Taylor polynomial of degree 18 in Paterson-Stockmeyer form (powers up to 6). */
+/* Scaling and squaring around a Taylor polynomial of degree 18 in Paterson-Stockmeyer form (powers
+ * up to 6). */
 Tensor *k_linalg_matrix_exp(Ctx *c, Tensor *self) {
   if (!square(c, self)) return NULL;
-  if (mt_is_int(self->dtype)) return mt_fail(c, "expected a floating point or complex tensor, got %s", mt_dtypes[self->dtype].name);
+  if (mt_is_int(self->dtype))
+    return mt_fail(c, "expected a floating point or complex tensor, got %s",
+                   mt_dtypes[self->dtype].name);
   int64_t n = self->size[self->ndim - 1];
   if (!self->numel) return t_clone(c, self, -1);
   if (mt_meta(self)) return mt_new_like(c, self, (DType)self->dtype);
@@ -244,8 +284,10 @@ Tensor *k_linalg_matrix_exp(Ctx *c, Tensor *self) {
   for (int i = 0; i <= 18; i++) { inv[i] = 1 / f; f *= i + 1; }
   for (int block = 3; block >= 0 && !c->err; block--) {        /* r = r * p6 + sum of six terms */
     Tensor *sum = t_mul(c, eye, mt_wrap(c, mt_sd(inv[6 * block])));
-    for (int i = 1; i < 6 && 6 * block + i <= 18; i++) sum = t_add(c, sum, t_mul(c, p[i], mt_wrap(c, mt_sd(inv[6 * block + i]))), mt_si(1));
-    r = r ? t_add(c, t_matmul(c, r, p[6]), sum, mt_si(1)) : t_add(c, t_zeros_like(c, self, -1, -1, -1, -1, false, -1), sum, mt_si(1));
+    for (int i = 1; i < 6 && 6 * block + i <= 18; i++)
+      sum = t_add(c, sum, t_mul(c, p[i], mt_wrap(c, mt_sd(inv[6 * block + i]))), mt_si(1));
+    r = r ? t_add(c, t_matmul(c, r, p[6]), sum, mt_si(1))
+          : t_add(c, t_zeros_like(c, self, -1, -1, -1, -1, false, -1), sum, mt_si(1));
   }
   for (; s > 0 && !c->err; s--) r = t_matmul(c, r, r);
   return r;
@@ -253,12 +295,16 @@ Tensor *k_linalg_matrix_exp(Ctx *c, Tensor *self) {
 
 /* ---- tensors as matrices ---- */
 Tensor *k_linalg_tensorinv(Ctx *c, Tensor *self, int64_t ind) {
-  if (ind <= 0 || ind > self->ndim) return mt_fail(c, "ind must be between 1 and the number of dimensions, got %lld", (long long)ind);
+  if (ind <= 0 || ind > self->ndim)
+    return mt_fail(c, "ind must be between 1 and the number of dimensions, got %lld",
+                   (long long)ind);
   int64_t size[MT_MAXDIM], rows = 1, cols = 1;
   int n = 0;
   for (int i = (int)ind; i < self->ndim; i++) cols *= size[n++] = self->size[i];
   for (int i = 0; i < ind; i++) rows *= size[n++] = self->size[i];
-  if (rows != cols) return mt_fail(c, "the first %lld sizes of %s must multiply to the same as the rest", (long long)ind, mt_list_str(c, mt_sizes(self)));
+  if (rows != cols)
+    return mt_fail(c, "the first %lld sizes of %s must multiply to the same as the rest",
+                   (long long)ind, mt_list_str(c, mt_sizes(self)));
   return t_reshape(c, t_linalg_inv(c, t_reshape(c, self, LIST(rows, cols))), mt_il(size, n));
 }
 Tensor *k_linalg_tensorsolve(Ctx *c, Tensor *self, Tensor *other, IntList dims) {
@@ -266,22 +312,30 @@ Tensor *k_linalg_tensorsolve(Ctx *c, Tensor *self, Tensor *other, IntList dims) 
   if (dims.n > 0) {                             /* these dimensions go to the end */
     bool moved[MT_MAXDIM] = {false};
     int n = 0;
-    for (int64_t i = 0; i < dims.n; i++) { int d = mt_dim(c, dims.v[i], self->ndim); if (d < 0) return NULL; moved[d] = true; }
+    for (int64_t i = 0; i < dims.n; i++) {
+      int d = mt_dim(c, dims.v[i], self->ndim);
+      if (d < 0) return NULL;
+      moved[d] = true;
+    }
     for (int i = 0; i < self->ndim; i++) if (!moved[i]) perm[n++] = i;
-    for (int64_t i = 0; i < dims.n && n < MT_MAXDIM; i++) perm[n++] = mt_dim(c, dims.v[i], self->ndim);
+    for (int64_t i = 0; i < dims.n && n < MT_MAXDIM; i++)
+      perm[n++] = mt_dim(c, dims.v[i], self->ndim);
     self = t_permute(c, self, mt_il(perm, n));
     if (!self) return NULL;
   }
   int n = self->ndim - other->ndim;
   for (int i = 0; i < n; i++) k *= size[i] = self->size[other->ndim + i];
-  if (n < 0 || k != other->numel) return mt_fail(c, "self of shape %s does not fit other of shape %s", mt_list_str(c, mt_sizes(self)), mt_list_str(c, mt_sizes(other)));
+  if (n < 0 || k != other->numel)
+    return mt_fail(c, "self of shape %s does not fit other of shape %s",
+                   mt_list_str(c, mt_sizes(self)), mt_list_str(c, mt_sizes(other)));
   Tensor *x = t_linalg_solve(c, t_reshape(c, self, LIST(k, k)), t_reshape(c, other, LIST(k)), true);
   return t_reshape(c, x, mt_il(size, n));
 }
 
 Tensor *k_linalg_vecdot(Ctx *c, Tensor *x, Tensor *y, int64_t dim) {
   if (x->dtype != y->dtype || x->dtype == MT_bool)
-    return mt_fail(c, "expected two tensors of the same numeric dtype, got %s and %s", mt_dtypes[x->dtype].name, mt_dtypes[y->dtype].name);
+    return mt_fail(c, "expected two tensors of the same numeric dtype, got %s and %s",
+                   mt_dtypes[x->dtype].name, mt_dtypes[y->dtype].name);
   Tensor *z = t_mul(c, t_conj(c, x), y);
   int d = z ? mt_dim(c, dim, z->ndim) : -1;
   return d < 0 ? NULL : t_sum_dim(c, z, LIST(d), false, -1);
@@ -290,7 +344,8 @@ Tensor *k_linalg_vander(Ctx *c, Tensor *x, int64_t N) {
   if (!x->ndim) return mt_fail(c, "expected at least 1 dimension");
   if (N == MT_NONE_INT) N = x->size[x->ndim - 1];
   if (N <= 1) return mt_fail(c, "N must be greater than 1, got %lld", (long long)N);
-  Tensor *e = t_arange_end(c, mt_si(N), mt_is_int(x->dtype) ? MT_int64 : x->dtype, -1, mt_meta(x) ? MT_META : -1, -1, false);
+  Tensor *e = t_arange_end(c, mt_si(N), mt_is_int(x->dtype) ? MT_int64 : x->dtype, -1,
+                           mt_meta(x) ? MT_META : -1, -1, false);
   Tensor *base = mt_is_int(x->dtype) ? t_to_dtype(c, x, MT_int64, false, -1) : x;
   return t_pow(c, t_unsqueeze(c, base, -1), e);
 }

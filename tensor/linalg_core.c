@@ -1,7 +1,8 @@
 /* linalg_core.c: the kernels of ops_linalg.def that run LAPACK.
  *
- * Every kernel copies its matrices column by column into a Job, runs it (on a thread of its own when it may take long, so
- * that Ctrl-C can abandon it, see blas.h), and copies the results into new tensors.  A batch is spread over the threads. */
+ * Every kernel copies its matrices column by column into a Job, runs it (on a thread of its own
+ * when it may take long, so that Ctrl-C can abandon it, see blas.h), and copies the results into
+ * new tensors.  A batch is spread over the threads. */
 #include "blas.h"
 #include "expr_rt.h"
 #include "op.h"
@@ -15,7 +16,7 @@ typedef struct Job {
   size_t size, real;                          /* bytes of an element and of its real part */
   int64_t batch;
   int m, n, nrhs, k;
-  char *a, *b, *s, *u, *v;                    /* column-major batches; what each means is the kernel's matter */
+  char *a, *b, *s, *u, *v; /* column-major batches; what each means is the kernel's matter */
   size_t as, bs, ss, us, vs;                  /* bytes from one matrix to the next */
   int *piv, *info;
   bool flag, flag2;
@@ -27,7 +28,13 @@ typedef struct Job {
 static void job_free(void *p) {
   Job *j = p;
   if (!j) return;
-  mt_free(j->a); mt_free(j->b); mt_free(j->s); mt_free(j->u); mt_free(j->v); mt_free(j->piv); mt_free(j->info);
+  mt_free(j->a);
+  mt_free(j->b);
+  mt_free(j->s);
+  mt_free(j->u);
+  mt_free(j->v);
+  mt_free(j->piv);
+  mt_free(j->info);
   mt_free(j);
 }
 
@@ -51,7 +58,11 @@ static int64_t batch_of(const Tensor *t, int last) {
 }
 
 static bool check_matrix(Ctx *c, const Tensor *a, bool square) {
-  if (a->ndim < 2) { mt_fail(c, "expected a matrix or a batch of matrices, got shape %s", mt_list_str(c, mt_sizes(a))); return false; }
+  if (a->ndim < 2) {
+    mt_fail(c, "expected a matrix or a batch of matrices, got shape %s",
+            mt_list_str(c, mt_sizes(a)));
+    return false;
+  }
   if (square && a->size[a->ndim - 1] != a->size[a->ndim - 2]) {
     mt_fail(c, "expected square matrices, got shape %s", mt_list_str(c, mt_sizes(a)));
     return false;
@@ -60,7 +71,10 @@ static bool check_matrix(Ctx *c, const Tensor *a, bool square) {
     mt_fail(c, "expected a float32, float64 or complex tensor, got %s", mt_dtypes[a->dtype].name);
     return false;
   }
-  if (a->size[a->ndim - 1] > INT32_MAX / 4 || a->size[a->ndim - 2] > INT32_MAX / 4) { mt_fail(c, "the matrix is too large"); return false; }
+  if (a->size[a->ndim - 1] > INT32_MAX / 4 || a->size[a->ndim - 2] > INT32_MAX / 4) {
+    mt_fail(c, "the matrix is too large");
+    return false;
+  }
   return true;
 }
 
@@ -82,7 +96,8 @@ static Job *job_new(Ctx *c, Tensor *a, size_t room) {
   Tensor *turned = t_transpose(c, a, -2, -1), *flat = turned ? mt_contig(c, turned) : NULL;
   if (!j->a || !j->info || !flat) { job_free(j); return c->err ? NULL : mt_nomem(c); }
   for (int64_t i = 0; i < j->batch; i++)
-    memcpy(j->a + (size_t)i * j->as, (char *)mt_data(flat) + (size_t)i * mn * j->size, mn * j->size);
+    memcpy(j->a + (size_t)i * j->as, (char *)mt_data(flat) + (size_t)i * mn * j->size,
+           mn * j->size);
   return j;
 }
 
@@ -93,8 +108,8 @@ static bool room(Ctx *c, char **p, size_t *step, int64_t batch, size_t bytes) {
   return false;
 }
 
-/* LAPACK's iterations neither end nor stay within their memory on infinities and nans, so these never reach it.
- * part: 'L' or 'U' where it reads one triangle, else 0. */
+/* LAPACK's iterations neither end nor stay within their memory on infinities and nans, so these
+ * never reach it. part: 'L' or 'U' where it reads one triangle, else 0. */
 static bool all_finite(Ctx *c, const Job *j, char part) {
   int w = (int)(j->size / j->real);
   for (int64_t i = 0; i < j->batch; i++)
@@ -102,7 +117,8 @@ static bool all_finite(Ctx *c, const Job *j, char part) {
       int64_t lo = part == 'L' ? k : 0, hi = part == 'U' ? k + 1 : j->m;
       const char *col = j->a + (size_t)i * j->as + (size_t)(k * j->m) * j->size;
       bool ok = true;
-      if (j->real == 8) for (int64_t e = lo * w; e < hi * w; e++) ok &= isfinite(((const double *)col)[e]);
+      if (j->real == 8)
+        for (int64_t e = lo * w; e < hi * w; e++) ok &= isfinite(((const double *)col)[e]);
       else for (int64_t e = lo * w; e < hi * w; e++) ok &= isfinite(((const float *)col)[e]);
       if (ok) continue;
       mt_fail(c, "the matrix (batch element %lld) contains infinities or nans", (long long)i);
@@ -117,14 +133,17 @@ static bool finish(Ctx *c, Job *j, double each) {
   if (j->batch && j->n + j->m) st = mt_run_detached(job_run, j, job_free, each * (double)j->batch);
   if (st == MT_LAPACK_INTERRUPTED) { mt_fail_kind(c, MT_INTERRUPTED, "interrupted"); return false; }
   int failure = atomic_load(&j->failure);
-  if (failure == MT_LAPACK_MISSING) mt_fail(c, "needs LAPACK, which is not installed (libopenblas)");
+  if (failure == MT_LAPACK_MISSING)
+    mt_fail(c, "needs LAPACK, which is not installed (libopenblas)");
   else if (failure) mt_nomem(c);
   if (failure) job_free(j);
   return !failure;
 }
 
-/* A tensor with a's batch dimensions and the last sizes m, n (n < 0: none), filled from column-major blocks. */
-static Tensor *unload(Ctx *c, const Tensor *a, int last, DType d, const char *p, size_t step, int64_t m, int64_t n) {
+/* A tensor with a's batch dimensions and the last sizes m, n (n < 0: none), filled from
+ * column-major blocks. */
+static Tensor *unload(Ctx *c, const Tensor *a, int last, DType d, const char *p, size_t step,
+                      int64_t m, int64_t n) {
   int64_t size[MT_MAXDIM], stride[MT_MAXDIM], acc;
   int nb = a->ndim - last, nd = nb + (n < 0 ? 1 : 2);
   size_t bytes = (size_t)m * (size_t)(n < 0 ? 1 : n) * mt_dsize(d);
@@ -135,10 +154,12 @@ static Tensor *unload(Ctx *c, const Tensor *a, int last, DType d, const char *p,
   acc = m > 1 ? m : 1;
   if (n >= 0) { size[nb + 1] = n; stride[nb + 1] = acc; acc *= n > 1 ? n : 1; }
   for (int i = nb - 1; i >= 0; i--) { stride[i] = acc; acc *= size[i] > 1 ? size[i] : 1; }
-  Tensor *t = mt_new_strided(c, mt_il(size, nd), mt_il(stride, nd), d, mt_meta(a) ? MT_META : MT_CPU);
+  Tensor *t =
+      mt_new_strided(c, mt_il(size, nd), mt_il(stride, nd), d, mt_meta(a) ? MT_META : MT_CPU);
   if (!t || mt_meta(t) || !t->numel) return t;
   int64_t batch = batch_of(a, last);
-  for (int64_t i = 0; i < batch; i++) memcpy((char *)mt_data(t) + (size_t)i * bytes, p + (size_t)i * step, bytes);
+  for (int64_t i = 0; i < batch; i++)
+    memcpy((char *)mt_data(t) + (size_t)i * bytes, p + (size_t)i * step, bytes);
   return t;
 }
 static Tensor *shape_only(Ctx *c, const Tensor *a, DType d, int64_t m, int64_t n) {
@@ -157,17 +178,27 @@ static double cube(const Job *j) { return 2.0 * (double)j->m * (double)j->n * (d
 
 /* ---- triangles and diagonals ---- */
 Tensor *k__tri(Ctx *c, Tensor *self, int64_t diagonal, bool upper) {
-  if (self->ndim < 2) return mt_fail(c, "expected at least 2 dimensions, got shape %s", mt_list_str(c, mt_sizes(self)));
-  Tensor *x = mt_contig(c, self->flags & MT_CONJ ? t_resolve_conj(c, self) : self), *r = mt_new_like(c, self, (DType)self->dtype);
+  if (self->ndim < 2)
+    return mt_fail(c, "expected at least 2 dimensions, got shape %s",
+                   mt_list_str(c, mt_sizes(self)));
+  Tensor *x = mt_contig(c, self->flags & MT_CONJ ? t_resolve_conj(c, self) : self),
+         *r = mt_new_like(c, self, (DType)self->dtype);
   if (!x || !r || mt_meta(r)) return r;
-  int64_t m = self->size[self->ndim - 2], n = self->size[self->ndim - 1], size = (int64_t)mt_dsize(self->dtype);
+  int64_t m = self->size[self->ndim - 2], n = self->size[self->ndim - 1],
+          size = (int64_t)mt_dsize(self->dtype);
   const char *from = mt_data(x);
   char *to = mt_data(r);
   for (int64_t i = 0; i < batch_of(self, 2) * m; i++, from += n * size, to += n * size) {
-    int64_t cut = i % m + diagonal + (upper ? 0 : 1);        /* first column kept (upper), first dropped (lower) */
+    int64_t cut =
+        i % m + diagonal + (upper ? 0 : 1); /* first column kept (upper), first dropped (lower) */
     cut = cut < 0 ? 0 : cut > n ? n : cut;
-    if (upper) { memset(to, 0, (size_t)(cut * size)); memcpy(to + cut * size, from + cut * size, (size_t)((n - cut) * size)); }
-    else { memcpy(to, from, (size_t)(cut * size)); memset(to + cut * size, 0, (size_t)((n - cut) * size)); }
+    if (upper) {
+      memset(to, 0, (size_t)(cut * size));
+      memcpy(to + cut * size, from + cut * size, (size_t)((n - cut) * size));
+    } else {
+      memcpy(to, from, (size_t)(cut * size));
+      memset(to + cut * size, 0, (size_t)((n - cut) * size));
+    }
   }
   return r;
 }
@@ -178,17 +209,21 @@ Tensor *k__diag_matrix(Ctx *c, Tensor *self) {
   int64_t size[MT_MAXDIM], n = self->size[self->ndim - 1];
   memcpy(size, self->size, sizeof(int64_t) * self->ndim);
   size[self->ndim] = n;
-  Tensor *r = t_zeros(c, mt_il(size, self->ndim + 1), self->dtype, -1, mt_meta(self) ? MT_META : -1, -1, false);
+  Tensor *r = t_zeros(c, mt_il(size, self->ndim + 1), self->dtype, -1, mt_meta(self) ? MT_META : -1,
+                      -1, false);
   Tensor *x = mt_contig(c, self->flags & MT_CONJ ? t_resolve_conj(c, self) : self);
   if (!r || !x || mt_meta(r)) return r;
   size_t es = mt_dsize(self->dtype);
   for (int64_t i = 0; i < self->numel; i++)
-    memcpy((char *)mt_data(r) + (size_t)(i / n * n * n + i % n * (n + 1)) * es, (char *)mt_data(x) + (size_t)i * es, es);
+    memcpy((char *)mt_data(r) + (size_t)(i / n * n * n + i % n * (n + 1)) * es,
+           (char *)mt_data(x) + (size_t)i * es, es);
   return r;
 }
 
 /* ---- Cholesky ---- */
-static void one_potrf(Job *j, int64_t i) { note(j, i, mt_potrf(j->type, j->how, j->n, BLOCK(j, a), j->n > 1 ? j->n : 1)); }
+static void one_potrf(Job *j, int64_t i) {
+  note(j, i, mt_potrf(j->type, j->how, j->n, BLOCK(j, a), j->n > 1 ? j->n : 1));
+}
 void k_linalg_cholesky_ex(Ctx *c, Tensor *self, bool upper, bool check, Val *r) {
   if (!check_matrix(c, self, true)) return;
   Job none = {0}, *j = &none;
@@ -203,7 +238,11 @@ void k_linalg_cholesky_ex(Ctx *c, Tensor *self, bool upper, bool check, Val *r) 
   if (r[0].t && !mt_meta(self)) r[0].t = k__tri(c, r[0].t, 0, upper);
   r[1].t = infos(c, self, j);
   for (int64_t i = 0; check && i < j->batch; i++)
-    if (j->info[i]) { mt_fail(c, "the matrix (batch element %lld) is not positive-definite (leading minor %d)", (long long)i, j->info[i]); break; }
+    if (j->info[i]) {
+      mt_fail(c, "the matrix (batch element %lld) is not positive-definite (leading minor %d)",
+              (long long)i, j->info[i]);
+      break;
+    }
   if (j != &none) job_free(j);
 }
 
@@ -226,19 +265,26 @@ void k_linalg_lu_factor_ex(Ctx *c, Tensor *A, bool pivot, bool check, Val *r) {
   if (!pivot) { mt_fail(c, "LU without pivoting is not implemented on the CPU"); return; }
   Job none = {0}, *j = &none;
   if (!mt_meta(A) && (!(j = job_new(c, A, 0)) || !run_lu(c, j))) return;
-  r[0].t = unload(c, A, 2, (DType)A->dtype, j->a, j->as, A->size[A->ndim - 2], A->size[A->ndim - 1]);
+  r[0].t =
+      unload(c, A, 2, (DType)A->dtype, j->a, j->as, A->size[A->ndim - 2], A->size[A->ndim - 1]);
   r[1].t = pivots_of(c, A, j);
   r[2].t = infos(c, A, j);
-  for (int64_t i = 0; check && i < j->batch; i++) if (j->info[i]) { mt_fail(c, "U[%d, %d] is zero", j->info[i], j->info[i]); break; }
+  for (int64_t i = 0; check && i < j->batch; i++)
+    if (j->info[i]) {
+      mt_fail(c, "U[%d, %d] is zero", j->info[i], j->info[i]);
+      break;
+    }
   if (j != &none) job_free(j);
 }
 Tensor *k__pivots_to_permutation(Ctx *c, Tensor *pivots, Tensor *like, int64_t m) {
   int64_t size[MT_MAXDIM + 1], k = pivots->ndim ? pivots->size[pivots->ndim - 1] : 0;
   if (pivots->ndim < 1 || pivots->ndim >= MT_MAXDIM || k > m)
-    return mt_fail(c, "pivots must have at most %lld entries in the last dimension, got shape %s", (long long)m, mt_list_str(c, mt_sizes(pivots)));
+    return mt_fail(c, "pivots must have at most %lld entries in the last dimension, got shape %s",
+                   (long long)m, mt_list_str(c, mt_sizes(pivots)));
   memcpy(size, pivots->size, sizeof(int64_t) * pivots->ndim);
   size[pivots->ndim - 1] = size[pivots->ndim] = m;
-  Tensor *r = t_zeros(c, mt_il(size, pivots->ndim + 1), like->dtype, -1, mt_meta(like) ? MT_META : -1, -1, false);
+  Tensor *r = t_zeros(c, mt_il(size, pivots->ndim + 1), like->dtype, -1,
+                      mt_meta(like) ? MT_META : -1, -1, false);
   Tensor *p = mt_contig_as(c, pivots, MT_int32);
   if (!r || !p || mt_meta(r) || mt_meta(p)) return r;
   int64_t *perm = mt_tmp(c, sizeof(int64_t) * (size_t)(m + 1));
@@ -247,11 +293,13 @@ Tensor *k__pivots_to_permutation(Ctx *c, Tensor *pivots, Tensor *like, int64_t m
     const int32_t *x = (const int32_t *)mt_data(p) + i * k;
     for (int64_t q = 0; q < m; q++) perm[q] = q;
     for (int64_t q = 0; q < k; q++) {
-      if (x[q] < 1 || x[q] > m) return mt_fail(c, "pivots must be between 1 and %lld, got %d", (long long)m, x[q]);
+      if (x[q] < 1 || x[q] > m)
+        return mt_fail(c, "pivots must be between 1 and %lld, got %d", (long long)m, x[q]);
       int64_t t = perm[q]; perm[q] = perm[x[q] - 1]; perm[x[q] - 1] = t;
     }
     for (int64_t q = 0; q < m; q++)
-      mt_store((char *)mt_data(r) + (size_t)(i * m * m + perm[q] * m + q) * mt_dsize(r->dtype), (DType)r->dtype, mt_si(1));
+      mt_store((char *)mt_data(r) + (size_t)(i * m * m + perm[q] * m + q) * mt_dsize(r->dtype),
+               (DType)r->dtype, mt_si(1));
   }
   return r;
 }
@@ -260,21 +308,31 @@ Tensor *k__pivots_to_permutation(Ctx *c, Tensor *pivots, Tensor *like, int64_t m
 static bool load_rhs(Ctx *c, Job *j, Tensor *B, bool left) {
   Tensor *t = left ? t_transpose(c, B, -2, -1) : B, *flat = t ? mt_contig(c, t) : NULL;
   j->nrhs = (int)B->size[B->ndim - (left ? 1 : 2)];
-  if (batch_of(B, 2) != j->batch) return mt_fail(c, "B of shape %s has another number of matrices than A (%lld)", mt_list_str(c, mt_sizes(B)), (long long)j->batch);
-  if (!flat || !room(c, &j->b, &j->bs, j->batch, (size_t)j->n * (size_t)j->nrhs * j->size)) return false;
+  if (batch_of(B, 2) != j->batch)
+    return mt_fail(c, "B of shape %s has another number of matrices than A (%lld)",
+                   mt_list_str(c, mt_sizes(B)), (long long)j->batch);
+  if (!flat || !room(c, &j->b, &j->bs, j->batch, (size_t)j->n * (size_t)j->nrhs * j->size))
+    return false;
   memcpy(j->b, mt_data(flat), (size_t)j->batch * j->bs);
   return true;
 }
 static Tensor *unload_rhs(Ctx *c, const Tensor *B, const Job *j, bool left) {
-  if (left) return unload(c, B, 2, (DType)B->dtype, j->b, j->bs, B->size[B->ndim - 2], B->size[B->ndim - 1]);
-  Tensor *t = mt_new(c, mt_sizes(B), (DType)B->dtype, MT_CPU);      /* columns of X^T are rows of X */
+  if (left)
+    return unload(c, B, 2, (DType)B->dtype, j->b, j->bs, B->size[B->ndim - 2],
+                  B->size[B->ndim - 1]);
+  Tensor *t = mt_new(c, mt_sizes(B), (DType)B->dtype, MT_CPU); /* columns of X^T are rows of X */
   if (t) memcpy(mt_data(t), j->b, (size_t)j->batch * j->bs);
   return t;
 }
 static bool fit_rhs(Ctx *c, const Tensor *A, const Tensor *B, bool left) {
-  if (B->ndim >= 2 && B->dtype == A->dtype && B->size[B->ndim - (left ? 2 : 1)] == A->size[A->ndim - 1]) return true;
-  if (B->dtype != A->dtype) mt_fail(c, "A is %s but B is %s", mt_dtypes[A->dtype].name, mt_dtypes[B->dtype].name);
-  else mt_fail(c, "B of shape %s does not fit A of shape %s", mt_list_str(c, mt_sizes(B)), mt_list_str(c, mt_sizes(A)));
+  if (B->ndim >= 2 && B->dtype == A->dtype &&
+      B->size[B->ndim - (left ? 2 : 1)] == A->size[A->ndim - 1])
+    return true;
+  if (B->dtype != A->dtype)
+    mt_fail(c, "A is %s but B is %s", mt_dtypes[A->dtype].name, mt_dtypes[B->dtype].name);
+  else
+    mt_fail(c, "B of shape %s does not fit A of shape %s", mt_list_str(c, mt_sizes(B)),
+            mt_list_str(c, mt_sizes(A)));
   return false;
 }
 
@@ -283,16 +341,20 @@ static bool check_pivots(Ctx *c, Tensor *p, int64_t count, int64_t n) {
   const int32_t *x = mt_data(p);
   bool ok = true;
   for (int64_t i = 0; i < p->numel; i++) ok &= x[i] >= 1 && x[i] <= n;
-  if (p->numel != count) mt_fail(c, "pivots must have %lld entries, got %lld", (long long)count, (long long)p->numel);
+  if (p->numel != count)
+    mt_fail(c, "pivots must have %lld entries, got %lld", (long long)count, (long long)p->numel);
   else if (!ok) mt_fail(c, "pivots must be between 1 and %lld", (long long)n);
   return !c->err;
 }
 static void one_lu_solve(Job *j, int64_t i) {
-  note(j, i, mt_getrs(j->type, j->how, j->n, j->nrhs, BLOCK(j, a), j->n > 1 ? j->n : 1, j->piv + i * j->n, BLOCK(j, b), j->n > 1 ? j->n : 1));
+  note(j, i,
+       mt_getrs(j->type, j->how, j->n, j->nrhs, BLOCK(j, a), j->n > 1 ? j->n : 1, j->piv + i * j->n,
+                BLOCK(j, b), j->n > 1 ? j->n : 1));
 }
 static void conj_block(const Job *j) {
   size_t n = j->bs / j->real * (size_t)j->batch;
-  if (j->real == 4) for (size_t i = 1; i < n; i += 2) ((float *)(void *)j->b)[i] = -((float *)(void *)j->b)[i];
+  if (j->real == 4)
+    for (size_t i = 1; i < n; i += 2) ((float *)(void *)j->b)[i] = -((float *)(void *)j->b)[i];
   else for (size_t i = 1; i < n; i += 2) ((double *)(void *)j->b)[i] = -((double *)(void *)j->b)[i];
 }
 Tensor *k__lu_solve(Ctx *c, Tensor *LU, Tensor *pivots, Tensor *B, bool left, bool adjoint) {
@@ -318,14 +380,22 @@ Tensor *k__lu_solve(Ctx *c, Tensor *LU, Tensor *pivots, Tensor *B, bool left, bo
 }
 
 static void one_solve(Job *j, int64_t i) {
-  int ld = j->n > 1 ? j->n : 1, info = mt_getrf(j->type, j->n, j->n, BLOCK(j, a), ld, j->piv + i * j->n);
-  if (info == 0) note(j, i, mt_getrs(j->type, j->how, j->n, j->nrhs, BLOCK(j, a), ld, j->piv + i * j->n, BLOCK(j, b), ld));
+  int ld = j->n > 1 ? j->n : 1,
+      info = mt_getrf(j->type, j->n, j->n, BLOCK(j, a), ld, j->piv + i * j->n);
+  if (info == 0)
+    note(j, i,
+         mt_getrs(j->type, j->how, j->n, j->nrhs, BLOCK(j, a), ld, j->piv + i * j->n, BLOCK(j, b),
+                  ld));
   else note(j, i, info);
 }
 void k__solve(Ctx *c, Tensor *A, Tensor *B, bool left, Val *r) {
   if (!check_matrix(c, A, true) || !fit_rhs(c, A, B, left)) return;
   Job none = {0}, *j = &none;
-  if (mt_meta(A) || mt_meta(B)) { r[0].t = mt_new_like(c, B, (DType)B->dtype); r[1].t = infos(c, A, j); return; }
+  if (mt_meta(A) || mt_meta(B)) {
+    r[0].t = mt_new_like(c, B, (DType)B->dtype);
+    r[1].t = infos(c, A, j);
+    return;
+  }
   if (!(j = job_new(c, A, 0))) return;
   j->piv = mt_malloc((size_t)j->batch * (size_t)j->n * sizeof(int) + 1);
   if (!j->piv || !load_rhs(c, j, B, left)) { job_free(j); if (!c->err) mt_nomem(c); return; }
@@ -349,11 +419,19 @@ void k_linalg_inv_ex(Ctx *c, Tensor *A, bool check, Val *r) {
   if (!check_matrix(c, A, true)) return;
   Job none = {0}, *j = &none;
   int64_t n = A->size[A->ndim - 1];
-  if (mt_meta(A)) { r[0].t = shape_only(c, A, (DType)A->dtype, n, n); r[1].t = infos(c, A, j); return; }
+  if (mt_meta(A)) {
+    r[0].t = shape_only(c, A, (DType)A->dtype, n, n);
+    r[1].t = infos(c, A, j);
+    return;
+  }
   if (!(j = job_new(c, A, 0))) return;
   j->nrhs = j->n;
   j->piv = mt_malloc((size_t)j->batch * (size_t)j->n * sizeof(int) + 1);
-  if (!j->piv || !room(c, &j->b, &j->bs, j->batch, (size_t)n * (size_t)n * j->size)) { job_free(j); if (!c->err) mt_nomem(c); return; }
+  if (!j->piv || !room(c, &j->b, &j->bs, j->batch, (size_t)n * (size_t)n * j->size)) {
+    job_free(j);
+    if (!c->err) mt_nomem(c);
+    return;
+  }
   for (int64_t i = 0; i < j->batch; i++) set_identity(j->b + (size_t)i * j->bs, n, j);
   j->how = 'N';
   j->one = one_solve;
@@ -361,15 +439,23 @@ void k_linalg_inv_ex(Ctx *c, Tensor *A, bool check, Val *r) {
   r[0].t = unload(c, A, 2, (DType)A->dtype, j->b, j->bs, n, n);
   r[1].t = infos(c, A, j);
   for (int64_t i = 0; check && i < j->batch; i++)
-    if (j->info[i]) { mt_fail(c, "the matrix (batch element %lld) is singular: U[%d, %d] is zero", (long long)i, j->info[i], j->info[i]); break; }
+    if (j->info[i]) {
+      mt_fail(c, "the matrix (batch element %lld) is singular: U[%d, %d] is zero", (long long)i,
+              j->info[i], j->info[i]);
+      break;
+    }
   job_free(j);
 }
 
 static void one_trtrs(Job *j, int64_t i) {
   int ld = j->n > 1 ? j->n : 1;
-  if (j->nrhs) note(j, i, mt_trtrs(j->type, j->mode, j->how, j->flag ? 'U' : 'N', j->n, j->nrhs, BLOCK(j, a), ld, BLOCK(j, b), ld));
+  if (j->nrhs)
+    note(j, i,
+         mt_trtrs(j->type, j->mode, j->how, j->flag ? 'U' : 'N', j->n, j->nrhs, BLOCK(j, a), ld,
+                  BLOCK(j, b), ld));
 }
-Tensor *k__solve_triangular(Ctx *c, Tensor *A, Tensor *B, bool upper, bool left, bool unitriangular) {
+Tensor *k__solve_triangular(Ctx *c, Tensor *A, Tensor *B, bool upper, bool left,
+                            bool unitriangular) {
   if (!check_matrix(c, A, true) || !fit_rhs(c, A, B, left)) return NULL;
   if (mt_meta(A) || mt_meta(B)) return mt_new_like(c, B, (DType)B->dtype);
   Job *j = job_new(c, A, 0);
@@ -382,34 +468,44 @@ Tensor *k__solve_triangular(Ctx *c, Tensor *A, Tensor *B, bool upper, bool left,
   if (!finish(c, j, (double)j->n * j->n * j->nrhs)) return NULL;
   Tensor *r = unload_rhs(c, B, j, left);
   for (int64_t i = 0; i < j->batch; i++)
-    if (j->info[i] > 0 && !c->err) { mt_fail(c, "the triangular matrix is singular: element %d of its diagonal is zero", j->info[i]); r = NULL; }
+    if (j->info[i] > 0 && !c->err) {
+      mt_fail(c, "the triangular matrix is singular: element %d of its diagonal is zero",
+              j->info[i]);
+      r = NULL;
+    }
   job_free(j);
   return r;
 }
 
 /* ---- determinants ---- */
-#define DET(T, RE, abs_, log_, name)                                                                            \
-static void name(const Job *j, int64_t i, T *det, T *sign, RE *logabs) {                                         \
-  const T *a = (const T *)(const void *)(j->a + (size_t)i * j->as);                                              \
-  T d = 1, s = 1;                                                                                                \
-  RE l = 0;                                                                                                      \
-  for (int q = 0; q < j->n; q++) {                                                                               \
-    T x = a[(size_t)q * (size_t)(j->n + 1)];                                                                     \
-    RE v = abs_(x);                                                                                              \
-    if (j->piv[i * j->n + q] != q + 1) { d = -d; s = -s; }                                                       \
-    d *= x;                                                                                                      \
-    s = v > 0 || v != v ? s * (x / v) : (T)0;                                                                    \
-    l += log_(v);                                                                                                \
-  }                                                                                                              \
-  *det = d; *sign = s; *logabs = l;                                                                              \
-}
+#define DET(T, RE, abs_, log_, name)                                       \
+  static void name(const Job *j, int64_t i, T *det, T *sign, RE *logabs) { \
+    const T *a = (const T *)(const void *)(j->a + (size_t)i * j->as);      \
+    T d = 1, s = 1;                                                        \
+    RE l = 0;                                                              \
+    for (int q = 0; q < j->n; q++) {                                       \
+      T x = a[(size_t)q * (size_t)(j->n + 1)];                             \
+      RE v = abs_(x);                                                      \
+      if (j->piv[i * j->n + q] != q + 1) {                                 \
+        d = -d;                                                            \
+        s = -s;                                                            \
+      }                                                                    \
+      d *= x;                                                              \
+      s = v > 0 || v != v ? s * (x / v) : (T)0;                            \
+      l += log_(v);                                                        \
+    }                                                                      \
+    *det = d;                                                              \
+    *sign = s;                                                             \
+    *logabs = l;                                                           \
+  }
 DET(float, float, fabsf, logf, det_f32)
 DET(double, double, fabs, log, det_f64)
 DET(cfloat, float, cabsf, logf, det_c64)
 DET(cdouble, double, cabs, log, det_c128)
 static void dets(Job *j) {
   for (int64_t i = 0; i < j->batch; i++) {
-    void *d = j->u + (size_t)i * j->us, *s = j->v + (size_t)i * j->vs, *l = j->s + (size_t)i * j->ss;
+    void *d = j->u + (size_t)i * j->us, *s = j->v + (size_t)i * j->vs,
+         *l = j->s + (size_t)i * j->ss;
     switch (j->type) {
       case MT_GEMM_F32: det_f32(j, i, d, s, l); break;
       case MT_GEMM_F64: det_f64(j, i, d, s, l); break;
@@ -454,23 +550,35 @@ void k__slogdet(Ctx *c, Tensor *A, Val *r) {
 
 /* ---- eigenvalues ---- */
 static void one_syevd(Job *j, int64_t i) {
-  if (j->n) note(j, i, mt_syevd(j->type, j->flag ? 'V' : 'N', j->how, j->n, BLOCK(j, a), j->n, BLOCK(j, s)));
+  if (j->n)
+    note(j, i,
+         mt_syevd(j->type, j->flag ? 'V' : 'N', j->how, j->n, BLOCK(j, a), j->n, BLOCK(j, s)));
 }
 static bool converged(Ctx *c, const Job *j) {
   for (int64_t i = 0; i < j->batch; i++)
-    if (j->info[i]) { mt_fail(c, "the algorithm failed to converge (batch element %lld, error code %d)", (long long)i, j->info[i]); return false; }
+    if (j->info[i]) {
+      mt_fail(c, "the algorithm failed to converge (batch element %lld, error code %d)",
+              (long long)i, j->info[i]);
+      return false;
+    }
   return true;
 }
 void k__eigh(Ctx *c, Tensor *A, const char *uplo, bool vectors, Val *r) {
   if (!check_matrix(c, A, true)) return;
   char u = uplo[0] & ~32;
-  if ((u != 'L' && u != 'U') || uplo[1]) { mt_fail(c, "UPLO must be 'L' or 'U', got '%s'", uplo); return; }
+  if ((u != 'L' && u != 'U') || uplo[1]) {
+    mt_fail(c, "UPLO must be 'L' or 'U', got '%s'", uplo);
+    return;
+  }
   int64_t n = A->size[A->ndim - 1];
   DType real = mt_real_dtype((DType)A->dtype);
   Job none = {0}, *j = &none;
   if (!mt_meta(A)) {
     if (!(j = job_new(c, A, 0))) return;
-    if (!room(c, &j->s, &j->ss, j->batch, (size_t)n * j->real) || !all_finite(c, j, u)) { job_free(j); return; }
+    if (!room(c, &j->s, &j->ss, j->batch, (size_t)n * j->real) || !all_finite(c, j, u)) {
+      job_free(j);
+      return;
+    }
     j->how = u;
     j->flag = vectors;
     j->one = one_syevd;
@@ -482,7 +590,8 @@ void k__eigh(Ctx *c, Tensor *A, const char *uplo, bool vectors, Val *r) {
   if (j != &none) job_free(j);
 }
 static void one_geev(Job *j, int64_t i) {
-  if (j->n) note(j, i, mt_geev(j->type, j->flag, j->n, BLOCK(j, a), j->n, BLOCK(j, s), BLOCK(j, v), j->n));
+  if (j->n)
+    note(j, i, mt_geev(j->type, j->flag, j->n, BLOCK(j, a), j->n, BLOCK(j, s), BLOCK(j, v), j->n));
 }
 void k__eig(Ctx *c, Tensor *A, bool vectors, Val *r) {
   if (!check_matrix(c, A, true)) return;
@@ -491,8 +600,11 @@ void k__eig(Ctx *c, Tensor *A, bool vectors, Val *r) {
   Job none = {0}, *j = &none;
   if (!mt_meta(A)) {
     if (!(j = job_new(c, A, 0))) return;
-    if (!room(c, &j->s, &j->ss, j->batch, (size_t)n * 2 * j->real) || !room(c, &j->v, &j->vs, j->batch, (size_t)(n * n) * 2 * j->real) ||
-        !all_finite(c, j, 0)) { job_free(j); return; }
+    if (!room(c, &j->s, &j->ss, j->batch, (size_t)n * 2 * j->real) ||
+        !room(c, &j->v, &j->vs, j->batch, (size_t)(n * n) * 2 * j->real) || !all_finite(c, j, 0)) {
+      job_free(j);
+      return;
+    }
     j->flag = vectors;
     j->one = one_geev;
     if (!finish(c, j, 10 * cube(j))) return;
@@ -506,7 +618,10 @@ void k__eig(Ctx *c, Tensor *A, bool vectors, Val *r) {
 /* ---- singular values ---- */
 static void one_gesdd(Job *j, int64_t i) {
   int ldvt = j->how == 'S' ? j->k : j->n;
-  if (j->k) note(j, i, mt_gesdd(j->type, j->how, j->m, j->n, BLOCK(j, a), j->m, BLOCK(j, s), BLOCK(j, u), j->m, BLOCK(j, v), ldvt));
+  if (j->k)
+    note(j, i,
+         mt_gesdd(j->type, j->how, j->m, j->n, BLOCK(j, a), j->m, BLOCK(j, s), BLOCK(j, u), j->m,
+                  BLOCK(j, v), ldvt));
 }
 void k__svd(Ctx *c, Tensor *A, bool full, bool vectors, Val *r) {
   if (!check_matrix(c, A, false)) return;
@@ -516,13 +631,18 @@ void k__svd(Ctx *c, Tensor *A, bool full, bool vectors, Val *r) {
   Job none = {0}, *j = &none;
   if (!mt_meta(A)) {
     if (!(j = job_new(c, A, 0))) return;
-    if (!room(c, &j->s, &j->ss, j->batch, (size_t)k * j->real) || !room(c, &j->u, &j->us, j->batch, (size_t)(m * uc) * j->size) ||
-        !room(c, &j->v, &j->vs, j->batch, (size_t)(vr * n) * j->size) || !all_finite(c, j, 0)) { job_free(j); return; }
+    if (!room(c, &j->s, &j->ss, j->batch, (size_t)k * j->real) ||
+        !room(c, &j->u, &j->us, j->batch, (size_t)(m * uc) * j->size) ||
+        !room(c, &j->v, &j->vs, j->batch, (size_t)(vr * n) * j->size) || !all_finite(c, j, 0)) {
+      job_free(j);
+      return;
+    }
     j->how = !vectors ? 'N' : full ? 'A' : 'S';
     j->one = one_gesdd;
     if (!finish(c, j, 8.0 * (double)m * (double)n * (double)k)) return;
     if (!converged(c, j)) { job_free(j); return; }
-    for (int64_t i = 0; !k && full && vectors && i < j->batch; i++) {     /* LAPACK has nothing to say */
+    for (int64_t i = 0; !k && full && vectors && i < j->batch;
+         i++) { /* LAPACK has nothing to say */
       set_identity(j->u + (size_t)i * j->us, m, j);
       set_identity(j->v + (size_t)i * j->vs, n, j);
     }
@@ -538,13 +658,19 @@ void k__svd(Ctx *c, Tensor *A, bool full, bool vectors, Val *r) {
 static void one_qr(Job *j, int64_t i) {
   int lda = j->m > 1 ? j->m : 1, info;
   char *tau = j->s + (size_t)i * j->ss, *q = j->u + (size_t)i * j->us;
-  if ((info = mt_geqrf(j->type, j->m, j->n, BLOCK(j, a), lda, tau)) || j->flag) { note(j, i, info); return; }
+  if ((info = mt_geqrf(j->type, j->m, j->n, BLOCK(j, a), lda, tau)) || j->flag) {
+    note(j, i, info);
+    return;
+  }
   memcpy(q, BLOCK(j, a), (size_t)j->m * (size_t)(j->nrhs < j->n ? j->nrhs : j->n) * j->size);
   note(j, i, mt_orgqr(j->type, j->m, j->nrhs, j->k, q, lda, tau));
 }
 void k_linalg_qr(Ctx *c, Tensor *A, const char *mode, Val *r) {
   if (!check_matrix(c, A, false)) return;
-  if (strcmp(mode, "reduced") && strcmp(mode, "complete") && strcmp(mode, "r")) { mt_fail(c, "mode must be 'reduced', 'complete' or 'r', got '%s'", mode); return; }
+  if (strcmp(mode, "reduced") && strcmp(mode, "complete") && strcmp(mode, "r")) {
+    mt_fail(c, "mode must be 'reduced', 'complete' or 'r', got '%s'", mode);
+    return;
+  }
   int64_t m = A->size[A->ndim - 2], n = A->size[A->ndim - 1], k = m < n ? m : n;
   bool only_r = !strcmp(mode, "r");
   int64_t qc = mode[0] == 'c' ? m : k, rows = qc;
@@ -554,12 +680,18 @@ void k_linalg_qr(Ctx *c, Tensor *A, const char *mode, Val *r) {
     if (!(j = job_new(c, A, 0))) return;
     j->flag = only_r;
     j->nrhs = (int)qc;
-    if (!room(c, &j->s, &j->ss, j->batch, (size_t)(k + 1) * j->size) || !room(c, &j->u, &j->us, j->batch, (size_t)(m * qc) * j->size)) { job_free(j); return; }
+    if (!room(c, &j->s, &j->ss, j->batch, (size_t)(k + 1) * j->size) ||
+        !room(c, &j->u, &j->us, j->batch, (size_t)(m * qc) * j->size)) {
+      job_free(j);
+      return;
+    }
     j->one = one_qr;
     if (m && n && !finish(c, j, 4 * cube(j))) return;
-for (int64_t i = 0; !(m && n) && qc == m && i < j->batch; i++) set_identity(j->u + (size_t)i * j->us, m, j);
+    for (int64_t i = 0; !(m && n) && qc == m && i < j->batch; i++)
+      set_identity(j->u + (size_t)i * j->us, m, j);
   }
-  r[0].t = only_r ? mt_new(c, mt_il((int64_t[]){0}, 1), d, mt_meta(A) ? MT_META : MT_CPU) : unload(c, A, 2, d, j->u, j->us, m, qc);
+  r[0].t = only_r ? mt_new(c, mt_il((int64_t[]){0}, 1), d, mt_meta(A) ? MT_META : MT_CPU)
+                  : unload(c, A, 2, d, j->u, j->us, m, qc);
   Tensor *R = unload(c, A, 2, d, j->a, j->as, m, n);
   if (R && !mt_meta(R)) R = k__tri(c, R, 0, true);
   r[1].t = R && rows != m ? t_narrow(c, R, -2, 0, rows) : R;

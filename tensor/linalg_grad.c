@@ -1,14 +1,19 @@
-/* linalg_grad.c: the longer derivatives of linear algebra, written with ops and so differentiable themselves.
+/* linalg_grad.c: the longer derivatives of linear algebra, written with ops and so differentiable
+ * themselves.
  *
- * In each, H is the conjugate transpose and the matrices are the last two dimensions; a gradient that is NULL was not
- * asked for and counts as zero. */
+ * In each, H is the conjugate transpose and the matrices are the last two dimensions; a gradient
+ * that is NULL was not asked for and counts as zero. */
 #include "expr_rt.h"
 #include "op.h"
 #include <string.h>
 
-#define LIST(...) mt_il((const int64_t[]){__VA_ARGS__}, (int64_t)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)))
+#define LIST(...)                                                            \
+  mt_il((const int64_t[]){__VA_ARGS__},                                      \
+        (int64_t)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)))
 
-static Tensor *add(Ctx *c, Tensor *a, Tensor *b) { return !a ? b : !b ? a : t_add(c, a, b, mt_si(1)); }
+static Tensor *add(Ctx *c, Tensor *a, Tensor *b) {
+  return !a ? b : !b ? a : t_add(c, a, b, mt_si(1));
+}
 static Tensor *sub(Ctx *c, Tensor *a, Tensor *b) { return t_sub(c, a, b, mt_si(1)); }
 static Tensor *dot(Ctx *c, Tensor *a, Tensor *b) { return t_matmul(c, a, b); }
 static Tensor *H(Ctx *c, Tensor *a) { return t_mH(c, a); }
@@ -19,7 +24,9 @@ static Tensor *diag(Ctx *c, Tensor *a) { return t_diagonal(c, a, 0, -2, -1); }
 static Tensor *over(Ctx *c, Tensor *a, Tensor *b) { return t_div(c, a, b, NULL); }
 static Tensor *row(Ctx *c, Tensor *a) { return t_unsqueeze(c, a, -2); }
 static Tensor *col(Ctx *c, Tensor *a) { return t_unsqueeze(c, a, -1); }
-static Tensor *eye(Ctx *c, Tensor *like) { return t__eye_like(c, like, like->size[like->ndim - 1]); }
+static Tensor *eye(Ctx *c, Tensor *like) {
+  return t__eye_like(c, like, like->size[like->ndim - 1]);
+}
 static Tensor *solve_tri(Ctx *c, Tensor *a, Tensor *b, bool up, bool left, bool unit) {
   return t_linalg_solve_triangular(c, a, b, up, left, unit);
 }
@@ -35,7 +42,9 @@ Tensor *k__cholesky_backward(Ctx *c, Tensor *grad, Tensor *L, bool up) {
   return times(c, add(c, g, H(c, g)), 0.5);
 }
 
-Tensor *k__solve_adjoint(Ctx *c, Tensor *A, Tensor *B, bool left) { return t_linalg_solve(c, H(c, A), B, left); }
+Tensor *k__solve_adjoint(Ctx *c, Tensor *A, Tensor *B, bool left) {
+  return t_linalg_solve(c, H(c, A), B, left);
+}
 Tensor *k__solve_backward(Ctx *c, Tensor *gB, Tensor *X, bool left) {
   return t_neg(c, left ? dot(c, gB, H(c, X)) : dot(c, H(c, X), gB));
 }
@@ -44,7 +53,8 @@ Tensor *k__tri_grad(Ctx *c, Tensor *gB, Tensor *X, bool up, bool left, bool unit
   return up ? upper(c, g, unit) : lower(c, g, unit ? -1 : 0);
 }
 
-Tensor *k__lu_solve_backward(Ctx *c, Tensor *g, Tensor *X, Tensor *LU, Tensor *pivots, bool left, bool adjoint) {
+Tensor *k__lu_solve_backward(Ctx *c, Tensor *g, Tensor *X, Tensor *LU, Tensor *pivots, bool left,
+                             bool adjoint) {
   Val p[3];
   t_lu_unpack(c, LU, pivots, true, true, p);
   if (c->err) return NULL;
@@ -70,7 +80,8 @@ Tensor *k__lu_factor_backward(Ctx *c, Tensor *grad, Tensor *LU, Tensor *pivots) 
   int64_t m = LU->size[LU->ndim - 2], n = LU->size[LU->ndim - 1], k = m < n ? m : n;
   Tensor *gU = upper(c, k < m ? t_narrow(c, grad, -2, 0, k) : grad, 0);
   Tensor *gL = lower(c, k < n ? t_narrow(c, grad, -1, 0, k) : grad, -1);
-  Tensor *L1 = k < m ? t_narrow(c, L, -2, 0, k) : L, *U1 = k < n ? t_narrow(c, U, -1, 0, k) : U, *out;
+  Tensor *L1 = k < m ? t_narrow(c, L, -2, 0, k) : L, *U1 = k < n ? t_narrow(c, U, -1, 0, k) : U,
+         *out;
   if (m <= n) {
     Tensor *gU1 = k < n ? t_narrow(c, gU, -1, 0, k) : gU, *low = dot(c, H(c, L), gL), *gU2 = NULL;
     if (k < n) {
@@ -82,24 +93,29 @@ Tensor *k__lu_factor_backward(Ctx *c, Tensor *grad, Tensor *LU, Tensor *pivots) 
     out = gU2 ? t_cat(c, (TensorList){(Tensor *[]){a, gU2}, 2}, -1) : a;
     out = solve_tri(c, H(c, L), out, true, true, true);
   } else {
-    Tensor *gL1 = t_narrow(c, gL, -2, 0, k), *gL2 = t_narrow(c, gL, -2, k, m - k), *L2 = t_narrow(c, L, -2, k, m - k);
+    Tensor *gL1 = t_narrow(c, gL, -2, 0, k), *gL2 = t_narrow(c, gL, -2, k, m - k),
+           *L2 = t_narrow(c, L, -2, k, m - k);
     Tensor *up = sub(c, dot(c, gU, H(c, U)), dot(c, H(c, L2), gL2));
     Tensor *phi = add(c, lower(c, dot(c, H(c, L1), gL1), -1), upper(c, up, 0));
     Tensor *a = solve_tri(c, H(c, L1), phi, true, true, true);
-    out = solve_tri(c, H(c, U), t_cat(c, (TensorList){(Tensor *[]){a, gL2}, 2}, -2), false, false, false);
+    out = solve_tri(c, H(c, U), t_cat(c, (TensorList){(Tensor *[]){a, gL2}, 2}, -2), false, false,
+                    false);
   }
   return dot(c, P, out);
 }
 
-/* LU with a small number in place of exact zeros on U's diagonal: singular matrices still have a gradient. */
+/* LU with a small number in place of exact zeros on U's diagonal: singular matrices still have a
+ * gradient. */
 static Tensor *nudged(Ctx *c, Tensor *LU) {
   Tensor *d = diag(c, LU), *zero = t_eq(c, d, mt_wrap(c, mt_si(0)));
   bool single = mt_real_dtype((DType)LU->dtype) == MT_float32;
-  Tensor *eps = times(c, t_to_dtype(c, zero, LU->dtype, false, -1), single ? 1.1920928955078125e-07 : 2.220446049250313e-16);
+  Tensor *eps = times(c, t_to_dtype(c, zero, LU->dtype, false, -1),
+                      single ? 1.1920928955078125e-07 : 2.220446049250313e-16);
   return add(c, LU, t__diag_matrix(c, eps));
 }
 /* A^-H times a number for each matrix. */
-static Tensor *scaled_inverse_adjoint(Ctx *c, Tensor *scale, Tensor *A, Tensor *LU, Tensor *pivots) {
+static Tensor *scaled_inverse_adjoint(Ctx *c, Tensor *scale, Tensor *A, Tensor *LU,
+                                      Tensor *pivots) {
   Tensor *d = t_mul(c, col(c, col(c, scale)), eye(c, LU));
   if (c->grad_mode && A->flags & MT_REQ_GRAD) return t_linalg_solve(c, H(c, A), d, true);
   return t_linalg_lu_solve(c, nudged(c, LU), pivots, d, true, true);
@@ -107,7 +123,8 @@ static Tensor *scaled_inverse_adjoint(Ctx *c, Tensor *scale, Tensor *A, Tensor *
 Tensor *k__det_backward(Ctx *c, Tensor *grad, Tensor *det, Tensor *A, Tensor *LU, Tensor *pivots) {
   return scaled_inverse_adjoint(c, t_mul(c, grad, t_conj(c, det)), A, LU, pivots);
 }
-Tensor *k__slogdet_backward(Ctx *c, Tensor *gsign, Tensor *glog, Tensor *sign, Tensor *A, Tensor *LU, Tensor *pivots) {
+Tensor *k__slogdet_backward(Ctx *c, Tensor *gsign, Tensor *glog, Tensor *sign, Tensor *A,
+                            Tensor *LU, Tensor *pivots) {
   Tensor *g = glog ? t_to_dtype(c, glog, A->dtype, false, -1) : NULL;
   if (gsign && mt_is_complex(A->dtype)) {
     Tensor *im = t_imag(c, t_mul(c, t_conj(c, gsign), sign));
@@ -135,7 +152,9 @@ Tensor *k__eig_backward(Ctx *c, Tensor *gL, Tensor *gV, Tensor *L, Tensor *V, Te
   Tensor *x = NULL;
   if (gV) {
     Tensor *vhg = dot(c, H(c, V), gV);
-    x = sub(c, vhg, dot(c, dot(c, H(c, V), V), t__diag_matrix(c, t_to_dtype(c, t_real(c, diag(c, vhg)), V->dtype, false, -1))));
+    x = sub(c, vhg,
+            dot(c, dot(c, H(c, V), V),
+                t__diag_matrix(c, t_to_dtype(c, t_real(c, diag(c, vhg)), V->dtype, false, -1))));
     x = over(c, no_diag(c, x), t_conj(c, gaps(c, L)));
   }
   if (gL) x = add(c, x, t__diag_matrix(c, gL));
@@ -144,12 +163,20 @@ Tensor *k__eig_backward(Ctx *c, Tensor *gL, Tensor *gV, Tensor *L, Tensor *V, Te
   return mt_is_complex(A->dtype) ? x : t_real(c, x);
 }
 
-Tensor *k__svd_backward(Ctx *c, Tensor *gU, Tensor *gS, Tensor *gVh, Tensor *U, Tensor *S, Tensor *Vh) {
+Tensor *k__svd_backward(Ctx *c, Tensor *gU, Tensor *gS, Tensor *gVh, Tensor *U, Tensor *S,
+                        Tensor *Vh) {
   if (!gU && !gS && !gVh) return NULL;
   int64_t m = U->size[U->ndim - 2], n = Vh->size[Vh->ndim - 1], k = S->size[S->ndim - 1];
-  if (U->size[U->ndim - 1] != k) { U = t_narrow(c, U, -1, 0, k); gU = gU ? t_narrow(c, gU, -1, 0, k) : NULL; }
-  if (Vh->size[Vh->ndim - 2] != k) { Vh = t_narrow(c, Vh, -2, 0, k); gVh = gVh ? t_narrow(c, gVh, -2, 0, k) : NULL; }
-  if (!gU && !gVh) return m >= n ? dot(c, U, t_mul(c, col(c, gS), Vh)) : dot(c, t_mul(c, U, row(c, gS)), Vh);
+  if (U->size[U->ndim - 1] != k) {
+    U = t_narrow(c, U, -1, 0, k);
+    gU = gU ? t_narrow(c, gU, -1, 0, k) : NULL;
+  }
+  if (Vh->size[Vh->ndim - 2] != k) {
+    Vh = t_narrow(c, Vh, -2, 0, k);
+    gVh = gVh ? t_narrow(c, gVh, -2, 0, k) : NULL;
+  }
+  if (!gU && !gVh)
+    return m >= n ? dot(c, U, t_mul(c, col(c, gS), Vh)) : dot(c, t_mul(c, U, row(c, gS)), Vh);
   Tensor *e = gaps(c, t_mul(c, S, S)), *x = NULL;
   if (gU) {
     Tensor *w = dot(c, H(c, U), gU);
@@ -184,23 +211,34 @@ static Tensor *qr_square(Ctx *c, Tensor *gQ, Tensor *gR, Tensor *Q, Tensor *R) {
   x = upper(c, x, 0);
   x = add(c, x, H(c, x));
   if (c->err) return NULL;
-  if (mt_is_complex(x->dtype)) x = sub(c, x, t__diag_matrix(c, t_to_dtype(c, times(c, t_real(c, diag(c, x)), 0.5), x->dtype, false, -1)));
+  if (mt_is_complex(x->dtype))
+    x = sub(c, x,
+            t__diag_matrix(
+                c, t_to_dtype(c, times(c, t_real(c, diag(c, x)), 0.5), x->dtype, false, -1)));
   else x = half_diag(c, x);
   x = add(c, dot(c, Q, x), gQ);
   return solve_tri(c, H(c, R), x, false, false, false);
 }
 Tensor *k__qr_backward(Ctx *c, Tensor *gQ, Tensor *gR, Tensor *Q, Tensor *R, const char *mode) {
   if (!gQ && !gR) return NULL;
-  if (mode[0] == 'r' && !mode[1]) return mt_fail(c, "the derivative of linalg.qr depends on Q, which is not computed when mode='r'");
+  if (mode[0] == 'r' && !mode[1])
+    return mt_fail(c,
+                   "the derivative of linalg.qr depends on Q, which is not computed when mode='r'");
   int64_t m = Q->size[Q->ndim - 2], n = R->size[R->ndim - 1];
-  if (mode[0] == 'c' && m > n) return mt_fail(c, "the derivative of linalg.qr is not defined for mode='complete' and more rows than columns");
+  if (mode[0] == 'c' && m > n)
+    return mt_fail(c, "the derivative of linalg.qr is not defined for mode='complete' and more "
+                      "rows than columns");
   if (m >= n) return qr_square(c, gQ, gR, Q, R);
   /* A = [X Y], R = [U V], Y = Q V: Y's share goes through Q */
-  Tensor *gU = gR ? t_narrow(c, gR, -1, 0, m) : NULL, *gV = gR ? t_narrow(c, gR, -1, m, n - m) : NULL;
+  Tensor *gU = gR ? t_narrow(c, gR, -1, 0, m) : NULL,
+         *gV = gR ? t_narrow(c, gR, -1, m, n - m) : NULL;
   Tensor *U = t_narrow(c, R, -1, 0, m), *V = t_narrow(c, R, -1, m, n - m);
   if (!gV) {
     Tensor *gX = qr_square(c, gQ, NULL, Q, U);
-    return t_cat(c, (TensorList){(Tensor *[]){gX, t_zeros_like(c, dot(c, Q, V), -1, -1, -1, -1, false, -1)}, 2}, -1);
+    return t_cat(
+        c,
+        (TensorList){(Tensor *[]){gX, t_zeros_like(c, dot(c, Q, V), -1, -1, -1, -1, false, -1)}, 2},
+        -1);
   }
   Tensor *gY = dot(c, Q, gV), *through = dot(c, dot(c, Q, V), H(c, gV));
   Tensor *gX = qr_square(c, add(c, gQ, through), gU, Q, U);
@@ -211,7 +249,8 @@ Tensor *k__qr_backward(Ctx *c, Tensor *gQ, Tensor *gR, Tensor *Q, Tensor *R, con
 Tensor *k__matrix_exp_backward(Ctx *c, Tensor *self, Tensor *grad) {
   Tensor *a = H(c, self), *zero = t_zeros_like(c, a, -1, -1, -1, -1, false, -1);
   int64_t n = self->size[self->ndim - 1];
-  Tensor *top = t_cat(c, (TensorList){(Tensor *[]){a, grad}, 2}, -1), *bottom = t_cat(c, (TensorList){(Tensor *[]){zero, a}, 2}, -1);
+  Tensor *top = t_cat(c, (TensorList){(Tensor *[]){a, grad}, 2}, -1),
+         *bottom = t_cat(c, (TensorList){(Tensor *[]){zero, a}, 2}, -1);
   Tensor *e = t_linalg_matrix_exp(c, t_cat(c, (TensorList){(Tensor *[]){top, bottom}, 2}, -2));
   return c->err ? NULL : t_narrow(c, t_narrow(c, e, -2, 0, n), -1, n, n);
 }

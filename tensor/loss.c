@@ -1,11 +1,13 @@
 /* loss.c: kernels of ops_loss.def.
  *
- * All but the parts named there are made of ops, so that they can be differentiated any number of times.  Inputs of 16 bits
- * are summed in float. */
+ * All but the parts named there are made of ops, so that they can be differentiated any number of
+ * times.  Inputs of 16 bits are summed in float. */
 #include "expr_rt.h"
 #include "iter.h"
 
-#define LIST(...) mt_il((const int64_t[]){__VA_ARGS__}, (int64_t)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)))
+#define LIST(...)                                                            \
+  mt_il((const int64_t[]){__VA_ARGS__},                                      \
+        (int64_t)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)))
 #define STOP(...) { mt_fail(c, __VA_ARGS__); return NULL; }
 #define SHAPE(t) mt_list_str(c, mt_sizes(t))
 static Tensor *num(Ctx *c, double x) { return mt_wrap(c, mt_sd(x)); }
@@ -71,7 +73,8 @@ Tensor *k_F_huber_loss(Ctx *c, Tensor *x, Tensor *y, const char *how, double del
 Tensor *k_F_binary_cross_entropy(Ctx *c, Tensor *x, Tensor *y, Tensor *weight, int average,
                                  int reduce, const char *how) {
   if (!same_shape(x, y))
-    STOP("Using a target size (%s) that is different to the input size (%s) is deprecated. Please ensure they have the same size.",
+    STOP("Using a target size (%s) that is different to the input size (%s) is deprecated. Please "
+         "ensure they have the same size.",
          SHAPE(y), SHAPE(x))
   if (!floating(c, x)) return NULL;
   if (!mt_meta(x)) {
@@ -128,7 +131,8 @@ Tensor *k_F_poisson_nll_loss(Ctx *c, Tensor *x, Tensor *y, bool log_input, bool 
   }
   return REDUCED(l);
 }
-/* var with a last dimension where it lacks one; it must fit input but for one dimension of size 1. */
+/* var with a last dimension where it lacks one; it must fit input but for one dimension of size 1.
+ */
 static Tensor *fitting(Ctx *c, Tensor *x, Tensor *var) {
   if (same_shape(x, var) || !var->ndim) return var;
   if (var->ndim == x->ndim - 1 && !memcmp(x->size, var->size, sizeof(int64_t) * var->ndim))
@@ -160,7 +164,8 @@ Tensor *k_F_soft_margin_loss(Ctx *c, Tensor *x, Tensor *y, int average, int redu
 Tensor *k_F_margin_ranking_loss(Ctx *c, Tensor *x1, Tensor *x2, Tensor *y, double margin,
                                 int average, int reduce, const char *how) {
   if (x1->ndim != x2->ndim || x1->ndim != y->ndim)
-    STOP("margin_ranking_loss : All input tensors should have same dimension but got sizes: input1: %s, input2: %s, target: %s",
+    STOP("margin_ranking_loss : All input tensors should have same dimension but got sizes: "
+         "input1: %s, input2: %s, target: %s",
          SHAPE(x1), SHAPE(x2), SHAPE(y))
   return REDUCED(t_clamp_min(c, add(c, mul(c, t_neg(c, y), sub(c, x1, x2)), num(c, margin)),
                              whole(c, 0)));
@@ -193,8 +198,10 @@ Tensor *k_F_triplet_margin_loss(Ctx *c, Tensor *a, Tensor *p, Tensor *n, double 
                                 int reduce, const char *how) {
   if (!(margin > 0)) STOP("margin must be greater than 0, got %g", margin)
   if (a->ndim != p->ndim || a->ndim != n->ndim)
-    STOP("The anchor, positive, and negative tensors are expected to have the same number of dimensions, but got: anchor %dD, "
-         "positive %dD, and negative %dD inputs", a->ndim, p->ndim, n->ndim)
+    STOP("The anchor, positive, and negative tensors are expected to have the same number of "
+         "dimensions, but got: anchor %dD, "
+         "positive %dD, and negative %dD inputs",
+         a->ndim, p->ndim, n->ndim)
   Tensor *near = t_F_pairwise_distance(c, a, p, ord, eps, false),
       *far = t_F_pairwise_distance(c, a, n, ord, eps, false);
   if (swap) far = t_minimum(c, far, t_F_pairwise_distance(c, p, n, ord, eps, false));
@@ -247,7 +254,8 @@ Tensor *k_F_multi_margin_loss(Ctx *c, Tensor *x, Tensor *y, Scalar p, Scalar mar
   z = over(c, t_sum_dim(c, z, LIST(1), false, -1), whole(c, classes));
   return REDUCED(single ? t_squeeze_dim(c, z, LIST(0)) : z);
 }
-/* The rows of doubles or floats: loss 1/n sum over targets t and other classes i of max(0, 1 - x[t] + x[i]). */
+/* The rows of doubles or floats: loss 1/n sum over targets t and other classes i of max(0, 1 - x[t]
+ * + x[i]). */
 #define MULTILABEL(T)                                                                        \
 static void multilabel_##T(int64_t n, const T *x, const int64_t *y, T *loss, T *slope, char *is) { \
   double s = 0;                                                                              \
@@ -298,7 +306,8 @@ Tensor *k_F_multilabel_margin_loss(Ctx *c, Tensor *x, Tensor *y, int average, in
 }
 
 /* ---- classes ---- */
-/* Log-probabilities [n, classes, ...] and targets: the negative weighted log-probability of each target, and its weight. */
+/* Log-probabilities [n, classes, ...] and targets: the negative weighted log-probability of each
+ * target, and its weight. */
 static Tensor *picked(Ctx *c, Tensor *x, Tensor *target, Tensor *weight, int64_t ignore,
                       Tensor **weights) {
   int64_t ch = x->ndim > 1 ? 1 : 0;
@@ -310,7 +319,8 @@ static Tensor *picked(Ctx *c, Tensor *x, Tensor *target, Tensor *weight, int64_t
     if (i != ch && x->size[i] != target->size[j++])
       STOP("size mismatch (got input: %s, target: %s)", SHAPE(x), SHAPE(target))
   if (weight && (weight->ndim != 1 || weight->size[0] != x->size[ch]))
-    STOP("weight tensor should be defined either for all %lld classes or no classes but got weight tensor of shape: %s",
+    STOP("weight tensor should be defined either for all %lld classes or no classes but got weight "
+         "tensor of shape: %s",
          (long long)x->size[ch], SHAPE(weight))
   if (!in_range(c, target, x->size[ch], 0, ignore)) return NULL;
   Tensor *skip = t_eq(c, target, whole(c, ignore));

@@ -1,7 +1,8 @@
 /* normalize.c: norms over rows, groups and channels (rows: ops_normalize.def).
  *
- * A norm is a fused primitive that also gives the statistics it used.  Its gradient is fused too; while a graph is made of
- * the backward pass it is composed of ops instead, with the statistics computed again so that they are part of it. */
+ * A norm is a fused primitive that also gives the statistics it used.  Its gradient is fused too;
+ * while a graph is made of the backward pass it is composed of ops instead, with the statistics
+ * computed again so that they are part of it. */
 #include "cpu.h"
 #include "expr_rt.h"
 #include "iter.h"
@@ -30,8 +31,9 @@ static DType working(const Tensor *x) { return x->dtype == MT_float64 ? MT_float
 static void *data_of(const Tensor *t) { return t ? mt_data(t) : NULL; }
 static Tensor *ready(Ctx *c, Tensor *t, DType d) { return t ? mt_contig_as(c, t, d) : NULL; }
 
-/* What the loops below share: a runs x len layout of x, dy, y (dx) with statistics per row, group or channel.
- * parts: pieces in which the rows are summed for the weights, each with its own totals. */
+/* What the loops below share: a runs x len layout of x, dy, y (dx) with statistics per row, group
+ * or channel. parts: pieces in which the rows are summed for the weights, each with its own totals.
+ */
 typedef struct {
   const void *x, *dy, *w, *b;
   void *y, *mean, *rstd, *gw, *gb;
@@ -39,145 +41,151 @@ typedef struct {
   double eps;
 } Job;
 
-#define LOOPS(T, S, SQRT, FMA)                                                                               \
-static void layer_##S(void *ctx, int64_t lo, int64_t hi) {                                              \
-  const Job *j = ctx;                                                                                   \
-  const int64_t n = j->len;                                                                             \
-  for (int64_t i = lo; i < hi && !mt_interrupted; i++) {                                                \
-    const T *x = (const T *)j->x + i * n;                                                               \
-    T m = (T)(kerns()->total_##S(n, x) / (double)n);                                                    \
-    T r = 1 / SQRT((T)(kerns()->spread_##S(n, x, m) / (double)n) + (T)j->eps);                          \
-    kerns()->scale_by_##S(n, x, (T *)j->y + i * n, m, r, j->w, j->b);                                   \
-    ((T *)j->mean)[i] = m;                                                                              \
-    ((T *)j->rstd)[i] = r;                                                                              \
-  }                                                                                                     \
-}                                                                                                       \
-static void rms_##S(void *ctx, int64_t lo, int64_t hi) {                                                \
-  const Job *j = ctx;                                                                                   \
-  const int64_t n = j->len;                                                                             \
-  for (int64_t i = lo; i < hi && !mt_interrupted; i++) {                                                \
-    const T *x = (const T *)j->x + i * n;                                                               \
-    T r = 1 / SQRT((T)(kerns()->spread_##S(n, x, 0) / (double)n) + (T)j->eps);                          \
-    kerns()->scale_by_##S(n, x, (T *)j->y + i * n, 0, r, j->w, NULL);                                   \
-    ((T *)j->rstd)[i] = r;                                                                              \
-  }                                                                                                     \
-}                                                                                                       \
-/* Part p of the rows: their dx, and what they add to the gradients of weight and bias.  Without a mean  \
- * the norm was by the root mean square.  In a row of one element the weight's gradient is what rounding \
- * leaves of 0: PyTorch's rounding. */                                                                  \
-static void layer_back_##S(void *ctx, int64_t lo, int64_t hi) {                                         \
-  const Job *j = ctx;                                                                                   \
-  const int64_t n = j->len;                                                                             \
-  for (int64_t p = lo; p < hi; p++) {                                                                   \
-    T *gw = (T *)j->gw + p * n, *gb = (T *)j->gb + p * n;                                               \
-    int64_t end = j->rows * (p + 1) / j->parts;                                                         \
-    for (int64_t i = j->rows * p / j->parts; i < end && !mt_interrupted; i++) {                         \
-      const T *x = (const T *)j->x + i * n, *dy = (const T *)j->dy + i * n;                             \
-      const T m = j->mean ? ((T *)j->mean)[i] : 0, r = ((T *)j->rstd)[i];                               \
-      double s[2] = {0, 0};                                                                             \
-      kerns()->dots_##S(n, dy, j->w, x, m, s);                                                          \
-      T b = -(T)s[1] * r * r * r / (T)n, c = j->mean ? -((T)s[0] * r) / (T)n : 0;                       \
-      kerns()->row_##S(n, dy, j->w, x, (T *)j->y + i * n, m, r, b, c);                                  \
-      if (n == 1) { gw[0] += dy[0] * FMA(r, x[0], -(r * m)); gb[0] += dy[0]; }                          \
-      else kerns()->gather_##S(n, dy, x, m, r, gw, gb);                                                 \
-    }                                                                                                   \
-  }                                                                                                     \
-}                                                                                                       \
-static void group_##S(void *ctx, int64_t lo, int64_t hi) {                                              \
-  const Job *j = ctx;                                                                                   \
-  const int64_t n = j->len * j->channels;                                                               \
-  for (int64_t i = lo; i < hi && !mt_interrupted; i++) {                                                \
-    const T *x = (const T *)j->x + i * n, *w = j->w, *b = j->b;                                         \
-    T m = (T)(kerns()->total_##S(n, x) / (double)n);                                                    \
-    T r = 1 / SQRT((T)(kerns()->spread_##S(n, x, m) / (double)n) + (T)j->eps);                          \
-    for (int64_t k = 0; k < j->channels; k++) {                                                         \
-      int64_t ch = i % j->groups * j->channels + k, at = k * j->len;                                    \
-      kerns()->scale_##S(j->len, x + at, (T *)j->y + i * n + at, m, w ? r * w[ch] : r, b ? b[ch] : 0);  \
-    }                                                                                                   \
-    ((T *)j->mean)[i] = m;                                                                              \
-    ((T *)j->rstd)[i] = r;                                                                              \
-  }                                                                                                     \
-}                                                                                                       \
-/* Groups lo .. hi - 1 of every sample. */                                                              \
-static void group_back_##S(void *ctx, int64_t lo, int64_t hi) {                                         \
-  const Job *j = ctx;                                                                                   \
-  const int64_t len = j->len, n = len * j->channels;                                                    \
-  const T *w = j->w;                                                                                    \
-  for (int64_t g = lo; g < hi; g++)                                                                     \
-    for (int64_t s = 0; s < j->samples && !mt_interrupted; s++) {                                       \
-      const int64_t i = s * j->groups + g;                                                              \
-      const T *x = (const T *)j->x + i * n, *dy = (const T *)j->dy + i * n;                             \
-      const T m = ((T *)j->mean)[i], r = ((T *)j->rstd)[i];                                             \
-      double db = 0, ds = 0;                                                                            \
-      for (int64_t k = 0; k < j->channels; k++) {                                                       \
-        int64_t ch = g * j->channels + k;                                                               \
-        double d[2] = {0, 0};                                                                           \
-        kerns()->dots_##S(len, dy + k * len, NULL, x + k * len, m, d);                                  \
-        if (j->gw) ((T *)j->gw)[ch] += (T)d[1] * r;                                                     \
-        if (j->gb) ((T *)j->gb)[ch] += (T)d[0];                                                         \
-        db += (double)((T)d[0] * (w ? w[ch] : 1));                                                      \
-        ds += (double)((T)d[1] * (w ? w[ch] : 1));                                                      \
-      }                                                                                                 \
-      T b = -(T)ds * r * r * r / (T)n, c = -((T)db * r) / (T)n;                                         \
-      for (int64_t k = 0; k < j->channels; k++) {                                                       \
-        T a = w ? r * w[g * j->channels + k] : r;                                                       \
-        kerns()->row_##S(len, dy + k * len, NULL, x + k * len, (T *)j->y + i * n + k * len, m, a, b, c); \
-      }                                                                                                 \
-    }                                                                                                   \
-}                                                                                                       \
-static void channel_##S(void *ctx, int64_t lo, int64_t hi) {                                            \
-  const Job *j = ctx;                                                                                   \
-  const int64_t n = j->len, step = j->channels * n;                                                     \
-  const double count = (double)(n * j->samples);                                                        \
-  for (int64_t ch = lo; ch < hi && !mt_interrupted; ch++) {                                             \
-    const T *x = (const T *)j->x + ch * n;                                                              \
-    double s = 0, v = 0;                                                                                \
-    for (int64_t i = 0; i < j->samples; i++) s += kerns()->total_##S(n, x + i * step);                  \
-    T m = (T)(s / count);                                                                               \
-    for (int64_t i = 0; i < j->samples; i++) v += kerns()->spread_##S(n, x + i * step, m);              \
-    T var = (T)(v / count), a = 1 / SQRT(var + (T)j->eps), b = j->b ? ((const T *)j->b)[ch] : 0;        \
-    if (j->w) a *= ((const T *)j->w)[ch];                                                               \
-    for (int64_t i = 0; i < j->samples; i++)                                                            \
-      kerns()->scale_##S(n, x + i * step, (T *)j->y + ch * n + i * step, m, a, b);                      \
-    ((T *)j->mean)[ch] = m;                                                                             \
-    ((T *)j->rstd)[ch] = var;                                                                           \
-  }                                                                                                     \
-}                                                                                                       \
-static void fixed_##S(void *ctx, int64_t lo, int64_t hi) {                                              \
-  const Job *j = ctx;                                                                                   \
-  for (int64_t i = lo; i < hi && !mt_interrupted; i++) {                                                \
-    int64_t ch = i % j->channels;                                                                       \
-    T m = ((T *)j->mean)[ch], a = 1 / SQRT(((T *)j->rstd)[ch] + (T)j->eps);                             \
-    if (j->w) a *= ((const T *)j->w)[ch];                                                               \
-    kerns()->scale_##S(j->len, (const T *)j->x + i * j->len, (T *)j->y + i * j->len, m, a,              \
-                       j->b ? ((const T *)j->b)[ch] : 0);                                               \
-  }                                                                                                     \
-}                                                                                                       \
-static void channel_back_##S(void *ctx, int64_t lo, int64_t hi) {                                       \
-  const Job *j = ctx;                                                                                   \
-  const int64_t n = j->len, step = j->channels * n;                                                     \
-  const double count = (double)(n * j->samples);                                                        \
-  for (int64_t ch = lo; ch < hi && !mt_interrupted; ch++) {                                             \
-    const T *x = (const T *)j->x + ch * n, *dy = (const T *)j->dy + ch * n;                             \
-    const T m = ((T *)j->mean)[ch], r = 1 / SQRT(((T *)j->rstd)[ch] + (T)j->eps);                       \
-    const T w = j->w ? ((const T *)j->w)[ch] : 1;                                                       \
-    double s[2] = {0, 0};                                                                               \
-    for (int64_t i = 0; i < j->samples; i++)                                                            \
-      kerns()->dots_##S(n, dy + i * step, NULL, x + i * step, m, s);                                    \
-    T g = (T)(s[0] / count), k = (T)(s[1] * (double)r * (double)r / count);                             \
-    for (int64_t i = 0; i < j->samples; i++)                                                            \
-      kerns()->channel_##S(n, dy + i * step, x + i * step, (T *)j->y + ch * n + i * step, m, g, k, r, w); \
-    if (j->gw) ((T *)j->gw)[ch] = (T)(s[1] * (double)r);                                                \
-    if (j->gb) ((T *)j->gb)[ch] = (T)s[0];                                                              \
-  }                                                                                                     \
-}
+#define LOOPS(T, S, SQRT, FMA)                                                                     \
+  static void layer_##S(void *ctx, int64_t lo, int64_t hi) {                                       \
+    const Job *j = ctx;                                                                            \
+    const int64_t n = j->len;                                                                      \
+    for (int64_t i = lo; i < hi && !mt_interrupted; i++) {                                         \
+      const T *x = (const T *)j->x + i * n;                                                        \
+      T m = (T)(kerns()->total_##S(n, x) / (double)n);                                             \
+      T r = 1 / SQRT((T)(kerns()->spread_##S(n, x, m) / (double)n) + (T)j->eps);                   \
+      kerns()->scale_by_##S(n, x, (T *)j->y + i * n, m, r, j->w, j->b);                            \
+      ((T *)j->mean)[i] = m;                                                                       \
+      ((T *)j->rstd)[i] = r;                                                                       \
+    }                                                                                              \
+  }                                                                                                \
+  static void rms_##S(void *ctx, int64_t lo, int64_t hi) {                                         \
+    const Job *j = ctx;                                                                            \
+    const int64_t n = j->len;                                                                      \
+    for (int64_t i = lo; i < hi && !mt_interrupted; i++) {                                         \
+      const T *x = (const T *)j->x + i * n;                                                        \
+      T r = 1 / SQRT((T)(kerns()->spread_##S(n, x, 0) / (double)n) + (T)j->eps);                   \
+      kerns()->scale_by_##S(n, x, (T *)j->y + i * n, 0, r, j->w, NULL);                            \
+      ((T *)j->rstd)[i] = r;                                                                       \
+    }                                                                                              \
+  }                                                                                                \
+  /* Part p of the rows: their dx, and what they add to the gradients of weight and bias.  Without \
+   * a mean the norm was by the root mean square.  In a row of one element the weight's gradient   \
+   * is what rounding leaves of 0: PyTorch's rounding. */                                          \
+  static void layer_back_##S(void *ctx, int64_t lo, int64_t hi) {                                  \
+    const Job *j = ctx;                                                                            \
+    const int64_t n = j->len;                                                                      \
+    for (int64_t p = lo; p < hi; p++) {                                                            \
+      T *gw = (T *)j->gw + p * n, *gb = (T *)j->gb + p * n;                                        \
+      int64_t end = j->rows * (p + 1) / j->parts;                                                  \
+      for (int64_t i = j->rows * p / j->parts; i < end && !mt_interrupted; i++) {                  \
+        const T *x = (const T *)j->x + i * n, *dy = (const T *)j->dy + i * n;                      \
+        const T m = j->mean ? ((T *)j->mean)[i] : 0, r = ((T *)j->rstd)[i];                        \
+        double s[2] = {0, 0};                                                                      \
+        kerns()->dots_##S(n, dy, j->w, x, m, s);                                                   \
+        T b = -(T)s[1] * r * r * r / (T)n, c = j->mean ? -((T)s[0] * r) / (T)n : 0;                \
+        kerns()->row_##S(n, dy, j->w, x, (T *)j->y + i * n, m, r, b, c);                           \
+        if (n == 1) {                                                                              \
+          gw[0] += dy[0] * FMA(r, x[0], -(r * m));                                                 \
+          gb[0] += dy[0];                                                                          \
+        } else kerns()->gather_##S(n, dy, x, m, r, gw, gb);                                        \
+      }                                                                                            \
+    }                                                                                              \
+  }                                                                                                \
+  static void group_##S(void *ctx, int64_t lo, int64_t hi) {                                       \
+    const Job *j = ctx;                                                                            \
+    const int64_t n = j->len * j->channels;                                                        \
+    for (int64_t i = lo; i < hi && !mt_interrupted; i++) {                                         \
+      const T *x = (const T *)j->x + i * n, *w = j->w, *b = j->b;                                  \
+      T m = (T)(kerns()->total_##S(n, x) / (double)n);                                             \
+      T r = 1 / SQRT((T)(kerns()->spread_##S(n, x, m) / (double)n) + (T)j->eps);                   \
+      for (int64_t k = 0; k < j->channels; k++) {                                                  \
+        int64_t ch = i % j->groups * j->channels + k, at = k * j->len;                             \
+        kerns()->scale_##S(j->len, x + at, (T *)j->y + i * n + at, m, w ? r * w[ch] : r,           \
+                           b ? b[ch] : 0);                                                         \
+      }                                                                                            \
+      ((T *)j->mean)[i] = m;                                                                       \
+      ((T *)j->rstd)[i] = r;                                                                       \
+    }                                                                                              \
+  }                                                                                                \
+  /* Groups lo .. hi - 1 of every sample. */                                                       \
+  static void group_back_##S(void *ctx, int64_t lo, int64_t hi) {                                  \
+    const Job *j = ctx;                                                                            \
+    const int64_t len = j->len, n = len * j->channels;                                             \
+    const T *w = j->w;                                                                             \
+    for (int64_t g = lo; g < hi; g++)                                                              \
+      for (int64_t s = 0; s < j->samples && !mt_interrupted; s++) {                                \
+        const int64_t i = s * j->groups + g;                                                       \
+        const T *x = (const T *)j->x + i * n, *dy = (const T *)j->dy + i * n;                      \
+        const T m = ((T *)j->mean)[i], r = ((T *)j->rstd)[i];                                      \
+        double db = 0, ds = 0;                                                                     \
+        for (int64_t k = 0; k < j->channels; k++) {                                                \
+          int64_t ch = g * j->channels + k;                                                        \
+          double d[2] = {0, 0};                                                                    \
+          kerns()->dots_##S(len, dy + k * len, NULL, x + k * len, m, d);                           \
+          if (j->gw) ((T *)j->gw)[ch] += (T)d[1] * r;                                              \
+          if (j->gb) ((T *)j->gb)[ch] += (T)d[0];                                                  \
+          db += (double)((T)d[0] * (w ? w[ch] : 1));                                               \
+          ds += (double)((T)d[1] * (w ? w[ch] : 1));                                               \
+        }                                                                                          \
+        T b = -(T)ds * r * r * r / (T)n, c = -((T)db * r) / (T)n;                                  \
+        for (int64_t k = 0; k < j->channels; k++) {                                                \
+          T a = w ? r * w[g * j->channels + k] : r;                                                \
+          kerns()->row_##S(len, dy + k * len, NULL, x + k * len, (T *)j->y + i * n + k * len, m,   \
+                           a, b, c);                                                               \
+        }                                                                                          \
+      }                                                                                            \
+  }                                                                                                \
+  static void channel_##S(void *ctx, int64_t lo, int64_t hi) {                                     \
+    const Job *j = ctx;                                                                            \
+    const int64_t n = j->len, step = j->channels * n;                                              \
+    const double count = (double)(n * j->samples);                                                 \
+    for (int64_t ch = lo; ch < hi && !mt_interrupted; ch++) {                                      \
+      const T *x = (const T *)j->x + ch * n;                                                       \
+      double s = 0, v = 0;                                                                         \
+      for (int64_t i = 0; i < j->samples; i++) s += kerns()->total_##S(n, x + i * step);           \
+      T m = (T)(s / count);                                                                        \
+      for (int64_t i = 0; i < j->samples; i++) v += kerns()->spread_##S(n, x + i * step, m);       \
+      T var = (T)(v / count), a = 1 / SQRT(var + (T)j->eps), b = j->b ? ((const T *)j->b)[ch] : 0; \
+      if (j->w) a *= ((const T *)j->w)[ch];                                                        \
+      for (int64_t i = 0; i < j->samples; i++)                                                     \
+        kerns()->scale_##S(n, x + i * step, (T *)j->y + ch * n + i * step, m, a, b);               \
+      ((T *)j->mean)[ch] = m;                                                                      \
+      ((T *)j->rstd)[ch] = var;                                                                    \
+    }                                                                                              \
+  }                                                                                                \
+  static void fixed_##S(void *ctx, int64_t lo, int64_t hi) {                                       \
+    const Job *j = ctx;                                                                            \
+    for (int64_t i = lo; i < hi && !mt_interrupted; i++) {                                         \
+      int64_t ch = i % j->channels;                                                                \
+      T m = ((T *)j->mean)[ch], a = 1 / SQRT(((T *)j->rstd)[ch] + (T)j->eps);                      \
+      if (j->w) a *= ((const T *)j->w)[ch];                                                        \
+      kerns()->scale_##S(j->len, (const T *)j->x + i * j->len, (T *)j->y + i * j->len, m, a,       \
+                         j->b ? ((const T *)j->b)[ch] : 0);                                        \
+    }                                                                                              \
+  }                                                                                                \
+  static void channel_back_##S(void *ctx, int64_t lo, int64_t hi) {                                \
+    const Job *j = ctx;                                                                            \
+    const int64_t n = j->len, step = j->channels * n;                                              \
+    const double count = (double)(n * j->samples);                                                 \
+    for (int64_t ch = lo; ch < hi && !mt_interrupted; ch++) {                                      \
+      const T *x = (const T *)j->x + ch * n, *dy = (const T *)j->dy + ch * n;                      \
+      const T m = ((T *)j->mean)[ch], r = 1 / SQRT(((T *)j->rstd)[ch] + (T)j->eps);                \
+      const T w = j->w ? ((const T *)j->w)[ch] : 1;                                                \
+      double s[2] = {0, 0};                                                                        \
+      for (int64_t i = 0; i < j->samples; i++)                                                     \
+        kerns()->dots_##S(n, dy + i * step, NULL, x + i * step, m, s);                             \
+      T g = (T)(s[0] / count), k = (T)(s[1] * (double)r * (double)r / count);                      \
+      for (int64_t i = 0; i < j->samples; i++)                                                     \
+        kerns()->channel_##S(n, dy + i * step, x + i * step, (T *)j->y + ch * n + i * step, m, g,  \
+                             k, r, w);                                                             \
+      if (j->gw) ((T *)j->gw)[ch] = (T)(s[1] * (double)r);                                         \
+      if (j->gb) ((T *)j->gb)[ch] = (T)s[0];                                                       \
+    }                                                                                              \
+  }
 LOOPS(float, f32, sqrtf, fmaf)
 LOOPS(double, f64, sqrt, fma)
 #define LOOP(name, d) ((d) == MT_float64 ? name##_f64 : name##_f32)
 static int64_t grain(int64_t n) { return 1 + 8192 / (n > 0 ? n : 1); }
 
 /* ---- gradients made of ops ---- */
-/* Of (x - mean) rstd w + b, statistics over `over`, w varying over the dimensions not in wover; mean: none for rms. */
+/* Of (x - mean) rstd w + b, statistics over `over`, w varying over the dimensions not in wover;
+ * mean: none for rms. */
 static void composed(Ctx *c, Tensor *dy, Tensor *x, Tensor *w, IntList over, IntList wover,
                      double eps, bool centre,
                      Val *r) {
@@ -359,8 +367,10 @@ static bool fits(Ctx *c, const Tensor *x, const Tensor *t, const char *name) {
   int64_t channels = x->size[1];
   if (!t || (t->ndim == 1 && t->numel == channels)) return true;
   mt_fail(c,
-          "Expected %s to be a vector of size equal to the number of channels in input, but got %s of shape %s and "
-          "input of shape %s", name, name, SHAPE(t), SHAPE(x));
+          "Expected %s to be a vector of size equal to the number of channels in input, but got %s "
+          "of shape %s and "
+          "input of shape %s",
+          name, name, SHAPE(t), SHAPE(x));
   return false;
 }
 static bool floats(Ctx *c, const Tensor *x) {
@@ -376,8 +386,10 @@ Tensor *k_F_group_norm(Ctx *c, Tensor *input, int64_t groups, Tensor *weight, Te
                    input->ndim);
   if (groups < 1 || input->size[1] % groups)
     return mt_fail(c,
-                   "Expected number of channels in input to be divisible by num_groups, but got input of shape %s and "
-                   "num_groups=%lld", SHAPE(input), (long long)groups);
+                   "Expected number of channels in input to be divisible by num_groups, but got "
+                   "input of shape %s and "
+                   "num_groups=%lld",
+                   SHAPE(input), (long long)groups);
   if (!fits(c, input, weight, "weight") || !fits(c, input, bias, "bias") || !floats(c, input))
     return NULL;
   int64_t n = input->size[0], ch = input->size[1], len = n > 0 && ch > 0 ? input->numel / (n * ch)
@@ -387,7 +399,8 @@ Tensor *k_F_group_norm(Ctx *c, Tensor *input, int64_t groups, Tensor *weight, Te
 }
 
 /* ---- channels ---- */
-/* [samples, channels, elements] in which runs are long: where they are not, channels come first, [1, channels, all]. */
+/* [samples, channels, elements] in which runs are long: where they are not, channels come first,
+ * [1, channels, all]. */
 static bool by_channel(const Tensor *x) { return x->size[2] < 16 && x->size[0] > 1; }
 static Tensor *channel_runs(Ctx *c, Tensor *x, DType d) {
   return by_channel(x) ? ready(c, t_transpose(c, x, 0, 1), d) : ready(c, x, d);
@@ -496,7 +509,7 @@ static Tensor *batch_norm(Ctx *c, Tensor *x, Tensor *mean, Tensor *var, Tensor *
   if (!training) return t__fixed_norm(c, x, weight, bias, t_detach(c, mean), t_detach(c, var), eps);
   t__batch_norm(c, x, weight, bias, eps, r);
   if (c->err) return NULL;
-  if (!x->numel) return r[0].t;              /* an empty batch leaves the running statistics alone */
+  if (!x->numel) return r[0].t; /* an empty batch leaves the running statistics alone */
   double n = (double)(x->size[0] * x->size[2]);
   move(c, mean, r[1].t, momentum);
   if (var) move(c, var, t_mul(c, t_detach(c, r[2].t), num(c, n / (n - 1))), momentum);
@@ -518,8 +531,8 @@ Tensor *k_F_batch_norm(Ctx *c, Tensor *input, Tensor *mean, Tensor *var, Tensor 
   if (!floats(c, input) || !counts(c, mean, ch, "running_mean") ||
       !counts(c, var, ch, "running_var") ||
       !counts(c, weight, ch, "weight") || !counts(c, bias, ch, "bias")) return NULL;
-  if (!training && (!mean || !var)) return mt_fail(c,
-                                                   "running_mean and running_var must be defined in evaluation mode");
+  if (!training && (!mean || !var))
+    return mt_fail(c, "running_mean and running_var must be defined in evaluation mode");
   if (training && n * len <= 1 && n > 0 && ch > 0)
     return mt_fail(c, "Expected more than 1 value per channel when training, got input size %s",
                    SHAPE(input));
@@ -539,8 +552,9 @@ Tensor *k_F_instance_norm(Ctx *c, Tensor *input, Tensor *mean, Tensor *var, Tens
                                       SHAPE(input));
   int64_t n = input->size[0], ch = input->size[1], len = n > 0 && ch > 0 ? input->numel / (n * ch)
       : 0;
-  if (!own && (!mean || !var)) return mt_fail(c,
-                                              "Expected running_mean and running_var to be defined when use_input_stats is false");
+  if (!own && (!mean || !var))
+    return mt_fail(
+        c, "Expected running_mean and running_var to be defined when use_input_stats is false");
   if (own && len == 1)
     return mt_fail(c, "Expected more than 1 spatial element when training, got input size %s",
                    SHAPE(input));

@@ -1,18 +1,21 @@
 /* op.c: dispatch: what happens around every kernel, once for all ops.
  *
- * In order: conjugate and negative views are resolved for kernels that do not know them; autograd's hook takes over when a
- * gradient may be wanted; meta inputs are replaced by stand-ins; the kernel runs in a scope of its own; in-place and out=
- * results land in their tensors with PyTorch's checks and the version is bumped. */
+ * In order: conjugate and negative views are resolved for kernels that do not know them; autograd's
+ * hook takes over when a gradient may be wanted; meta inputs are replaced by stand-ins; the kernel
+ * runs in a scope of its own; in-place and out= results land in their tensors with PyTorch's checks
+ * and the version is bumped. */
 #include "iter.h"
 #include "op.h"
 #include <string.h>
 
-void (*mt_autograd_call)(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout, bool inplace);
+void (*mt_autograd_call)(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout,
+                         bool inplace);
 bool (*mt_autograd_adopt)(Ctx *c, Tensor *t, Tensor *v);
 uint32_t (*mt_site)(void);
 void (*mt_op_observer)(Ctx *c, const OpRow *op, int begin);
 
-#define EACH_BIT(m, i) for (uint32_t m_ = (m), i; m_ && (i = (uint32_t)__builtin_ctz(m_), 1); m_ &= m_ - 1)
+#define EACH_BIT(m, i)                                                                 \
+  for (uint32_t m_ = (m), i; m_ && (i = (uint32_t)__builtin_ctz(m_), 1); m_ &= m_ - 1)
 
 typedef struct { uint8_t flags; bool meta; } Seen;
 /* A view of a tensor that gained a history through an in-place write has one too. */
@@ -24,7 +27,8 @@ static void look(Seen *s, const Tensor *t) {
 static Seen scan(const OpRow *op, const Val *a) {
   Seen s = {0, false};
   EACH_BIT(op->tmask, i) if (a[i].t) look(&s, a[i].t);
-  EACH_BIT(op->lmask, i) for (int64_t k = 0; k < a[i].tl.n; k++) if (a[i].tl.v[k]) look(&s, a[i].tl.v[k]);
+  EACH_BIT(op->lmask, i)
+  for (int64_t k = 0; k < a[i].tl.n; k++) if (a[i].tl.v[k]) look(&s, a[i].tl.v[k]);
   return s;
 }
 
@@ -58,20 +62,26 @@ static Tensor *meta_standin(Ctx *c, Tensor *t) {
   return v;
 }
 static Tensor *to_meta(Ctx *c, Tensor *t) {
-  return mt_meta(t) ? t : mt_new_strided(c, mt_sizes(t), mt_il(t->stride, t->ndim), (DType)t->dtype, MT_META);
+  return mt_meta(t)
+             ? t
+             : mt_new_strided(c, mt_sizes(t), mt_il(t->stride, t->ndim), (DType)t->dtype, MT_META);
 }
 
 /* Everything above mark in the pool goes, except the results. */
 static void collapse(Ctx *c, const OpRow *op, Val *r, Scope mark) {
-  if (c->npool == mark || (op->nret == 1 && c->npool == mark + 1 && op->ret_types[0] == P_Tensor && c->pool[mark] == r[0].t)) return;
+  if (c->npool == mark || (op->nret == 1 && c->npool == mark + 1 && op->ret_types[0] == P_Tensor &&
+                           c->pool[mark] == r[0].t))
+    return;
   for (int k = 0; k < op->nret; k++) {
     if (op->ret_types[k] == P_Tensor) mt_retain(r[k].t);
-    else if (op->ret_types[k] == P_TensorList) for (int64_t j = 0; j < r[k].tl.n; j++) mt_retain(r[k].tl.v[j]);
+    else if (op->ret_types[k] == P_TensorList)
+      for (int64_t j = 0; j < r[k].tl.n; j++) mt_retain(r[k].tl.v[j]);
   }
   while (c->npool > mark) mt_release(c->pool[--c->npool]);
   for (int k = 0; k < op->nret; k++) {
     if (op->ret_types[k] == P_Tensor) mt_own(c, r[k].t);
-    else if (op->ret_types[k] == P_TensorList) for (int64_t j = 0; j < r[k].tl.n; j++) mt_own(c, r[k].tl.v[j]);
+    else if (op->ret_types[k] == P_TensorList)
+      for (int64_t j = 0; j < r[k].tl.n; j++) mt_own(c, r[k].tl.v[j]);
   }
 }
 
@@ -105,7 +115,8 @@ void mt_run_kernel(Ctx *c, const OpRow *op, Val *a, Val *r) {
 }
 
 static bool records(Ctx *c, const OpRow *op, uint8_t flags) {
-  return (flags & MT_REQ_GRAD) && c->grad_mode && mt_autograd_call && !(op->flags & (OF_COMPOSITE | OF_NODIFF));
+  return (flags & MT_REQ_GRAD) && c->grad_mode && mt_autograd_call &&
+         !(op->flags & (OF_COMPOSITE | OF_NODIFF));
 }
 
 /* Views made without gradient mode stay outside their base's history. */
@@ -116,7 +127,8 @@ static void mark_views(const OpRow *op, Val *r) {
 
 /* An input wanted gradients and the results will not: remembered for the person who asks why. */
 static void mark_cut(Ctx *c, const OpRow *op, Val *r, bool outer) {
-  uint32_t why = c->grad_mode ? mt_why(MT_CUT_OP, op->id, outer && mt_site ? mt_site() : 0) : mt_why(MT_CUT_NOGRAD, op->id, c->site);
+  uint32_t why = c->grad_mode ? mt_why(MT_CUT_OP, op->id, outer && mt_site ? mt_site() : 0)
+                              : mt_why(MT_CUT_NOGRAD, op->id, c->site);
   for (int k = 0; k < op->nret && !c->err; k++)
     if (op->ret_types[k] == P_Tensor && r[k].t && !(r[k].t->flags & MT_REQ_GRAD)) r[k].t->why = why;
 }
@@ -124,7 +136,8 @@ static void mark_cut(Ctx *c, const OpRow *op, Val *r, bool outer) {
 void mt_call(Ctx *c, const OpRow *op, Val *a, Val *r) {
   if (c->err) { no_result(op, r); return; }
   if (__builtin_expect(c->autocast, 0) && mt_autocast_call(c, op, a, r)) return;
-  if (op->flags & OF_INPLACE_ONLY) {                  /* copy_ and its like write their first argument however they are called */
+  if (op->flags &
+      OF_INPLACE_ONLY) { /* copy_ and its like write their first argument however they are called */
     Tensor *self[1] = {a[0].t};
     mt_call_out(c, op, a, r, self, 1, true);
     return;
@@ -141,25 +154,30 @@ void mt_call(Ctx *c, const OpRow *op, Val *a, Val *r) {
   else {
     mt_run_kernel(c, op, a, r);
     if (op->flags & OF_VIEW && !c->grad_mode) mark_views(op, r);
-    if (s.flags & MT_REQ_GRAD && !(op->flags & OF_COMPOSITE) && mt_autograd_call) mark_cut(c, op, r, !c->op);
+    if (s.flags & MT_REQ_GRAD && !(op->flags & OF_COMPOSITE) && mt_autograd_call)
+      mark_cut(c, op, r, !c->op);
   }
 }
 
 /* ---- in place and out= ---- */
 static bool check_written(Ctx *c, Tensor *t) {
   if (mt_overlaps_itself(t)) {
-    mt_fail(c, "several elements of the tensor written to share one memory location (an expanded tensor); clone() it first");
+    mt_fail(c, "several elements of the tensor written to share one memory location (an expanded "
+               "tensor); clone() it first");
     return false;
   }
   return true;
 }
 
-/* Two different tensors that share some but not all of their memory layout: reading one while writing the other is undefined. */
+/* Two different tensors that share some but not all of their memory layout: reading one while
+ * writing the other is undefined. */
 static bool partly_overlap(const Tensor *a, const Tensor *b) {
   if (a == b || a->st != b->st || !a->numel || !b->numel || a->dtype != b->dtype) return false;
-  if (a->offset == b->offset && a->numel == b->numel && a->ndim == b->ndim && !memcmp(a->size, b->size, sizeof(int64_t) * a->ndim) &&
-      !memcmp(a->stride, b->stride, sizeof(int64_t) * a->ndim)) return false;
-  if (!mt_is_dense(a) || !mt_is_dense(b)) return false;              /* as PyTorch: too hard to tell */
+  if (a->offset == b->offset && a->numel == b->numel && a->ndim == b->ndim &&
+      !memcmp(a->size, b->size, sizeof(int64_t) * a->ndim) &&
+      !memcmp(a->stride, b->stride, sizeof(int64_t) * a->ndim))
+    return false;
+  if (!mt_is_dense(a) || !mt_is_dense(b)) return false; /* as PyTorch: too hard to tell */
   int64_t ae = a->offset + a->numel, be = b->offset + b->numel;
   return a->offset < be && b->offset < ae;
 }
@@ -168,16 +186,21 @@ static bool partly_overlap(const Tensor *a, const Tensor *b) {
 static bool same_memory(const Tensor *a, int64_t n, const Tensor *b) {
   if (a->st != b->st || !n || !b->numel || !mt_is_dense(a) || !mt_is_dense(b)) return false;
   int64_t size = (int64_t)mt_dsize(a->dtype), bsize = (int64_t)mt_dsize(b->dtype);
-  return a->offset * size < (b->offset + b->numel) * bsize && b->offset * bsize < (a->offset + n) * size;
+  return a->offset * size < (b->offset + b->numel) * bsize &&
+         b->offset * bsize < (a->offset + n) * size;
 }
 
 /* PyTorch forbids even a full overlap to ops that read out of order. */
 static bool check_apart(Ctx *c, const OpRow *op, const Val *a, Tensor *out, int64_t n) {
-  if (op->id != OP_cat && op->id != OP_gather && op->id != OP_masked_select && op->id != OP_index_select && op->id != OP_take) return true;
+  if (op->id != OP_cat && op->id != OP_gather && op->id != OP_masked_select &&
+      op->id != OP_index_select && op->id != OP_take)
+    return true;
   bool bad = false;
   EACH_BIT(op->tmask, i) bad |= a[i].t && same_memory(out, n, a[i].t);
-  EACH_BIT(op->lmask, i) for (int64_t k = 0; k < a[i].tl.n; k++) bad |= a[i].tl.v[k] && same_memory(out, n, a[i].tl.v[k]);
-  if (bad) mt_fail(c, "unsupported operation: an input shares memory with out; clone() one of them first");
+  EACH_BIT(op->lmask, i)
+  for (int64_t k = 0; k < a[i].tl.n; k++) bad |= a[i].tl.v[k] && same_memory(out, n, a[i].tl.v[k]);
+  if (bad)
+    mt_fail(c, "unsupported operation: an input shares memory with out; clone() one of them first");
   return !bad;
 }
 
@@ -186,7 +209,10 @@ static bool check_overlap(Ctx *c, const OpRow *op, const Val *a, Tensor *out, bo
   if (!(op->flags & OF_POINTWISE)) return true;
   EACH_BIT(op->tmask, i)
     if (a[i].t && partly_overlap(out, a[i].t)) {
-      mt_fail(c, "the tensor written to and argument '%s' partly share memory; clone() one of them first", op->params[i].name);
+      mt_fail(
+          c,
+          "the tensor written to and argument '%s' partly share memory; clone() one of them first",
+          op->params[i].name);
       return false;
     }
   return true;
@@ -194,9 +220,11 @@ static bool check_overlap(Ctx *c, const OpRow *op, const Val *a, Tensor *out, bo
 
 /* Gives out the result's shape; only out= may do that. */
 static bool fit_out(Ctx *c, Tensor *out, const Tensor *res, bool inplace) {
-  if (out->ndim == res->ndim && !memcmp(out->size, res->size, sizeof(int64_t) * res->ndim)) return true;
+  if (out->ndim == res->ndim && !memcmp(out->size, res->size, sizeof(int64_t) * res->ndim))
+    return true;
   if (inplace) {
-    mt_fail(c, "output with shape %s doesn't match the broadcast shape %s", mt_list_str(c, mt_sizes(out)), mt_list_str(c, mt_sizes(res)));
+    mt_fail(c, "output with shape %s doesn't match the broadcast shape %s",
+            mt_list_str(c, mt_sizes(out)), mt_list_str(c, mt_sizes(res)));
     return false;
   }
   return t_resize_(c, out, mt_sizes(res), -1) != NULL;
@@ -206,14 +234,16 @@ static bool land(Ctx *c, Tensor *out, Tensor *res, bool inplace) {
   if (c->err || !res) return false;
   if (res == out) return true;
   if (!mt_can_cast((DType)res->dtype, (DType)out->dtype)) {
-    mt_fail(c, "result type %s can't be cast to the desired output type %s", mt_type_word((DType)res->dtype), mt_type_word((DType)out->dtype));
+    mt_fail(c, "result type %s can't be cast to the desired output type %s",
+            mt_type_word((DType)res->dtype), mt_type_word((DType)out->dtype));
     return false;
   }
   if (!fit_out(c, out, res, inplace)) return false;
   return mt_copy_raw(c, out, res) != NULL;
 }
 
-void mt_run_kernel_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout, bool inplace) {
+void mt_run_kernel_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout,
+                       bool inplace) {
   Val res[8];
   bool outer = !c->op;
   if (outer) c->op = op;
@@ -222,7 +252,8 @@ void mt_run_kernel_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, in
   else {
     if (!(op->flags & OF_COMPOSITE)) c->out = out[0];
     mt_run_kernel(c, op, a, res);
-    for (int k = 0; !inplace && k < nout && res[k].t; k++) check_apart(c, op, a, out[k], res[k].t->numel);
+    for (int k = 0; !inplace && k < nout && res[k].t; k++)
+      check_apart(c, op, a, out[k], res[k].t->numel);
     for (int k = 0; k < nout; k++) if (!land(c, out[k], res[k].t, inplace)) break;
   }
   if (c->err) no_result(op, r);
@@ -256,7 +287,8 @@ void mt_call_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout
   if (outer) c->op = op;
   for (int k = 0; k < nout; k++) {
     if (out[k]->flags & MT_INFERENCE && !c->inference) {
-      mt_fail(c, "Inplace update to inference tensor outside InferenceMode is not allowed; clone() it to get a normal tensor first");
+      mt_fail(c, "Inplace update to inference tensor outside InferenceMode is not allowed; clone() "
+                 "it to get a normal tensor first");
       goto done;
     }
   }
@@ -266,28 +298,38 @@ void mt_call_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout
   }
   for (int k = 0; k < nout; k++) {
     if (!check_written(c, out[k]) || !check_overlap(c, op, a, out[k], inplace)) goto done;
-    if (s.meta && !mt_meta(out[k])) { mt_fail(c, "arguments are on the meta device but the output is not"); goto done; }
+    if (s.meta && !mt_meta(out[k])) {
+      mt_fail(c, "arguments are on the meta device but the output is not");
+      goto done;
+    }
   }
   if ((s.flags & (MT_CONJ | MT_NEG)) && !(op->flags & (OF_CONJ | OF_COMPOSITE | OF_VIEW))) {
     memcpy(local, a, sizeof(Val) * op->nparam);
     map_args(c, op, local, resolve);
     a = local;
   }
-  bool grad = c->grad_mode && mt_autograd_call && !(op->flags & OF_NODIFF) && (s.flags & MT_REQ_GRAD);
+  bool grad =
+      c->grad_mode && mt_autograd_call && !(op->flags & OF_NODIFF) && (s.flags & MT_REQ_GRAD);
   if (!inplace) {
     for (int k = 0; k < nout; k++) grad |= c->grad_mode && (out[k]->flags & MT_REQ_GRAD);
-    if (grad) { mt_fail(c, "functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad"); goto done; }
+    if (grad) {
+      mt_fail(c, "functions with out=... arguments don't support automatic differentiation, but "
+                 "one of the arguments requires grad");
+      goto done;
+    }
     mt_run_kernel_out(c, op, a, r, out, nout, false);
   } else if (c->grad_mode && mt_autograd_call && ((s.flags & MT_REQ_GRAD) || out[0]->base)) {
-    if (op->flags & OF_COMPOSITE) {                 /* recorded as the composite's own ops, then a copy */
+    if (op->flags & OF_COMPOSITE) { /* recorded as the composite's own ops, then a copy */
       Val res[8];
       Tensor *before = t_clone(c, out[0], -1);      /* what the ops save must survive the copy */
       if (a != local) memcpy(local, a, sizeof(Val) * op->nparam);
       EACH_BIT(op->tmask, i) if (local[i].t == out[0]) local[i].t = before;
       mt_run_kernel(c, op, local, res);
-      if (!c->err && (res[0].t->ndim != out[0]->ndim || memcmp(res[0].t->size, out[0]->size, sizeof(int64_t) * out[0]->ndim)))
+      if (!c->err && (res[0].t->ndim != out[0]->ndim ||
+                      memcmp(res[0].t->size, out[0]->size, sizeof(int64_t) * out[0]->ndim)))
         fit_out(c, out[0], res[0].t, true);
-      if (!c->err && !mt_can_cast((DType)res[0].t->dtype, (DType)out[0]->dtype)) land(c, out[0], res[0].t, true);
+      if (!c->err && !mt_can_cast((DType)res[0].t->dtype, (DType)out[0]->dtype))
+        land(c, out[0], res[0].t, true);
       r[0].t = t_copy_(c, out[0], res[0].t, false);
     } else mt_autograd_call(c, op, a, r, out, 1, true);
   } else mt_run_kernel_out(c, op, a, r, out, nout, inplace);

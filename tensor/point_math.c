@@ -1,18 +1,24 @@
-/* point_math.c: elementwise mathematics that needs a word before (or instead of) its kernel line: dtype rules beyond the
- * common ones, checks of arguments, several kernels in one op. */
+/* point_math.c: elementwise mathematics that needs a word before (or instead of) its kernel line:
+ * dtype rules beyond the common ones, checks of arguments, several kernels in one op. */
 #include "iter.h"
 #include "op.h"
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
-static DType common(Ctx *c, Tensor *a, Tensor *b) { return mt_result_type(c, (Tensor *[]){a, b}, 2); }
+static DType common(Ctx *c, Tensor *a, Tensor *b) {
+  return mt_result_type(c, (Tensor *[]){a, b}, 2);
+}
 
 /* ---- division ---- */
 
 static void zero_loop(char **p, const int64_t *s, int64_t n, const void *par) {
   volatile int *found = *(volatile int *const *)par;
-  for (int64_t i = 0; i < n; i++) if (*(const int64_t *)(p[0] + i * s[0]) == 0) { *found = 1; return; }
+  for (int64_t i = 0; i < n; i++)
+    if (*(const int64_t *)(p[0] + i * s[0]) == 0) {
+      *found = 1;
+      return;
+    }
 }
 /* Integers divide by zero nowhere: an error before the loop. */
 static bool divisor_ok(Ctx *c, Tensor *other, DType d) {
@@ -34,30 +40,39 @@ Tensor *k_div(Ctx *c, Tensor *self, Tensor *other, const char *rounding_mode) {
   if (!rounding_mode) return mt_binary(c, B_div_true, MT_P_FLOAT, self, other, NULL, 0);
   if (!strcmp(rounding_mode, "trunc")) return int_checked(c, B_div_trunc, self, other);
   if (!strcmp(rounding_mode, "floor")) return int_checked(c, B_div_floor, self, other);
-  return mt_fail(c, "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '%s'", rounding_mode);
+  return mt_fail(c,
+                 "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '%s'",
+                 rounding_mode);
 }
-Tensor *k_floor_divide(Ctx *c, Tensor *self, Tensor *other) { return int_checked(c, B_div_floor, self, other); }
+Tensor *k_floor_divide(Ctx *c, Tensor *self, Tensor *other) {
+  return int_checked(c, B_div_floor, self, other);
+}
 Tensor *k_fmod(Ctx *c, Tensor *self, Tensor *other) { return int_checked(c, B_fmod, self, other); }
-Tensor *k_remainder(Ctx *c, Tensor *self, Tensor *other) { return int_checked(c, B_remainder, self, other); }
+Tensor *k_remainder(Ctx *c, Tensor *self, Tensor *other) {
+  return int_checked(c, B_remainder, self, other);
+}
 
 /* ---- powers ---- */
 
 Tensor *k_pow(Ctx *c, Tensor *self, Tensor *exponent) {
   DType d = common(c, self, exponent);
   bool number = exponent->ndim == 0 && !mt_meta(exponent);
-  if (!number || self->flags & MT_WRAPPED) return mt_binary(c, B_pow, MT_P_ARITH, self, exponent, NULL, 0);
+  if (!number || self->flags & MT_WRAPPED)
+    return mt_binary(c, B_pow, MT_P_ARITH, self, exponent, NULL, 0);
   Scalar e = mt_item(c, exponent);
   if (c->err) return NULL;
   if (mt_is_int(d) && mt_sre(e) < 0 && exponent->flags & MT_WRAPPED)
     return mt_fail(c, "Integers to negative integer powers are not allowed.");
-  /* an exponent that changes the dtype, or an integer one beyond a double's reach, goes the general way */
+  /* an exponent that changes the dtype, or an integer one beyond a double's reach, goes the general
+   * way */
   if (d != (DType)self->dtype || d == MT_bool || (mt_is_int(d) && mt_sre(e) < 0))
     return mt_binary(c, B_pow, MT_P_ARITH, self, exponent, NULL, 0);
   return mt_unary(c, U_pow_scalar, MT_P_SAME, self, &e, 1);
 }
 Tensor *k_float_power(Ctx *c, Tensor *self, Tensor *exponent) {
   DType d = mt_is_complex(common(c, self, exponent)) ? MT_complex128 : MT_float64;
-  if (c->out && c->out->dtype != d) return mt_fail(c, "the output must have dtype %s", mt_dtypes[d].name);
+  if (c->out && c->out->dtype != d)
+    return mt_fail(c, "the output must have dtype %s", mt_dtypes[d].name);
   Tensor *e = exponent->flags & MT_WRAPPED ? exponent : t_to_dtype(c, exponent, d, false, -1);
   return t_pow(c, t_to_dtype(c, self, d, false, -1), e);
 }
@@ -73,7 +88,8 @@ static Tensor *need_real(Ctx *c, Tensor *t) {
 }
 Tensor *k_round(Ctx *c, Tensor *self, int64_t decimals) {
   if (!need_real(c, self)) return NULL;
-  if (decimals == 0 || mt_is_int(self->dtype)) return mt_unary(c, U_round, MT_P_SAME, self, NULL, 0);
+  if (decimals == 0 || mt_is_int(self->dtype))
+    return mt_unary(c, U_round, MT_P_SAME, self, NULL, 0);
   Scalar ten = mt_sd(pow(10, (double)(decimals < 0 ? -decimals : decimals)));
   return mt_unary(c, decimals < 0 ? U_round_div : U_round_mul, MT_P_SAME, self, &ten, 1);
 }
@@ -82,8 +98,9 @@ Tensor *k_angle(Ctx *c, Tensor *self) {
   return self ? mt_unary(c, U_angle, MT_P_ABS, self, NULL, 0) : NULL;
 }
 Tensor *k_nan_to_num(Ctx *c, Tensor *self, Scalar nan, Scalar posinf, Scalar neginf) {
-  static const double max[] = {[MT_float16] = 65504, [MT_bfloat16] = 3.3895313892515355e38, [MT_float32] = FLT_MAX,
-                               [MT_float64] = DBL_MAX, [MT_complex64] = FLT_MAX, [MT_complex128] = DBL_MAX};
+  static const double max[] = {[MT_float16] = 65504,     [MT_bfloat16] = 3.3895313892515355e38,
+                               [MT_float32] = FLT_MAX,   [MT_float64] = DBL_MAX,
+                               [MT_complex64] = FLT_MAX, [MT_complex128] = DBL_MAX};
   double m = self->dtype >= MT_float16 ? max[self->dtype] : 0;
   Scalar s[3] = {mt_sd(mt_has(nan) ? mt_sre(nan) : 0), mt_sd(mt_has(posinf) ? mt_sre(posinf) : m),
                  mt_sd(mt_has(neginf) ? mt_sre(neginf) : -m)};
@@ -98,10 +115,15 @@ static void frexp_loop(char **p, const int64_t *s, int64_t n, const void *par) {
   }
 }
 void k_frexp(Ctx *c, Tensor *self, Val *r) {
-  if (!mt_is_float(self->dtype)) { mt_fail(c, "torch.frexp() only supports floating-point dtypes"); return; }
+  if (!mt_is_float(self->dtype)) {
+    mt_fail(c, "torch.frexp() only supports floating-point dtypes");
+    return;
+  }
   Tensor *t[3] = {mt_new_like(c, self, (DType)self->dtype), mt_new_like(c, self, MT_int32), self};
   Iter it;
-  if (!t[0] || !t[1] || !mt_iter_init(c, &it, 2, 3, t, (const DType[]){MT_float64, MT_int32, MT_float64})) return;
+  if (!t[0] || !t[1] ||
+      !mt_iter_init(c, &it, 2, 3, t, (const DType[]){MT_float64, MT_int32, MT_float64}))
+    return;
   mt_iter_run(c, &it, frexp_loop, NULL);
   r[0].t = t[0];
   r[1].t = t[1];
@@ -111,7 +133,8 @@ void k_frexp(Ctx *c, Tensor *self, Val *r) {
 
 Tensor *k_nextafter(Ctx *c, Tensor *self, Tensor *other) {
   DType d = common(c, self, other);
-  return mt_binary(c, d == MT_bfloat16 ? B_nextafter_bf16 : B_nextafter, MT_P_ARITH, self, other, NULL, 0);
+  return mt_binary(c, d == MT_bfloat16 ? B_nextafter_bf16 : B_nextafter, MT_P_ARITH, self, other,
+                   NULL, 0);
 }
 Tensor *k_max_other(Ctx *c, Tensor *self, Tensor *other) { return t_maximum(c, self, other); }
 Tensor *k_min_other(Ctx *c, Tensor *self, Tensor *other) { return t_minimum(c, self, other); }
@@ -127,14 +150,21 @@ static Tensor *shift(Ctx *c, int kernel, Tensor *x, Tensor *y) {
     return mt_fail(c, "not implemented for '%s'", mt_type_word(common(c, x, y)));
   return mt_binary(c, kernel, MT_P_ARITH, x, y, NULL, 0);
 }
-Tensor *k_bitwise_left_shift(Ctx *c, Tensor *self, Tensor *other) { return shift(c, B_shl, self, other); }
-Tensor *k_bitwise_right_shift(Ctx *c, Tensor *self, Tensor *other) { return shift(c, B_shr, self, other); }
+Tensor *k_bitwise_left_shift(Ctx *c, Tensor *self, Tensor *other) {
+  return shift(c, B_shl, self, other);
+}
+Tensor *k_bitwise_right_shift(Ctx *c, Tensor *self, Tensor *other) {
+  return shift(c, B_shr, self, other);
+}
 
 Tensor *k_isclose(Ctx *c, Tensor *self, Tensor *other, double rtol, double atol, bool equal_nan) {
   if (self->dtype != other->dtype)
-    return mt_fail(c, "%s did not match %s", mt_type_word((DType)self->dtype), mt_type_word((DType)other->dtype));
-  if (!(rtol >= 0)) return mt_fail(c, "rtol must be greater than or equal to zero, but got %g", rtol);
-  if (!(atol >= 0)) return mt_fail(c, "atol must be greater than or equal to zero, but got %g", atol);
+    return mt_fail(c, "%s did not match %s", mt_type_word((DType)self->dtype),
+                   mt_type_word((DType)other->dtype));
+  if (!(rtol >= 0))
+    return mt_fail(c, "rtol must be greater than or equal to zero, but got %g", rtol);
+  if (!(atol >= 0))
+    return mt_fail(c, "atol must be greater than or equal to zero, but got %g", atol);
   Tensor *close = t_eq(c, self, other);
   if (equal_nan && self->dtype >= MT_float16)
     close = t_logical_or(c, close, t_logical_and(c, t_isnan(c, self), t_isnan(c, other)));
@@ -143,21 +173,23 @@ Tensor *k_isclose(Ctx *c, Tensor *self, Tensor *other, double rtol, double atol,
     self = t_to_dtype(c, self, c->default_dtype, false, -1);
     other = t_to_dtype(c, other, c->default_dtype, false, -1);
   }
-  Tensor *allowed = t_add(c, t_abs(c, t_mul(c, other, mt_wrap(c, mt_sd(rtol)))), mt_wrap(c, mt_sd(atol)), mt_si(1));
+  Tensor *allowed = t_add(c, t_abs(c, t_mul(c, other, mt_wrap(c, mt_sd(rtol)))),
+                          mt_wrap(c, mt_sd(atol)), mt_si(1));
   Tensor *gap = t_abs(c, t_sub(c, self, other, mt_si(1)));
   return t_logical_or(c, close, t_logical_and(c, t_isfinite(c, gap), t_le(c, gap, allowed)));
 }
 
 /* ---- complex from two reals ---- */
 
-#define PAIR_LOOP(name, T, re, im) \
-  static void name(char **p, const int64_t *s, int64_t n, const void *par) { \
-    for (int64_t i = 0; i < n; i++) { \
-      T x = *(const T *)(p[1] + i * s[1]), y = *(const T *)(p[2] + i * s[2]), *o = (T *)(p[0] + i * s[0]); \
-      T a = re, b = im; \
-      o[0] = a; \
-      o[1] = b; \
-    } \
+#define PAIR_LOOP(name, T, re, im)                                            \
+  static void name(char **p, const int64_t *s, int64_t n, const void *par) {  \
+    for (int64_t i = 0; i < n; i++) {                                         \
+      T x = *(const T *)(p[1] + i * s[1]), y = *(const T *)(p[2] + i * s[2]), \
+        *o = (T *)(p[0] + i * s[0]);                                          \
+      T a = re, b = im;                                                       \
+      o[0] = a;                                                               \
+      o[1] = b;                                                               \
+    }                                                                         \
   }
 PAIR_LOOP(complex_f, float, x, y)
 PAIR_LOOP(complex_d, double, x, y)
@@ -165,32 +197,40 @@ PAIR_LOOP(polar_f, float, x * cosf(y), x * sinf(y))
 PAIR_LOOP(polar_d, double, x * cos(y), x * sin(y))
 
 static Tensor *pair(Ctx *c, Tensor *x, Tensor *y, Loop f, Loop d) {
-  if (x->flags & MT_WRAPPED || y->flags & MT_WRAPPED) return mt_fail(c, "both arguments must be tensors, got a number");
-  if (!mt_is_float(x->dtype) || x->dtype == MT_bfloat16 || !mt_is_float(y->dtype) || y->dtype == MT_bfloat16)
+  if (x->flags & MT_WRAPPED || y->flags & MT_WRAPPED)
+    return mt_fail(c, "both arguments must be tensors, got a number");
+  if (!mt_is_float(x->dtype) || x->dtype == MT_bfloat16 || !mt_is_float(y->dtype) ||
+      y->dtype == MT_bfloat16)
     return mt_fail(c, "Expected both inputs to be Half, Float or Double tensors but got %s and %s",
                    mt_type_word((DType)x->dtype), mt_type_word((DType)y->dtype));
   if (x->dtype != y->dtype)
-    return mt_fail(c, "Expected object of scalar type %s but got scalar type %s for second argument",
+    return mt_fail(c,
+                   "Expected object of scalar type %s but got scalar type %s for second argument",
                    mt_type_word((DType)x->dtype), mt_type_word((DType)y->dtype));
   DType z = x->dtype == MT_float64 ? MT_complex128 : MT_complex64, real = mt_real_dtype(z);
   if (c->out && c->out->dtype != z)
-    return mt_fail(c, "Expected object of scalar type %s but got scalar type %s for argument 'out'", mt_type_word(z),
-                   mt_type_word((DType)c->out->dtype));
+    return mt_fail(c, "Expected object of scalar type %s but got scalar type %s for argument 'out'",
+                   mt_type_word(z), mt_type_word((DType)c->out->dtype));
   Tensor *t[3] = {NULL, x, y};
   Iter it;
   if (!mt_iter_init(c, &it, 1, 3, t, (const DType[]){z, real, real})) return NULL;
   mt_iter_run(c, &it, z == MT_complex128 ? d : f, NULL);
   return t[0];
 }
-Tensor *k_complex(Ctx *c, Tensor *real, Tensor *imag) { return pair(c, real, imag, complex_f, complex_d); }
-Tensor *k_polar(Ctx *c, Tensor *abs, Tensor *angle) { return pair(c, abs, angle, polar_f, polar_d); }
+Tensor *k_complex(Ctx *c, Tensor *real, Tensor *imag) {
+  return pair(c, real, imag, complex_f, complex_d);
+}
+Tensor *k_polar(Ctx *c, Tensor *abs, Tensor *angle) {
+  return pair(c, abs, angle, polar_f, polar_d);
+}
 
 /* ---- three arguments ---- */
 
 static Tensor *triple(Ctx *c, int kernel, Tensor *self, Tensor *a, Tensor *b, Scalar value) {
   DType d = mt_result_type(c, (Tensor *[]){self, a, b}, 3);
   if (mt_is_int(d) && value.kind >= K_FLOAT)
-    return mt_fail(c, "For integral input tensors, argument value must not be a floating point number.");
+    return mt_fail(
+        c, "For integral input tensors, argument value must not be a floating point number.");
   return mt_ternary(c, kernel, MT_P_ARITH, self, a, b, &value, 1);
 }
 Tensor *k_addcmul(Ctx *c, Tensor *self, Tensor *tensor1, Tensor *tensor2, Scalar value) {
@@ -198,14 +238,17 @@ Tensor *k_addcmul(Ctx *c, Tensor *self, Tensor *tensor1, Tensor *tensor2, Scalar
 }
 Tensor *k_addcdiv(Ctx *c, Tensor *self, Tensor *tensor1, Tensor *tensor2, Scalar value) {
   if (mt_is_int(tensor1->dtype) && mt_is_int(tensor2->dtype))
-    return mt_fail(c, "Integer division with addcdiv is no longer supported; cast one of the tensors to a floating dtype");
+    return mt_fail(c, "Integer division with addcdiv is no longer supported; cast one of the "
+                      "tensors to a floating dtype");
   return triple(c, T_addcdiv, self, tensor1, tensor2, value);
 }
 Tensor *k_lerp(Ctx *c, Tensor *self, Tensor *end, Tensor *weight) {
   if (self->dtype != end->dtype)
-    return mt_fail(c, "expected dtype %s for `end` but got dtype %s", mt_dtypes[self->dtype].name, mt_dtypes[end->dtype].name);
+    return mt_fail(c, "expected dtype %s for `end` but got dtype %s", mt_dtypes[self->dtype].name,
+                   mt_dtypes[end->dtype].name);
   if (!(weight->flags & MT_WRAPPED) && weight->ndim && weight->dtype != self->dtype)
-    return mt_fail(c, "expected dtype %s for `weight` but got dtype %s", mt_dtypes[self->dtype].name, mt_dtypes[weight->dtype].name);
+    return mt_fail(c, "expected dtype %s for `weight` but got dtype %s",
+                   mt_dtypes[self->dtype].name, mt_dtypes[weight->dtype].name);
   return mt_ternary(c, T_lerp, MT_P_ARITH, self, end, weight, NULL, 0);
 }
 Tensor *k_clamp(Ctx *c, Tensor *self, Tensor *min, Tensor *max) {
@@ -215,13 +258,18 @@ Tensor *k_clamp(Ctx *c, Tensor *self, Tensor *min, Tensor *max) {
   if (!min) return mt_binary(c, B_minimum, MT_P_ARITH, self, max, NULL, 0);
   return mt_ternary(c, T_clamp, MT_P_ARITH, self, min, max, NULL, 0);
 }
-Tensor *k_clamp_min(Ctx *c, Tensor *self, Tensor *min) { return mt_binary(c, B_maximum, MT_P_ARITH, self, min, NULL, 0); }
-Tensor *k_clamp_max(Ctx *c, Tensor *self, Tensor *max) { return mt_binary(c, B_minimum, MT_P_ARITH, self, max, NULL, 0); }
+Tensor *k_clamp_min(Ctx *c, Tensor *self, Tensor *min) {
+  return mt_binary(c, B_maximum, MT_P_ARITH, self, min, NULL, 0);
+}
+Tensor *k_clamp_max(Ctx *c, Tensor *self, Tensor *max) {
+  return mt_binary(c, B_minimum, MT_P_ARITH, self, max, NULL, 0);
+}
 
 Tensor *k_where(Ctx *c, Tensor *condition, Tensor *self, Tensor *other) {
   if (condition->dtype != MT_bool && condition->dtype != MT_uint8)
-    return mt_fail(c, "where expected condition to be a boolean tensor, but got a tensor with dtype %s",
-                   mt_type_word((DType)condition->dtype));
+    return mt_fail(
+        c, "where expected condition to be a boolean tensor, but got a tensor with dtype %s",
+        mt_type_word((DType)condition->dtype));
   DType d = common(c, self, other);
   Tensor *t[4] = {NULL, condition, self, other};
   Iter it;
@@ -243,7 +291,8 @@ Tensor *k_polygamma(Ctx *c, int64_t n, Tensor *self) {
 Tensor *k_mvdigamma(Ctx *c, Tensor *self, int64_t p) {
   Tensor *sum = t_digamma(c, self);
   for (int64_t i = 1; i < p && !c->err; i++)
-    sum = t_add(c, sum, t_digamma(c, t_sub(c, self, mt_wrap(c, mt_sd(0.5 * (double)i)), mt_si(1))), mt_si(1));
+    sum = t_add(c, sum, t_digamma(c, t_sub(c, self, mt_wrap(c, mt_sd(0.5 * (double)i)), mt_si(1))),
+                mt_si(1));
   return sum;
 }
 Tensor *k_mvlgamma(Ctx *c, Tensor *self, int64_t p) {

@@ -1,20 +1,24 @@
-/* pointwise.c: unary, binary and ternary ops over the kernel tables: promotion, choice of loop, one pass of the iterator. */
+/* pointwise.c: unary, binary and ternary ops over the kernel tables: promotion, choice of loop, one
+ * pass of the iterator. */
 #include "cpu.h"
 #include "iter.h"
 #include <string.h>
 
 /* Tables are indexed [kernel][dtype]; one set per CPU level, made in kern_*.c. */
-#define LEVEL_TABLES(l) \
-  extern const Loop mt_un_##l[][MT_NDTYPES], mt_bin_##l[][MT_NDTYPES], mt_ter_##l[][MT_NDTYPES], mt_cast_##l[][MT_NDTYPES]; \
+#define LEVEL_TABLES(l)                                                                          \
+  extern const Loop mt_un_##l[][MT_NDTYPES], mt_bin_##l[][MT_NDTYPES], mt_ter_##l[][MT_NDTYPES], \
+      mt_cast_##l[][MT_NDTYPES];                                                                 \
   extern const Loop mt_where_##l[5];
 LEVEL_TABLES(base)
 #if defined(__x86_64__)
 LEVEL_TABLES(avx2)
 LEVEL_TABLES(avx512)
 #endif
-static const Loop (*un)[MT_NDTYPES], (*bin)[MT_NDTYPES], (*ter)[MT_NDTYPES], (*cast)[MT_NDTYPES], *where;
+static const Loop (*un)[MT_NDTYPES], (*bin)[MT_NDTYPES], (*ter)[MT_NDTYPES], (*cast)[MT_NDTYPES],
+    *where;
 
-#define USE(l) (un = mt_un_##l, bin = mt_bin_##l, ter = mt_ter_##l, cast = mt_cast_##l, where = mt_where_##l)
+#define USE(l)                                                                                   \
+  (un = mt_un_##l, bin = mt_bin_##l, ter = mt_ter_##l, cast = mt_cast_##l, where = mt_where_##l)
 __attribute__((constructor)) void mt_kernels_select(void) {
   USE(base);
 #if defined(__x86_64__)
@@ -50,8 +54,9 @@ Loop mt_where_loop(DType d) { return where[__builtin_ctzl(mt_dsize(d))]; }
 DType mt_default_float(Ctx *c, DType d) { return mt_is_int(d) ? c->default_dtype : d; }
 
 const char *mt_type_word(DType d) {
-  static const char *const w[] = {"Bool", "Byte", "Char", "Short", "Int", "Long", "Half", "BFloat16", "Float", "Double",
-                                  "ComplexFloat", "ComplexDouble"};
+  static const char *const w[] = {"Bool",  "Byte",   "Char",         "Short",
+                                  "Int",   "Long",   "Half",         "BFloat16",
+                                  "Float", "Double", "ComplexFloat", "ComplexDouble"};
   return w[d];
 }
 
@@ -63,15 +68,19 @@ void mt_kpar(KPar *k, const Scalar *s, int ns, DType d) {
   }
 }
 
-static void unsupported(Ctx *c, DType d) { mt_fail(c, "not implemented for '%s'", mt_type_word(d)); }
+static void unsupported(Ctx *c, DType d) {
+  mt_fail(c, "not implemented for '%s'", mt_type_word(d));
+}
 
 static DType loop_out(Promo p, DType compute) {
   if (p == MT_P_BOOL || p == MT_P_COMPARE || p == MT_P_LOGICAL) return MT_bool;
   return p == MT_P_ABS ? mt_real_dtype(compute) : compute;
 }
 
-/* Runs loop over out <- in[0..n-1], where `result` is the dtype the user sees and `compute` the loop's. */
-static Tensor *run(Ctx *c, Loop loop, Promo p, DType result, DType compute, int n, Tensor **in, const Scalar *s, int ns) {
+/* Runs loop over out <- in[0..n-1], where `result` is the dtype the user sees and `compute` the
+ * loop's. */
+static Tensor *run(Ctx *c, Loop loop, Promo p, DType result, DType compute, int n, Tensor **in,
+                   const Scalar *s, int ns) {
   Tensor *t[1 + 3];
   DType ct[1 + 3];
   Iter it;
@@ -81,7 +90,8 @@ static Tensor *run(Ctx *c, Loop loop, Promo p, DType result, DType compute, int 
   t[0] = NULL;
   if (c->out) {
     memcpy(shape, in[0]->size, sizeof(int64_t) * (size_t)nd);
-    for (int i = 1; i < n; i++) if (!mt_broadcast(c, nd, shape, in[i]->ndim, in[i]->size, &nd, shape)) return NULL;
+    for (int i = 1; i < n; i++)
+      if (!mt_broadcast(c, nd, shape, in[i]->ndim, in[i]->size, &nd, shape)) return NULL;
     t[0] = mt_take_out(c, nd, shape, in, n);
     if (t[0] && !mt_can_cast(result, (DType)t[0]->dtype)) t[0] = NULL;   /* dispatch reports it */
   }
@@ -97,7 +107,8 @@ static Tensor *run(Ctx *c, Loop loop, Promo p, DType result, DType compute, int 
 
 Tensor *mt_unary(Ctx *c, int k, Promo p, Tensor *x, const Scalar *s, int ns) {
   if (c->err || !x) return NULL;
-  DType compute = p == MT_P_FLOAT ? mt_default_float(c, x->dtype) : x->dtype, result = loop_out(p, compute), asked = compute;
+  DType compute = p == MT_P_FLOAT ? mt_default_float(c, x->dtype) : x->dtype,
+        result = loop_out(p, compute), asked = compute;
   Loop loop = pick(un[k], &compute);
   if (!loop) { unsupported(c, asked); return NULL; }
   return run(c, loop, p, result, compute, 1, &x, s, ns);
@@ -106,12 +117,23 @@ Tensor *mt_unary(Ctx *c, int k, Promo p, Tensor *x, const Scalar *s, int ns) {
 Tensor *mt_binary(Ctx *c, int k, Promo p, Tensor *x, Tensor *y, const Scalar *s, int ns) {
   if (c->err || !x || !y) return NULL;
   Tensor *in[2] = {x, y};
-  DType d = x->dtype == y->dtype && !((x->flags | y->flags) & MT_WRAPPED) ? (DType)x->dtype : mt_result_type(c, in, 2);
+  DType d = x->dtype == y->dtype && !((x->flags | y->flags) & MT_WRAPPED)
+                ? (DType)x->dtype
+                : mt_result_type(c, in, 2);
   if (p == MT_P_FLOAT) d = mt_default_float(c, d);
   for (int i = 0; i < ns; i++) {
-    if (s[i].kind == K_BOOL && d != MT_bool) { mt_fail(c, "boolean alpha only supported for boolean results"); return NULL; }
-    if (mt_is_int(d) && s[i].kind >= K_FLOAT) { mt_fail(c, "for integral inputs the scalar argument must not be a floating point number"); return NULL; }
-    if (s[i].kind == K_COMPLEX && !mt_is_complex(d)) { mt_fail(c, "for non-complex inputs the scalar argument must not be a complex number"); return NULL; }
+    if (s[i].kind == K_BOOL && d != MT_bool) {
+      mt_fail(c, "boolean alpha only supported for boolean results");
+      return NULL;
+    }
+    if (mt_is_int(d) && s[i].kind >= K_FLOAT) {
+      mt_fail(c, "for integral inputs the scalar argument must not be a floating point number");
+      return NULL;
+    }
+    if (s[i].kind == K_COMPLEX && !mt_is_complex(d)) {
+      mt_fail(c, "for non-complex inputs the scalar argument must not be a complex number");
+      return NULL;
+    }
   }
   DType compute = d, result = loop_out(p, d);
   Loop loop = pick(bin[k], &compute);
@@ -119,7 +141,8 @@ Tensor *mt_binary(Ctx *c, int k, Promo p, Tensor *x, Tensor *y, const Scalar *s,
   return run(c, loop, p, result, compute, 2, in, s, ns);
 }
 
-Tensor *mt_ternary(Ctx *c, int k, Promo p, Tensor *x, Tensor *y, Tensor *z, const Scalar *s, int ns) {
+Tensor *mt_ternary(Ctx *c, int k, Promo p, Tensor *x, Tensor *y, Tensor *z, const Scalar *s,
+                   int ns) {
   if (c->err || !x || !y || !z) return NULL;
   Tensor *in[3] = {x, y, z};
   DType d = mt_result_type(c, in, 3);

@@ -1,11 +1,12 @@
 /* pool.c: the thread pool behind mt_parallel.
  *
- * Invariants.  One job runs at a time; its fields are written before `ticket` publishes it and read only by a thread
- * that has claimed one of its pieces, so a late thread can never touch a finished job.  The pieces of [0, n) depend on
- * n, grain and the thread count alone (results that add per piece repeat bit for bit); who runs a piece does not: the
- * caller takes over pieces that no worker has claimed, so a sleeping worker never costs more than the serial run.
- * A second thread that calls while a job runs, and any nested call, runs serially.  After fork the child has no
- * workers and starts its own at need. */
+ * Invariants.  One job runs at a time; its fields are written before `ticket` publishes it and read
+ * only by a thread that has claimed one of its pieces, so a late thread can never touch a finished
+ * job.  The pieces of [0, n) depend on n, grain and the thread count alone (results that add per
+ * piece repeat bit for bit); who runs a piece does not: the caller takes over pieces that no worker
+ * has claimed, so a sleeping worker never costs more than the serial run. A second thread that
+ * calls while a job runs, and any nested call, runs serially.  After fork the child has no workers
+ * and starts its own at need. */
 #define _GNU_SOURCE
 #include "base.h"
 #include <errno.h>
@@ -33,7 +34,7 @@ static pthread_mutex_t job_lock = PTHREAD_MUTEX_INITIALIZER;    /* held while a 
 static pthread_mutex_t sleep_lock = PTHREAD_MUTEX_INITIALIZER;  /* guards going to sleep */
 static pthread_cond_t job_done = PTHREAD_COND_INITIALIZER;
 static _Atomic int caller_asleep;
-static int started = 1;                        /* threads there are, the caller included; under job_lock */
+static int started = 1; /* threads there are, the caller included; under job_lock */
 static _Atomic int wanted;                     /* 0: not yet asked */
 static _Thread_local int thread_id, in_job;
 
@@ -61,7 +62,9 @@ int mt_num_threads(void) {
   return atomic_compare_exchange_strong(&wanted, &n, fresh) ? fresh : n;
 }
 
-void mt_set_num_threads(int n) { atomic_store(&wanted, n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n); }
+void mt_set_num_threads(int n) {
+  atomic_store(&wanted, n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n);
+}
 
 int mt_thread_id(void) { return thread_id; }
 
@@ -95,7 +98,8 @@ static void run_piece(int64_t i) {
   pthread_mutex_unlock(&sleep_lock);
 }
 
-/* Claims pieces of the published job until none is left.  A claim succeeds only while its job is unfinished. */
+/* Claims pieces of the published job until none is left.  A claim succeeds only while its job is
+ * unfinished. */
 static void help(int id) {
   uint64_t t = atomic_load(&ticket);
   for (;;) {

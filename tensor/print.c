@@ -1,5 +1,6 @@
-/* print.c: tensor text.  Two passes as in PyTorch: the first looks at the values that will be shown and fixes one width
- * and style for all (a Style), the second writes brackets, wraps the innermost rows and adds the suffixes. */
+/* print.c: tensor text.  Two passes as in PyTorch: the first looks at the values that will be shown
+ * and fixes one width and style for all (a Style), the second writes brackets, wraps the innermost
+ * rows and adds the suffixes. */
 #include "print.h"
 #include <inttypes.h>
 #include <math.h>
@@ -7,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-PrintOpts mt_print_opts = {.precision = 4, .sci_mode = -1, .threshold = 1000, .edgeitems = 3, .linewidth = 80};
+PrintOpts mt_print_opts = {
+    .precision = 4, .sci_mode = -1, .threshold = 1000, .edgeitems = 3, .linewidth = 80};
 
 bool mt_print_profile(PrintOpts *o, const char *name) {
   bool brief = !strcmp(name, "short"), full = !strcmp(name, "full");
@@ -58,7 +60,9 @@ typedef struct {
   Text out;
 } Printer;
 
-enum { NUMBER_ROOM = 400 + MT_PRINT_MAXPREC };             /* 309 digits of the largest double, sign, point, precision */
+enum {
+  NUMBER_ROOM = 400 + MT_PRINT_MAXPREC
+}; /* 309 digits of the largest double, sign, point, precision */
 
 static int float_text(char *buf, double v, const Style *st) {
   if (isnan(v)) return sprintf(buf, "nan");
@@ -75,7 +79,8 @@ static int number_text(char *buf, Scalar v, bool imag, const Style *st) {
 }
 
 static Scalar load(const Printer *p, int64_t offset) {
-  Scalar v = mt_load((const char *)p->s->data + offset * (int64_t)mt_dsize(p->s->dtype), p->s->dtype);
+  Scalar v =
+      mt_load((const char *)p->s->data + offset * (int64_t)mt_dsize(p->s->dtype), p->s->dtype);
   if (p->s->conj && v.kind == K_COMPLEX) v.im = -v.im;
   if (p->s->neg) {
     if (v.kind >= K_FLOAT) { v.d = -v.d; v.im = -v.im; }
@@ -88,7 +93,9 @@ static Scalar load(const Printer *p, int64_t offset) {
 typedef struct { double min, max; bool any, fractions; int width; } Survey;
 typedef void (*VisitFn)(Printer *p, Scalar v, void *ctx);
 
-static bool skipped(const Printer *p, int d) { return p->summarize && p->s->size[d] > 2 * p->o->edgeitems; }
+static bool skipped(const Printer *p, int d) {
+  return p->summarize && p->s->size[d] > 2 * p->o->edgeitems;
+}
 
 static void visit(Printer *p, int d, int64_t offset, VisitFn fn, void *ctx) {
   if (d == p->s->ndim) { fn(p, load(p, offset), ctx); return; }
@@ -118,7 +125,7 @@ static void survey_visit(Printer *p, Scalar v, void *ctx) {
 
 static void widen(Style *st, Scalar v, bool imag) {
   char buf[NUMBER_ROOM];
-  if (st->floating) {                                      /* zeros and non-finite values do not count */
+  if (st->floating) { /* zeros and non-finite values do not count */
     double d = imag ? v.im : mt_sre(v);
     if (!isfinite(d) || d == 0) return;
   }
@@ -132,15 +139,19 @@ static void width_visit(Printer *p, Scalar v, void *ctx) {
 
 static void choose(Style *st, const Survey *s, const PrintOpts *o) {
   st->floating = true;
-  st->precision = o->precision < 0 ? 0 : o->precision > MT_PRINT_MAXPREC ? MT_PRINT_MAXPREC : o->precision;
+  st->precision = o->precision < 0                  ? 0
+                  : o->precision > MT_PRINT_MAXPREC ? MT_PRINT_MAXPREC
+                                                    : o->precision;
   st->int_mode = !s->fractions;
   st->sci = false;
   if (!s->any) return;
-  st->sci = o->sci_mode >= 0 ? o->sci_mode : s->max / s->min > 1000.0 || s->max > 1.0e8 || s->min < 1.0e-4;
+  st->sci = o->sci_mode >= 0 ? o->sci_mode
+                             : s->max / s->min > 1000.0 || s->max > 1.0e8 || s->min < 1.0e-4;
 }
 
 static void fix_styles(Printer *p) {
-  p->re = p->im = (Style){.floating = mt_dkind(p->s->dtype) >= K_FLOAT, .int_mode = true, .width = 1};
+  p->re = p->im =
+      (Style){.floating = mt_dkind(p->s->dtype) >= K_FLOAT, .int_mode = true, .width = 1};
   if (p->re.floating) {
     Both b = {0};
     visit(p, 0, 0, survey_visit, &b);
@@ -280,7 +291,7 @@ char *mt_tensor_format(const PrintSpec *s, const PrintOpts *o) {
   static const char prefix[] = "tensor(";
   const int64_t indent = sizeof prefix - 1;
   Printer p = {.s = s, .o = o};
-  double numel = 1;                                        /* only compared, so that it cannot overflow */
+  double numel = 1; /* only compared, so that it cannot overflow */
   for (int d = 0; d < s->ndim; d++) numel *= (double)s->size[d];
   p.summarize = o->threshold != INT64_MAX && numel > (double)o->threshold;
   puts_(&p.out, prefix);

@@ -40,7 +40,10 @@ int mt_reduced_shape(const Tensor *x, uint64_t mask, bool keepdim, int64_t *shap
 }
 
 /* Kept and reduced dims as two merged groups, the last of each the fastest. */
-typedef struct { int nk, nr; int64_t ks[MT_MAXDIM], kst[MT_MAXDIM], rs[MT_MAXDIM], rst[MT_MAXDIM], kept, red; } Split;
+typedef struct {
+  int nk, nr;
+  int64_t ks[MT_MAXDIM], kst[MT_MAXDIM], rs[MT_MAXDIM], rst[MT_MAXDIM], kept, red;
+} Split;
 static void add_dim(int *n, int64_t *s, int64_t *st, int64_t size, int64_t stride) {
   if (size == 1) return;
   if (*n && st[*n - 1] == size * stride) { s[*n - 1] *= size; st[*n - 1] = stride; return; }
@@ -51,8 +54,13 @@ static void split(const Tensor *x, uint64_t mask, Split *sp) {
   sp->nk = sp->nr = 0;
   sp->kept = sp->red = 1;
   for (int i = 0; i < x->ndim; i++) {
-    if (mask >> i & 1) { sp->red *= x->size[i]; add_dim(&sp->nr, sp->rs, sp->rst, x->size[i], x->stride[i]); }
-    else { sp->kept *= x->size[i]; add_dim(&sp->nk, sp->ks, sp->kst, x->size[i], x->stride[i]); }
+    if (mask >> i & 1) {
+      sp->red *= x->size[i];
+      add_dim(&sp->nr, sp->rs, sp->rst, x->size[i], x->stride[i]);
+    } else {
+      sp->kept *= x->size[i];
+      add_dim(&sp->nk, sp->ks, sp->kst, x->size[i], x->stride[i]);
+    }
   }
   if (sp->nr == 0) { sp->rs[0] = 1; sp->rst[0] = 1; sp->nr = 1; }
   if (sp->nk == 0) { sp->ks[0] = 1; sp->kst[0] = 1; sp->nk = 1; }
@@ -70,7 +78,7 @@ typedef struct {
   const char *x;
   int64_t es;                              /* element size in memory */
   DType have, compute;
-  RAcc init, *acc;                         /* one per kept element, or per chunk of a long single one */
+  RAcc init, *acc; /* one per kept element, or per chunk of a long single one */
   int64_t chunk;                           /* reduced elements per piece when kept == 1 */
 } Job;
 
@@ -89,7 +97,8 @@ static void fold_row(const Job *j, const char *base, int64_t lo, int64_t hi, RAc
     else
       for (int64_t d = 0; d < n; d += BUF) {
         int64_t m = n - d < BUF ? n - d : BUF;
-        cast((char *[]){buf, (char *)p + d * st * j->es}, (int64_t[]){(int64_t)mt_dsize(j->compute), st * j->es}, m, NULL);
+        cast((char *[]){buf, (char *)p + d * st * j->es},
+             (int64_t[]){(int64_t)mt_dsize(j->compute), st * j->es}, m, NULL);
         j->f->block(buf, m, acc);
       }
     lo += n;
@@ -100,7 +109,8 @@ static void rows_job(void *ctx, int64_t lo, int64_t hi) {
   Job *j = ctx;
   for (int64_t i = lo; i < hi && !mt_interrupted; i++) {
     j->acc[i] = j->init;
-    fold_row(j, j->x + offset_of(j->sp.nk, j->sp.ks, j->sp.kst, i) * j->es, 0, j->sp.red, &j->acc[i]);
+    fold_row(j, j->x + offset_of(j->sp.nk, j->sp.ks, j->sp.kst, i) * j->es, 0, j->sp.red,
+             &j->acc[i]);
   }
 }
 static void pieces_job(void *ctx, int64_t lo, int64_t hi) {
@@ -146,15 +156,28 @@ static RAcc join(RedKind k, int rd, RAcc a, RAcc b) {
   bool i = rd == RD_i64;
   switch (k) {
     case R_sum: case R_sumsq: case R_sumabs: case R_nnz:
-      if (i) a.i = (int64_t)((uint64_t)a.i + (uint64_t)b.i); else { a.z.re += b.z.re; if (rd >= RD_c64) a.z.im += b.z.im; }
+      if (i) a.i = (int64_t)((uint64_t)a.i + (uint64_t)b.i);
+      else {
+        a.z.re += b.z.re;
+        if (rd >= RD_c64) a.z.im += b.z.im;
+      }
       return a;
     case R_prod:
       if (i) a.i = (int64_t)((uint64_t)a.i * (uint64_t)b.i);
-      else if (rd >= RD_c64) { double t = a.z.re * b.z.re - a.z.im * b.z.im; a.z.im = a.z.re * b.z.im + a.z.im * b.z.re; a.z.re = t; }
-      else a.d *= b.d;
+      else if (rd >= RD_c64) {
+        double t = a.z.re * b.z.re - a.z.im * b.z.im;
+        a.z.im = a.z.re * b.z.im + a.z.im * b.z.re;
+        a.z.re = t;
+      } else a.d *= b.d;
       return a;
-    case R_max: case R_absmax: if (i) return b.i > a.i ? b : a; return b.d > a.d || b.d != b.d ? b : a;
-    case R_min: case R_absmin: if (i) return b.i < a.i ? b : a; return b.d < a.d || b.d != b.d ? b : a;
+    case R_max:
+    case R_absmax:
+      if (i) return b.i > a.i ? b : a;
+      return b.d > a.d || b.d != b.d ? b : a;
+    case R_min:
+    case R_absmin:
+      if (i) return b.i < a.i ? b : a;
+      return b.d < a.d || b.d != b.d ? b : a;
     case R_any: if (i) a.i |= b.i; else a.d = a.d != 0 || b.d != 0; return a;
     default: if (i) a.i &= b.i; else a.d = a.d != 0 && b.d != 0; return a;
   }
@@ -163,9 +186,14 @@ static RAcc join(RedKind k, int rd, RAcc a, RAcc b) {
 static void store(const RAcc *acc, int64_t n, int rd, bool real, Tensor *out) {
   char *p = mt_data(out);
   size_t es = mt_dsize(out->dtype);
-  if (rd == RD_f32 && out->dtype == MT_float32) { for (int64_t i = 0; i < n; i++) ((float *)p)[i] = (float)acc[i].d; return; }
+  if (rd == RD_f32 && out->dtype == MT_float32) {
+    for (int64_t i = 0; i < n; i++) ((float *)p)[i] = (float)acc[i].d;
+    return;
+  }
   for (int64_t i = 0; i < n; i++, p += es) {
-    Scalar s = rd == RD_i64 ? mt_si(acc[i].i) : rd >= RD_c64 && !real ? mt_sc(acc[i].z.re, acc[i].z.im) : mt_sd(acc[i].d);
+    Scalar s = rd == RD_i64            ? mt_si(acc[i].i)
+               : rd >= RD_c64 && !real ? mt_sc(acc[i].z.re, acc[i].z.im)
+                                       : mt_sd(acc[i].d);
     mt_store(p, (DType)out->dtype, s);
   }
 }
@@ -198,8 +226,10 @@ Tensor *mt_reduce(Ctx *c, RedKind k, Tensor *x, uint64_t mask, bool keepdim, DTy
     mt_parallel(slots, 2, pieces_job, &j);
     for (int64_t w = 1; w < slots; w *= 2)            /* pairwise over the fixed pieces */
       for (int64_t i = 0; i + w < slots; i += 2 * w) acc[i] = join(k, rd, acc[i], acc[i + w]);
-  } else if (j.have == j.compute && j.sp.kst[j.sp.nk - 1] == 1 && j.sp.ks[j.sp.nk - 1] > 1 && j.sp.rst[j.sp.nr - 1] != 1) {
-    int64_t inner = j.sp.ks[j.sp.nk - 1], strips = j.sp.kept / inner * ((inner + STRIP - 1) / STRIP);
+  } else if (j.have == j.compute && j.sp.kst[j.sp.nk - 1] == 1 && j.sp.ks[j.sp.nk - 1] > 1 &&
+             j.sp.rst[j.sp.nr - 1] != 1) {
+    int64_t inner = j.sp.ks[j.sp.nk - 1],
+            strips = j.sp.kept / inner * ((inner + STRIP - 1) / STRIP);
     mt_parallel(strips, 32768 / (STRIP * (j.sp.red + 1)) + 1, cols_job, &j);
   } else mt_parallel(j.sp.kept, 32768 / (j.sp.red + 1) + 1, rows_job, &j);
   store(acc, j.sp.kept, rd, real, out);
@@ -219,7 +249,8 @@ bool mt_each_row(Ctx *c, Tensor *x, uint64_t mask, DType d, RowFn f, void *ctx) 
   for (int64_t i = 0; i < sp.kept && sp.red + 1 && !mt_poll(c); i++) {
     const char *base = (const char *)mt_data(x) + offset_of(sp.nk, sp.ks, sp.kst, i) * xs;
     for (int64_t at = 0; at < sp.red; at += n0)
-      cast((char *[]){row + at * (int64_t)es, (char *)base + offset_of(sp.nr - 1, sp.rs, sp.rst, at / n0) * xs},
+      cast((char *[]){row + at * (int64_t)es,
+                      (char *)base + offset_of(sp.nr - 1, sp.rs, sp.rst, at / n0) * xs},
            (int64_t[]){(int64_t)es, sp.rst[sp.nr - 1] * xs}, n0, NULL);
     f(ctx, row, sp.red, i);
   }

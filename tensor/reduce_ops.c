@@ -4,7 +4,9 @@
 #include "reduce.h"
 #include <string.h>
 
-static DType sum_dtype(const Tensor *x, int dtype) { return dtype >= 0 ? (DType)dtype : mt_is_int(x->dtype) ? MT_int64 : (DType)x->dtype; }
+static DType sum_dtype(const Tensor *x, int dtype) {
+  return dtype >= 0 ? (DType)dtype : mt_is_int(x->dtype) ? MT_int64 : (DType)x->dtype;
+}
 
 Tensor *k_sum_dim(Ctx *c, Tensor *self, IntList dim, bool keepdim, int dtype) {
   DType d = sum_dtype(self, dtype);
@@ -14,34 +16,45 @@ Tensor *k_sum_dim(Ctx *c, Tensor *self, IntList dim, bool keepdim, int dtype) {
   else if (dtype >= 0 && mt_dkind(dtype) != mt_dkind(self->dtype)) self = mt_cast(c, self, d);
   return self ? mt_reduce(c, R_sum, self, m, keepdim, d) : NULL;
 }
-Tensor *k_sum(Ctx *c, Tensor *self, int dtype) { return k_sum_dim(c, self, mt_ilnone(), false, dtype); }
+Tensor *k_sum(Ctx *c, Tensor *self, int dtype) {
+  return k_sum_dim(c, self, mt_ilnone(), false, dtype);
+}
 
 Tensor *k_mean_dim(Ctx *c, Tensor *self, IntList dim, bool keepdim, int dtype) {
   DType d = dtype >= 0 ? (DType)dtype : (DType)self->dtype;
-  if (mt_is_int(d)) return mt_fail(c, "the dtype must be floating point or complex, got %s; pass dtype=", mt_dtypes[d].name);
+  if (mt_is_int(d))
+    return mt_fail(
+        c, "the dtype must be floating point or complex, got %s; pass dtype=", mt_dtypes[d].name);
   uint64_t m = mt_dim_mask(c, dim, self->ndim);
   int64_t n = 1;
   if (c->err) return NULL;
   for (int i = 0; i < self->ndim; i++) if (m >> i & 1) n *= self->size[i];
   if (mt_dkind(d) != mt_dkind(self->dtype)) self = mt_cast(c, self, d);
   if (!self) return NULL;
-  DType wide = d == MT_float16 || d == MT_bfloat16 ? MT_float32 : d;      /* the sum may exceed a half's range */
+  DType wide =
+      d == MT_float16 || d == MT_bfloat16 ? MT_float32 : d; /* the sum may exceed a half's range */
   Tensor *s = mt_reduce(c, R_sum, self, m, keepdim, wide);
   if (!s) return NULL;
   Tensor *r = mt_binary(c, B_div_true, MT_P_FLOAT, s, mt_wrap(c, mt_sd((double)n)), NULL, 0);
   return mt_cast(c, r, d);
 }
-Tensor *k_mean(Ctx *c, Tensor *self, int dtype) { return k_mean_dim(c, self, mt_ilnone(), false, dtype); }
+Tensor *k_mean(Ctx *c, Tensor *self, int dtype) {
+  return k_mean_dim(c, self, mt_ilnone(), false, dtype);
+}
 
 Tensor *k_sum_to_size(Ctx *c, Tensor *self, IntList size) {
   int64_t dims[MT_MAXDIM];
   int n = 0, lead = self->ndim - (int)size.n;
-  if (lead < 0) return mt_fail(c, "size %s has more dimensions than the tensor of shape %s", mt_list_str(c, size), mt_list_str(c, mt_sizes(self)));
+  if (lead < 0)
+    return mt_fail(c, "size %s has more dimensions than the tensor of shape %s",
+                   mt_list_str(c, size), mt_list_str(c, mt_sizes(self)));
   for (int i = 0; i < self->ndim; i++) {
     if (i < lead) { dims[n++] = i; continue; }
     int64_t want = size.v[i - lead];
     if (want == self->size[i]) continue;
-    if (want != 1) return mt_fail(c, "size %s is not expandable to the tensor's shape %s", mt_list_str(c, size), mt_list_str(c, mt_sizes(self)));
+    if (want != 1)
+      return mt_fail(c, "size %s is not expandable to the tensor's shape %s", mt_list_str(c, size),
+                     mt_list_str(c, mt_sizes(self)));
     dims[n++] = i;
   }
   if (!n) return self;
@@ -51,10 +64,15 @@ Tensor *k_sum_to_size(Ctx *c, Tensor *self, IntList size) {
 
 static Tensor *truth(Ctx *c, RedKind k, Tensor *self, IntList dim, bool keepdim) {
   uint64_t m = mt_dim_mask(c, dim, self->ndim);
-  if (dim.n == 0) m = 0;                                                   /* any(dim={}) reduces nothing */
-  return c->err ? NULL : mt_reduce(c, k, self, m, keepdim, self->dtype == MT_uint8 ? MT_uint8 : MT_bool);
+  if (dim.n == 0) m = 0; /* any(dim={}) reduces nothing */
+  return c->err ? NULL
+                : mt_reduce(c, k, self, m, keepdim, self->dtype == MT_uint8 ? MT_uint8 : MT_bool);
 }
-Tensor *k_any_dim(Ctx *c, Tensor *self, IntList dim, bool keepdim) { return truth(c, R_any, self, dim, keepdim); }
+Tensor *k_any_dim(Ctx *c, Tensor *self, IntList dim, bool keepdim) {
+  return truth(c, R_any, self, dim, keepdim);
+}
 Tensor *k_any(Ctx *c, Tensor *self) { return truth(c, R_any, self, mt_ilnone(), false); }
-Tensor *k_all_dim(Ctx *c, Tensor *self, IntList dim, bool keepdim) { return truth(c, R_all, self, dim, keepdim); }
+Tensor *k_all_dim(Ctx *c, Tensor *self, IntList dim, bool keepdim) {
+  return truth(c, R_all, self, dim, keepdim);
+}
 Tensor *k_all(Ctx *c, Tensor *self) { return truth(c, R_all, self, mt_ilnone(), false); }

@@ -1,8 +1,9 @@
-/* resample.c: linear maps along the last dimensions: average pools and interpolation: kernels of ops_resample.def.
+/* resample.c: linear maps along the last dimensions: average pools and interpolation: kernels of
+ * ops_resample.def.
  *
- * Every map is separable: a table per dimension (resample_map.c), applied one dimension after the other to a plane while
- * it is in the cache.  The gradient is the map turned round, in the same code, so it needs no atomic additions and
- * has derivatives of every order. */
+ * Every map is separable: a table per dimension (resample_map.c), applied one dimension after the
+ * other to a plane while it is in the cache.  The gradient is the map turned round, in the same
+ * code, so it needs no atomic additions and has derivatives of every order. */
 #include "expr_rt.h"
 #include "resample.h"
 #include "windows.h"
@@ -13,8 +14,8 @@ typedef struct {
   bool back;                                   /* divide first, not last */
   int n;
   MtAxis axis[3];
-  int order[3], used;                          /* dimensions in the order they are applied; unchanged ones are left out */
-  int64_t in[3], out[3];                       /* sizes before and after, as applied (turned when back) */
+  int order[3], used;    /* dimensions in the order they are applied; unchanged ones are left out */
+  int64_t in[3], out[3]; /* sizes before and after, as applied (turned when back) */
   const void *by[3];                           /* divisors along the windows' dimensions, or NULL */
   const char *x; char *y, *mem;
   int64_t step;                                /* scratch bytes a thread */
@@ -66,25 +67,31 @@ static const void *numbers(Ctx *c, const double *v, int64_t n, MtPlaneType t) {
 
 static bool changes(const Map *m) {
   if (m->in != m->out) return true;
-  for (int64_t o = 0; o < m->out; o++) if (m->first[o] != o || m->first[o + 1] != o + 1 || m->idx[o] != o || m->w[o] != 1) return true;
+  for (int64_t o = 0; o < m->out; o++)
+    if (m->first[o] != o || m->first[o + 1] != o + 1 || m->idx[o] != o || m->w[o] != 1) return true;
   return false;
 }
 
-/* Shrinking dimensions first and from the outermost, which are whole rows to add; growing ones after, from the innermost. */
+/* Shrinking dimensions first and from the outermost, which are whole rows to add; growing ones
+ * after, from the innermost. */
 static void choose_order(Plan *p, const bool *needed) {
   p->used = 0;
   for (int i = 0; i < p->n; i++) if (needed[i] && p->out[i] <= p->in[i]) p->order[p->used++] = i;
-  for (int i = p->n - 1; i >= 0; i--) if (needed[i] && p->out[i] > p->in[i]) p->order[p->used++] = i;
+  for (int i = p->n - 1; i >= 0; i--)
+    if (needed[i] && p->out[i] > p->in[i]) p->order[p->used++] = i;
   if (!p->used) p->order[p->used++] = 0;       /* a copy */
 }
 
-static bool plan(Ctx *c, Plan *p, const char *kind, const int64_t *in, IntList out, IntList args, ScalarList scales) {
+static bool plan(Ctx *c, Plan *p, const char *kind, const int64_t *in, IntList out, IntList args,
+                 ScalarList scales) {
   p->n = (int)out.n;
   p->from = p->to = 1;
   bool needed[3];
   for (int i = 0; i < p->n; i++) {
     Map m, t;
-    if (!mt_resample_map(c, &m, kind, in[i], out.v[i], i, p->n, args, scales, p->type == MT_PLANE_F64)) return false;
+    if (!mt_resample_map(c, &m, kind, in[i], out.v[i], i, p->n, args, scales,
+                         p->type == MT_PLANE_F64))
+      return false;
     needed[i] = changes(&m);
     if (p->back && !mt_resample_turn(c, &m, &t)) return false;
     if (!axis_of(c, p->back ? &t : &m, p->type, &p->axis[i])) return false;
@@ -106,8 +113,9 @@ static void divide(const Plan *p, const int64_t *size, const char *src, char *ds
     int64_t left = r;
     for (int i = p->n - 2; i >= 0; left /= size[i], i--) {
       const char *by = (const char *)p->by[i] + left % size[i] * es;
-      f *= p->type == MT_PLANE_F32 ? *(const float *)(const void *)by : p->type == MT_PLANE_F64 ? *(const double *)(const void *)by
-                                                                                             : (double)*(const int64_t *)(const void *)by;
+      f *= p->type == MT_PLANE_F32   ? *(const float *)(const void *)by
+           : p->type == MT_PLANE_F64 ? *(const double *)(const void *)by
+                                     : (double)*(const int64_t *)(const void *)by;
     }
     k->divide(row, src + r * row * es, p->by[p->n - 1], f, dst + r * row * es);
   }
@@ -179,11 +187,12 @@ static bool byte_map(Ctx *c, const Map *m, ByteMap *b) {
   if (!b->w) return false;
   for (int64_t o = 0; o < m->out; o++)
     for (int64_t e = m->first[o]; e < m->first[o + 1]; e++) {
-      double w = m->w[e];                      /* repeats of one place at the border count together */
+      double w = m->w[e]; /* repeats of one place at the border count together */
       for (int64_t f = e + 1; f < m->first[o + 1] && m->idx[f] == m->idx[e]; f++) w += m->w[f];
       if (w > most) most = w;
     }
-  for (b->bits = 0; b->bits < 22; b->bits++) if ((int)(0.5 + most * (double)(1 << (b->bits + 1))) >= 1 << 15) break;
+  for (b->bits = 0; b->bits < 22; b->bits++)
+    if ((int)(0.5 + most * (double)(1 << (b->bits + 1))) >= 1 << 15) break;
   for (int64_t o = 0; o < m->out; o++)
     for (int64_t e = m->first[o]; e < m->first[o + 1]; e++) {
       double w = m->w[e];
@@ -194,18 +203,21 @@ static bool byte_map(Ctx *c, const Map *m, ByteMap *b) {
     }
   return true;
 }
-static void bytes_along(const ByteMap *b, int64_t outer, int64_t inner, const uint8_t *x, uint8_t *y) {
+static void bytes_along(const ByteMap *b, int64_t outer, int64_t inner, const uint8_t *x,
+                        uint8_t *y) {
   const Map *m = b->m;
   for (int64_t q = 0; q < outer && !mt_interrupted; q++, x += m->in * inner)
     for (int64_t o = 0; o < m->out; o++)
       for (int64_t i = 0; i < inner; i++) {
         int32_t s = 1 << (b->bits - 1);
-        for (int64_t e = m->first[o]; e < m->first[o + 1]; e++) s += b->w[e] * x[m->idx[e] * inner + i];
+        for (int64_t e = m->first[o]; e < m->first[o + 1]; e++)
+          s += b->w[e] * x[m->idx[e] * inner + i];
         s >>= b->bits;
         *y++ = (uint8_t)(s < 0 ? 0 : s > 255 ? 255 : s);
       }
 }
-static Tensor *resample_bytes(Ctx *c, Tensor *self, IntList out, const char *kind, IntList args, ScalarList scales, IntList size) {
+static Tensor *resample_bytes(Ctx *c, Tensor *self, IntList out, const char *kind, IntList args,
+                              ScalarList scales, IntList size) {
   Tensor *x = mt_contig(c, self);
   int n = (int)out.n, nb = self->ndim - n;
   for (int i = n - 1; x && i >= 0; i--) {
@@ -218,25 +230,30 @@ static Tensor *resample_bytes(Ctx *c, Tensor *self, IntList out, const char *kin
     for (int d = 0; d < nb + i; d++) outer *= now[d];
     for (int d = nb + i + 1; d < x->ndim; d++) inner *= now[d];
     Tensor *y = mt_new(c, mt_il(now, x->ndim), MT_uint8, MT_CPU);
-    if (!y || !mt_resample_map(c, &m, kind, x->size[nb + i], out.v[i], i, n, args, scales, true) || !byte_map(c, &m, &b)) return NULL;
+    if (!y || !mt_resample_map(c, &m, kind, x->size[nb + i], out.v[i], i, n, args, scales, true) ||
+        !byte_map(c, &m, &b))
+      return NULL;
     bytes_along(&b, outer, inner, mt_data(x), mt_data(y));
     x = y;
   }
   return mt_poll(c) ? NULL : x == self ? t_clone(c, x, 0) : x;
 }
 
-Tensor *k__resample(Ctx *c, Tensor *self, IntList out, const char *kind, IntList args, ScalarList scales) {
+Tensor *k__resample(Ctx *c, Tensor *self, IntList out, const char *kind, IntList args,
+                    ScalarList scales) {
   int64_t size[MT_MAXDIM];
   int n = (int)out.n;
   IntList shape = mt_resized(self, n, out.v, size);
   if (mt_meta(self)) return mt_new(c, shape, (DType)self->dtype, MT_META);
-  if (self->dtype == MT_uint8 && strncmp(kind, "nearest", 7)) return resample_bytes(c, self, out, kind, args, scales, shape);
+  if (self->dtype == MT_uint8 && strncmp(kind, "nearest", 7))
+    return resample_bytes(c, self, out, kind, args, scales, shape);
   Plan p = {.type = self->dtype == MT_uint8 ? MT_PLANE_F32 : mt_plane_type(self->dtype)};
   if (!plan(c, &p, kind, self->size + self->ndim - n, out, args, scales)) return NULL;
   Tensor *y = run(c, &p, self, shape);
   return y ? mt_cast(c, y, (DType)self->dtype) : NULL;
 }
-Tensor *k__resample_backward(Ctx *c, Tensor *gy, IntList sizes, IntList out, const char *kind, IntList args, ScalarList scales) {
+Tensor *k__resample_backward(Ctx *c, Tensor *gy, IntList sizes, IntList out, const char *kind,
+                             IntList args, ScalarList scales) {
   if (mt_meta(gy)) return mt_new(c, sizes, (DType)gy->dtype, MT_META);
   Plan p = {.type = mt_plane_type(gy->dtype), .back = true};
   if (!plan(c, &p, kind, sizes.v + sizes.n - out.n, out, args, scales)) return NULL;

@@ -1,7 +1,8 @@
 /* resample_map.c: which inputs make an output, and with what weights (see resample.h).
  *
- * Positions and weights are computed in the element's own precision, as PyTorch does: in float the source position of
- * a large output differs from the exact one, and a nearest neighbour with it (so does its rounding: one fma). */
+ * Positions and weights are computed in the element's own precision, as PyTorch does: in float the
+ * source position of a large output differs from the exact one, and a nearest neighbour with it (so
+ * does its rounding: one fma). */
 #include "resample.h"
 #include <math.h>
 #include <string.h>
@@ -30,7 +31,8 @@ static int64_t clamp(int64_t v, int64_t lo, int64_t hi) { return v < lo ? lo : v
 
 /* ---- means ---- */
 /* A run of inputs for each output, divided by its length or another count. */
-static bool runs(Ctx *c, Map *m, int64_t in, int64_t out, const int64_t *from, const int64_t *to, const double *by) {
+static bool runs(Ctx *c, Map *m, int64_t in, int64_t out, const int64_t *from, const int64_t *to,
+                 const double *by) {
   int64_t total = 0, e = 0;
   for (int64_t o = 0; o < out; o++) {
     total += to[o] > from[o] ? to[o] - from[o] : 0;
@@ -55,7 +57,9 @@ static bool mean_map(Ctx *c, Map *m, int64_t in, int64_t out, int i, int n, IntL
     int64_t a = o * s - p, b = a + k < in + p ? a + k : in + p, all = b - a;
     from[o] = a < 0 ? 0 : a;
     to[o] = b > in ? in : b;
-    by[o] = divisor ? i == 0 ? (double)divisor : 1 : args.v[3 * n] ? (double)all : (double)(to[o] - from[o]);
+    by[o] = divisor         ? i == 0 ? (double)divisor : 1
+            : args.v[3 * n] ? (double)all
+                            : (double)(to[o] - from[o]);
     if (by[o] == 0) by[o] = 1;
   }
   return runs(c, m, in, out, from, to, by);
@@ -82,7 +86,8 @@ int64_t mt_pad_source(const char *mode, int64_t i, int64_t n, int64_t a, int64_t
   if (!strcmp(mode, "reflect")) k = k < 0 ? -k : k >= n ? 2 * n - 2 - k : k;
   return clamp(k, 0, n - 1);
 }
-static bool pad_map(Ctx *c, Map *m, const char *mode, int64_t in, int64_t out, int64_t a, int64_t b) {
+static bool pad_map(Ctx *c, Map *m, const char *mode, int64_t in, int64_t out, int64_t a,
+                    int64_t b) {
   int64_t e = 0;
   if (!map_alloc(c, m, in, out, out)) return false;
   while (e < out) {
@@ -96,93 +101,105 @@ static bool pad_map(Ctx *c, Map *m, const char *mode, int64_t in, int64_t out, i
 static double conv_near(double x, double a) { return ((a + 2) * x - (a + 3)) * x * x + 1; }
 static double conv_far(double x, double a) { return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a; }
 
-#define INTERPOLATION(T, S, FLOOR, CEIL, FMA)                                                                           \
-static T scale_##S(int64_t in, int64_t out, bool align, double scale) {                                              \
-  if (align) return out > 1 ? (T)(in - 1) / (T)(out - 1) : 0;                                                        \
-  return scale > 0 ? (T)(1.0 / scale) : (T)in / (T)out;                                                              \
-}                                                                                                                    \
-static T source_##S(T scale, int64_t o, bool align) { return align ? scale * (T)o : FMA(scale, (T)o + (T)0.5, (T)-0.5); } \
-static void nearest_##S(Map *m, bool exact, T scale) {                                                               \
-  int64_t e = 0;                                                                                                     \
-  for (int64_t o = 0; o < m->out; o++) {                                                                             \
-    int64_t i = (int64_t)floorf((float)(exact ? source_##S(scale, o, false) + (T)0.5 : scale * (T)o));               \
-    put(m, &e, clamp(i, 0, m->in - 1), 1);                                                                           \
-    m->first[o + 1] = (int32_t)e;                                                                                    \
-  }                                                                                                                  \
-}                                                                                                                    \
-static void linear_##S(Map *m, bool align, T scale) {                                                                \
-  int64_t e = 0;                                                                                                     \
-  for (int64_t o = 0; o < m->out; o++) {                                                                             \
-    T x = source_##S(scale, o, align), f;                                                                            \
-    if (x < 0) x = 0;                                                                                                \
-    int64_t i = clamp((int64_t)x, 0, m->in - 1);                                                                     \
-    f = x - (T)i < 0 ? 0 : x - (T)i > 1 ? 1 : x - (T)i;                                                              \
-    put(m, &e, i, (T)1 - f);                                                                                         \
-    put(m, &e, clamp(i + 1, 0, m->in - 1), f);                                                                       \
-    m->first[o + 1] = (int32_t)e;                                                                                    \
-  }                                                                                                                  \
-}                                                                                                                    \
-static void cubic_##S(Map *m, bool align, T scale) {                                                                 \
-  int64_t e = 0;                                                                                                     \
-  const double a = -0.75;                                                                                            \
-  for (int64_t o = 0; o < m->out; o++) {                                                                             \
-    T x = source_##S(scale, o, align), f;                                                                            \
-    T low = FLOOR(x) < (T)m->in - 1 ? FLOOR(x) : (T)(m->in - 1);                                                     \
-    int64_t i = (int64_t)low;                                                                                        \
-    f = x - low < 0 ? 0 : x - low > 1 ? 1 : x - low;                                                                 \
-    const double w[4] = {conv_far(f + 1.0, a), conv_near(f, a), conv_near(1.0 - f, a), conv_far(2.0 - f, a)};        \
-    for (int j = 0; j < 4; j++) put(m, &e, clamp(i - 1 + j, 0, m->in - 1), (T)w[j]);                                 \
-    m->first[o + 1] = (int32_t)e;                                                                                    \
-  }                                                                                                                  \
-}                                                                                                                    \
-/* A filter widened by the scale: half its width in inputs, and the range for output o. */                           \
-static T support_##S(T scale, int size) { return scale >= 1 ? (T)(size * 0.5) * scale : (T)(size * 0.5); }           \
-static void range_##S(int64_t in, T center, T support, int64_t *from, int64_t *n) {                                  \
-  int64_t a = (int64_t)(center - support + (T)0.5), b = (int64_t)(center + support + (T)0.5);                        \
-  int64_t most = (int64_t)CEIL(support) * 2 + 1;                                                                     \
-  *from = a < 0 ? 0 : a;                                                                                             \
-  *n = clamp((b < in ? b : in) - *from, 0, most);                                                                    \
-}                                                                                                                    \
-static T smooth_##S(Map *m, int size, T scale) {                                                                     \
-  int64_t e = 0, from, n;                                                                                            \
-  T support = support_##S(scale, size), inv = scale >= 1 ? 1 / scale : 1, total = 0;                                 \
-  for (int64_t o = 0; o < m->out; o++) {                                                                             \
-    T center = scale * ((T)o + (T)0.5);                                                                              \
-    int64_t start = e;                                                                                               \
-    range_##S(m->in, center, support, &from, &n);                                                                    \
-    total = 0;                                                                                                       \
-    for (int64_t j = 0; j < n; j++) {                                                                                \
-      double x = fabs((double)(((T)(j + from) - center + (T)0.5) * inv)), w;                                         \
-      if (size == 2) w = x < 1 ? 1 - x : 0;                                                                          \
-      else w = x < 1 ? conv_near(x, -0.5) : x < 2 ? conv_far(x, -0.5) : 0;                                           \
-      put(m, &e, from + j, (T)w);                                                                                    \
-      total += (T)w;                                                                                                 \
-    }                                                                                                                \
-    for (int64_t j = start; total != 0 && j < e; j++) m->w[j] = (T)((T)m->w[j] / total);                             \
-    m->first[o + 1] = (int32_t)e;                                                                                    \
-  }                                                                                                                  \
-  return total;                                                                                                      \
-}                                                                                                                    \
-static int64_t smooth_count_##S(int64_t in, int64_t out, int size, T scale) {                                        \
-  int64_t total = 0, from, n;                                                                                        \
-  for (int64_t o = 0; o < out && total <= INT32_MAX; o++) {                                                          \
-    range_##S(in, scale * ((T)o + (T)0.5), support_##S(scale, size), &from, &n);                                     \
-    total += n;                                                                                                      \
-  }                                                                                                                  \
-  return total;                                                                                                      \
-}
+#define INTERPOLATION(T, S, FLOOR, CEIL, FMA)                                                    \
+  static T scale_##S(int64_t in, int64_t out, bool align, double scale) {                        \
+    if (align) return out > 1 ? (T)(in - 1) / (T)(out - 1) : 0;                                  \
+    return scale > 0 ? (T)(1.0 / scale) : (T)in / (T)out;                                        \
+  }                                                                                              \
+  static T source_##S(T scale, int64_t o, bool align) {                                          \
+    return align ? scale * (T)o : FMA(scale, (T)o + (T)0.5, (T) - 0.5);                          \
+  }                                                                                              \
+  static void nearest_##S(Map *m, bool exact, T scale) {                                         \
+    int64_t e = 0;                                                                               \
+    for (int64_t o = 0; o < m->out; o++) {                                                       \
+      int64_t i =                                                                                \
+          (int64_t)floorf((float)(exact ? source_##S(scale, o, false) + (T)0.5 : scale * (T)o)); \
+      put(m, &e, clamp(i, 0, m->in - 1), 1);                                                     \
+      m->first[o + 1] = (int32_t)e;                                                              \
+    }                                                                                            \
+  }                                                                                              \
+  static void linear_##S(Map *m, bool align, T scale) {                                          \
+    int64_t e = 0;                                                                               \
+    for (int64_t o = 0; o < m->out; o++) {                                                       \
+      T x = source_##S(scale, o, align), f;                                                      \
+      if (x < 0) x = 0;                                                                          \
+      int64_t i = clamp((int64_t)x, 0, m->in - 1);                                               \
+      f = x - (T)i < 0 ? 0 : x - (T)i > 1 ? 1 : x - (T)i;                                        \
+      put(m, &e, i, (T)1 - f);                                                                   \
+      put(m, &e, clamp(i + 1, 0, m->in - 1), f);                                                 \
+      m->first[o + 1] = (int32_t)e;                                                              \
+    }                                                                                            \
+  }                                                                                              \
+  static void cubic_##S(Map *m, bool align, T scale) {                                           \
+    int64_t e = 0;                                                                               \
+    const double a = -0.75;                                                                      \
+    for (int64_t o = 0; o < m->out; o++) {                                                       \
+      T x = source_##S(scale, o, align), f;                                                      \
+      T low = FLOOR(x) < (T)m->in - 1 ? FLOOR(x) : (T)(m->in - 1);                               \
+      int64_t i = (int64_t)low;                                                                  \
+      f = x - low < 0 ? 0 : x - low > 1 ? 1 : x - low;                                           \
+      const double w[4] = {conv_far(f + 1.0, a), conv_near(f, a), conv_near(1.0 - f, a),         \
+                           conv_far(2.0 - f, a)};                                                \
+      for (int j = 0; j < 4; j++) put(m, &e, clamp(i - 1 + j, 0, m->in - 1), (T)w[j]);           \
+      m->first[o + 1] = (int32_t)e;                                                              \
+    }                                                                                            \
+  }                                                                                              \
+  /* A filter widened by the scale: half its width in inputs, and the range for output o. */     \
+  static T support_##S(T scale, int size) {                                                      \
+    return scale >= 1 ? (T)(size * 0.5) * scale : (T)(size * 0.5);                               \
+  }                                                                                              \
+  static void range_##S(int64_t in, T center, T support, int64_t *from, int64_t *n) {            \
+    int64_t a = (int64_t)(center - support + (T)0.5), b = (int64_t)(center + support + (T)0.5);  \
+    int64_t most = (int64_t)CEIL(support) * 2 + 1;                                               \
+    *from = a < 0 ? 0 : a;                                                                       \
+    *n = clamp((b < in ? b : in) - *from, 0, most);                                              \
+  }                                                                                              \
+  static T smooth_##S(Map *m, int size, T scale) {                                               \
+    int64_t e = 0, from, n;                                                                      \
+    T support = support_##S(scale, size), inv = scale >= 1 ? 1 / scale : 1, total = 0;           \
+    for (int64_t o = 0; o < m->out; o++) {                                                       \
+      T center = scale * ((T)o + (T)0.5);                                                        \
+      int64_t start = e;                                                                         \
+      range_##S(m->in, center, support, &from, &n);                                              \
+      total = 0;                                                                                 \
+      for (int64_t j = 0; j < n; j++) {                                                          \
+        double x = fabs((double)(((T)(j + from) - center + (T)0.5) * inv)), w;                   \
+        if (size == 2) w = x < 1 ? 1 - x : 0;                                                    \
+        else w = x < 1 ? conv_near(x, -0.5) : x < 2 ? conv_far(x, -0.5) : 0;                     \
+        put(m, &e, from + j, (T)w);                                                              \
+        total += (T)w;                                                                           \
+      }                                                                                          \
+      for (int64_t j = start; total != 0 && j < e; j++) m->w[j] = (T)((T)m->w[j] / total);       \
+      m->first[o + 1] = (int32_t)e;                                                              \
+    }                                                                                            \
+    return total;                                                                                \
+  }                                                                                              \
+  static int64_t smooth_count_##S(int64_t in, int64_t out, int size, T scale) {                  \
+    int64_t total = 0, from, n;                                                                  \
+    for (int64_t o = 0; o < out && total <= INT32_MAX; o++) {                                    \
+      range_##S(in, scale * ((T)o + (T)0.5), support_##S(scale, size), &from, &n);               \
+      total += n;                                                                                \
+    }                                                                                            \
+    return total;                                                                                \
+  }
 INTERPOLATION(float, f32, floorf, ceilf, fmaf)
 INTERPOLATION(double, f64, floor, ceil, fma)
 
-static bool interpolation(Ctx *c, Map *m, const char *kind, int64_t in, int64_t out, bool align, double scale, bool wide) {
+static bool interpolation(Ctx *c, Map *m, const char *kind, int64_t in, int64_t out, bool align,
+                          double scale, bool wide) {
   bool smooth = !strncmp(kind, "aa_", 3), near = !strncmp(kind, "nearest", 7);
   int size = strstr(kind, "cubic") ? 4 : 2;
   double s = wide ? scale_f64(in, out, align, scale) : (double)scale_f32(in, out, align, scale);
   int64_t entries = near ? out : out * size;
-  if (smooth) entries = wide ? smooth_count_f64(in, out, size, s) : smooth_count_f32(in, out, size, (float)s);
+  if (smooth)
+    entries = wide ? smooth_count_f64(in, out, size, s) : smooth_count_f32(in, out, size, (float)s);
   if (!map_alloc(c, m, in, out, entries)) return false;
-  if (in == out && (smooth || (!near && size == 2))) {         /* the same, whatever the scale says */
-    for (int64_t o = 0; o < out; o++) { m->idx[o] = (int32_t)o; m->w[o] = 1; m->first[o + 1] = (int32_t)(o + 1); }
+  if (in == out && (smooth || (!near && size == 2))) { /* the same, whatever the scale says */
+    for (int64_t o = 0; o < out; o++) {
+      m->idx[o] = (int32_t)o;
+      m->w[o] = 1;
+      m->first[o + 1] = (int32_t)(o + 1);
+    }
     return true;
   }
   if (wide) {
@@ -199,11 +216,13 @@ static bool interpolation(Ctx *c, Map *m, const char *kind, int64_t in, int64_t 
   return true;
 }
 
-bool mt_resample_map(Ctx *c, Map *m, const char *kind, int64_t in, int64_t out, int i, int n, IntList args, ScalarList scales, bool wide) {
+bool mt_resample_map(Ctx *c, Map *m, const char *kind, int64_t in, int64_t out, int i, int n,
+                     IntList args, ScalarList scales, bool wide) {
   if (in < 1) { mt_fail(c, "the input is empty"); return false; }
   if (!strcmp(kind, "mean")) return mean_map(c, m, in, out, i, n, args);
   if (!strcmp(kind, "adaptive")) return adaptive_map(c, m, in, out);
-  if (!strncmp(kind, "re", 2) || !strcmp(kind, "circular")) return pad_map(c, m, kind, in, out, args.v[i], args.v[n + i]);
+  if (!strncmp(kind, "re", 2) || !strcmp(kind, "circular"))
+    return pad_map(c, m, kind, in, out, args.v[i], args.v[n + i]);
   double scale = i < scales.n ? mt_sre(scales.v[i]) : 0;
   return interpolation(c, m, kind, in, out, args.n > 0 && args.v[0], scale, wide);
 }
@@ -221,7 +240,7 @@ bool mt_resample_turn(Ctx *c, const Map *m, Map *t) {
       t->idx[slot] = (int32_t)o;
       t->w[slot] = m->w[e];
     }
-  for (int64_t i = t->out; i > 0; i--) at[i] = at[i - 1];      /* every start had moved to its end */
+  for (int64_t i = t->out; i > 0; i--) at[i] = at[i - 1]; /* every start had moved to its end */
   at[0] = 0;
   t->by = m->by;
   return true;

@@ -1,4 +1,5 @@
-/* special.c: the gamma family, error functions and their kin (see special.h; Bessel functions: bessel.c). */
+/* special.c: the gamma family, error functions and their kin (see special.h; Bessel functions:
+ * bessel.c). */
 #define _GNU_SOURCE
 #include "special.h"
 #include <math.h>
@@ -12,7 +13,8 @@ double mt_lgamma(double x) {
   return isinf(x) ? INFINITY : lgamma_r(x, &sign);
 }
 
-/* ---- digamma, trigamma, polygamma, zeta -------------------------------------------------------- */
+/* ---- digamma, trigamma, polygamma, zeta --------------------------------------------------------
+ */
 
 /* Sum of c[k] z^(k+1), lowest first. */
 static double tail(const double *c, int n, double z) {
@@ -23,7 +25,8 @@ static double tail(const double *c, int n, double z) {
 
 static double digamma_pos(double x) {
   /* B_2k / 2k of the asymptotic series */
-  static const double c[] = {1. / 12, -1. / 120, 1. / 252, -1. / 240, 1. / 132, -691. / 32760, 1. / 12};
+  static const double c[] = {1. / 12,  -1. / 120,     1. / 252, -1. / 240,
+                             1. / 132, -691. / 32760, 1. / 12};
   double r = 0;
   if (x == 10) return 2.25175258906672110764;
   for (; x < 10; x++) r -= 1 / x;
@@ -32,7 +35,7 @@ static double digamma_pos(double x) {
 double mt_digamma(double x) {
   if (x == 0) return copysign(INFINITY, -x);
   if (x > 0 || x != x) return digamma_pos(x);
-  double whole, r = modf(x, &whole);                 /* reflection; tan loses nothing near the poles this way */
+  double whole, r = modf(x, &whole); /* reflection; tan loses nothing near the poles this way */
   if (r == 0 || isinf(x)) return NAN;
   return digamma_pos(1 - x) - PI / tan(PI * r);
 }
@@ -46,7 +49,7 @@ static double trigamma_pos(double x) {
 }
 double mt_trigamma(double x) {
   if (x >= 0.5 || x != x) return trigamma_pos(x);
-  double s = PI / sin(PI * x);                       /* as PyTorch: huge, not infinite, at the negative integers */
+  double s = PI / sin(PI * x); /* as PyTorch: huge, not infinite, at the negative integers */
   return s * s - trigamma_pos(1 - x);
 }
 float mt_trigammaf(float x) {
@@ -58,9 +61,18 @@ float mt_trigammaf(float x) {
 
 double mt_zeta(double x, double q) {
   /* (2k)! / B_2k of the Euler-Maclaurin series */
-  static const double a[] = {12., -720., 30240., -1209600., 47900160., -1.8924375803183791606e9, 7.47242496e10,
-                             -2.950130727918164224e12, 1.1646782814350067249e14, -4.5979787224074726105e15,
-                             1.8152105401943546773e17, -7.1661652561756670113e18};
+  static const double a[] = {12.,
+                             -720.,
+                             30240.,
+                             -1209600.,
+                             47900160.,
+                             -1.8924375803183791606e9,
+                             7.47242496e10,
+                             -2.950130727918164224e12,
+                             1.1646782814350067249e14,
+                             -4.5979787224074726105e15,
+                             1.8152105401943546773e17,
+                             -7.1661652561756670113e18};
   if (x == 1) return INFINITY;
   if (!(x > 1) || q != q) return NAN;
   if (q <= 0) {
@@ -94,7 +106,8 @@ double mt_polygamma(double x, double n) {
   return (fmod(n, 2) != 0 ? 1 : -1) * exp(mt_lgamma(n + 1)) * mt_zeta(n + 1, x);
 }
 
-/* ---- incomplete gamma functions ---------------------------------------------------------------- */
+/* ---- incomplete gamma functions ----------------------------------------------------------------
+ */
 
 /* log(1 + d) - d without cancellation, |d| <= 0.3. */
 static double log1pmx(double d) {
@@ -104,7 +117,8 @@ static double log1pmx(double d) {
 }
 /* lgamma(a) - (a - 1/2) log(a) + a - log(2 pi) / 2 for a >= 10 */
 static double stirling(double a) {
-  static const double c[] = {1. / 12, -1. / 360, 1. / 1260, -1. / 1680, 1. / 1188, -691. / 360360, 1. / 156};
+  static const double c[] = {1. / 12,   -1. / 360,      1. / 1260, -1. / 1680,
+                             1. / 1188, -691. / 360360, 1. / 156};
   return tail(c, 7, 1 / (a * a)) * a;
 }
 /* x^a e^-x / Gamma(a) */
@@ -118,7 +132,7 @@ static double lower_series(double a, double x) {      /* P(a, x) */
   for (double k = a + 1; t > EPS * s && k < a + 1e6; k++) s += t *= x / k;
   return prefix(a, x) * s / a;
 }
-static double upper_fraction(double a, double x) {    /* Q(a, x) by Lentz's scheme, x > a - 1 or so */
+static double upper_fraction(double a, double x) { /* Q(a, x) by Lentz's scheme, x > a - 1 or so */
   double b = x + 1 - a, c = 1e300, d = 1 / b, h = d;
   for (int i = 1; i < 1000000; i++) {
     double an = -i * (i - a);
@@ -132,7 +146,8 @@ static double upper_fraction(double a, double x) {    /* Q(a, x) by Lentz's sche
   }
   return prefix(a, x) * h;
 }
-/* Q(a, x) for small x and a: 1 - x^a / Gamma(a + 1) + the rest of the alternating series, each part by itself. */
+/* Q(a, x) for small x and a: 1 - x^a / Gamma(a + 1) + the rest of the alternating series, each part
+ * by itself. */
 static double upper_series(double a, double x) {
   double s = 0, f = 1;
   for (int n = 1; n < 2000; n++) {
@@ -167,18 +182,22 @@ double mt_igammac(double a, double x) {
   return x * 1.1 < a ? 1 - lower_series(a, x) : upper_series(a, x);
 }
 
-/* ---- error functions --------------------------------------------------------------------------- */
+/* ---- error functions ---------------------------------------------------------------------------
+ */
 
-/* (1 + 2 x) erfcx(x) is smooth in t = (x - 3.75) / (x + 3.75), -1..1 for x >= 0: its Chebyshev series. */
+/* (1 + 2 x) erfcx(x) is smooth in t = (x - 3.75) / (x + 3.75), -1..1 for x >= 0: its Chebyshev
+ * series. */
 static double erfcx_pos(double x) {
   static const double c[] = {
-    1.1775789345674017, -0.0045900545806464776, -0.084249133366517917, 0.059209939998191893,
-    -0.026658668435305753, 0.0090749976707052652, -0.0024131635404176081, 0.00049077583652580863,
-    -6.916973302501207e-05, 4.1390279860730102e-06, 7.7403830661984914e-07, -2.1886401049234399e-07,
-    1.0764999465670759e-08, 4.5219598112180559e-09, -7.7544002088340092e-10, -6.3180883409116003e-11,
-    2.8687950109122241e-11, 1.9455868537343689e-13, -9.6546967481161016e-13, 3.2525481622729248e-14,
-    3.3478119705881691e-14, -1.8645626191082274e-15, -1.2507948041998103e-15, 7.4182540847339944e-17,
-    5.0681580516630206e-17, -2.2370793184630285e-18};
+      1.1775789345674017,      -0.0045900545806464776,  -0.084249133366517917,
+      0.059209939998191893,    -0.026658668435305753,   0.0090749976707052652,
+      -0.0024131635404176081,  0.00049077583652580863,  -6.916973302501207e-05,
+      4.1390279860730102e-06,  7.7403830661984914e-07,  -2.1886401049234399e-07,
+      1.0764999465670759e-08,  4.5219598112180559e-09,  -7.7544002088340092e-10,
+      -6.3180883409116003e-11, 2.8687950109122241e-11,  1.9455868537343689e-13,
+      -9.6546967481161016e-13, 3.2525481622729248e-14,  3.3478119705881691e-14,
+      -1.8645626191082274e-15, -1.2507948041998103e-15, 7.4182540847339944e-17,
+      5.0681580516630206e-17,  -2.2370793184630285e-18};
   if (x > 1e8) return 0.56418958354775628695 / x;
   double t = (x - 3.75) / (x + 3.75), b0 = 0, b1 = 0, b2 = 0;
   for (int i = 25; i >= 0; i--) {
@@ -195,8 +214,9 @@ double mt_erfcx(double x) {
   return 2 * (e + e * l) - erfcx_pos(-x);
 }
 
-/* The x with erfc(x) = q, 0 < q <= 1: a start from the tail's leading term, then Halley's steps on log erfc, which is
- * nearly a parabola, so that three steps double the digits to the last from anywhere. */
+/* The x with erfc(x) = q, 0 < q <= 1: a start from the tail's leading term, then Halley's steps on
+ * log erfc, which is nearly a parabola, so that three steps double the digits to the last from
+ * anywhere. */
 static double erfcinv_pos(double q) {
   if (q > 0.5) {                                     /* centre: Halley on erf(x) = 1 - q */
     double y = 1 - q, x = y * 0.886226925452758;
@@ -209,7 +229,8 @@ static double erfcinv_pos(double q) {
   double lq = log(q), x = sqrt(-lq);
   x = sqrt(fmax(-lq - log(1.7724538509055159 * x), 0.05));
   for (int i = 0; i < 8; i++) {
-    double e = erfcx_pos(x), f = log(e) - x * x - lq, g = -1.1283791670955126 / e;    /* f of log erfc, its slope */
+    double e = erfcx_pos(x), f = log(e) - x * x - lq,
+           g = -1.1283791670955126 / e;              /* f of log erfc, its slope */
     double d = f / g, h = g * (-2 * x - g);          /* second derivative */
     double step = d / (1 - 0.5 * d * h / g);
     x -= step;
@@ -231,7 +252,9 @@ double mt_erfinv(double x) {
   }
   return copysign(erfcinv_pos(1 - a), x);
 }
-double mt_ndtr(double x) { return (1 + erf(x * 0.70710678118654752440)) * 0.5; }      /* PyTorch's formula */
+double mt_ndtr(double x) {
+  return (1 + erf(x * 0.70710678118654752440)) * 0.5;
+} /* PyTorch's formula */
 double mt_log_ndtr(double x) {
   double t = x * 0.70710678118654752440;
   return x < -1 ? log(mt_erfcx(-t) / 2) - t * t : log1p(-erfc(t) / 2);
@@ -241,10 +264,12 @@ double mt_ndtri(double p) {
   if (p == 1) return INFINITY;
   if (!(p > 0 && p < 1)) return NAN;
   if (p > 0.25 && p < 0.75) return 1.41421356237309504880 * mt_erfinv(2 * (p - 0.5));
-  return p < 0.5 ? -1.41421356237309504880 * erfcinv_pos(2 * p) : 1.41421356237309504880 * erfcinv_pos(2 * (1 - p));
+  return p < 0.5 ? -1.41421356237309504880 * erfcinv_pos(2 * p)
+                 : 1.41421356237309504880 * erfcinv_pos(2 * (1 - p));
 }
 
-/* ---- small ones -------------------------------------------------------------------------------- */
+/* ---- small ones --------------------------------------------------------------------------------
+ */
 
 double mt_entr(double x) { return x != x ? x : x > 0 ? -x * log(x) : x == 0 ? 0 : -INFINITY; }
 double mt_xlogy(double x, double y) { return y != y ? NAN : x == 0 ? 0 : x * log(y); }
@@ -252,9 +277,11 @@ double mt_xlog1py(double x, double y) { return y != y ? NAN : x == 0 ? 0 : x * l
 double mt_sinc(double x) { return x == 0 ? 1 : sin(PI * x) / (PI * x); }
 double mt_logit(double x) { return log(x / (1 - x)); }
 
-/* ---- orthogonal polynomials -------------------------------------------------------------------- */
+/* ---- orthogonal polynomials --------------------------------------------------------------------
+ */
 
-/* f(n) from f(0) = 1, f(1) = p1 and f(k+1) = (a(k) x + b(k)) f(k) - c(k) f(k-1), with constant a = 2, b = 0, c = 1. */
+/* f(n) from f(0) = 1, f(1) = p1 and f(k+1) = (a(k) x + b(k)) f(k) - c(k) f(k-1), with constant a =
+ * 2, b = 0, c = 1. */
 static double cheb(double x, int64_t n, double p1) {
   double a = 1, b = p1;
   if (n == 0) return a;
@@ -288,7 +315,9 @@ double mt_chebyshev_v(double x, double dn) {
   if (fabs(x) == 1) return x > 0 ? 1 : n % 2 == 0 ? 2 * (double)n + 1 : -(2 * (double)n + 1);
   if (n > 8 && fabs(x) < 1) {
     double a = acos(x), c = cos(a / 2);
-    return c != 0 ? cos(((double)n + 0.5) * a) / c : n % 2 == 0 ? 2 * (double)n + 1 : -(2 * (double)n + 1);
+    return c != 0       ? cos(((double)n + 0.5) * a) / c
+           : n % 2 == 0 ? 2 * (double)n + 1
+                        : -(2 * (double)n + 1);
   }
   return cheb(x, n, 2 * x - 1);
 }

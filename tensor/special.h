@@ -1,9 +1,10 @@
-/* special.h: special functions of one or two real arguments, in double, with PyTorch's values at poles, infinities and
- * outside the domain.
+/* special.h: special functions of one or two real arguments, in double, with PyTorch's values at
+ * poles, infinities and outside the domain.
  *
- * Invariants.  No function touches errno or global state (lgamma's sign included), so all may run on any thread.  The
- * float version of mt_NAME is mt_NAMEf: the double one rounded, unless PyTorch's float result differs visibly.  Accuracy
- * is a few ulp of double away from zeros of the function, absolute near them. */
+ * Invariants.  No function touches errno or global state (lgamma's sign included), so all may run
+ * on any thread.  The float version of mt_NAME is mt_NAMEf: the double one rounded, unless
+ * PyTorch's float result differs visibly.  Accuracy is a few ulp of double away from zeros of the
+ * function, absolute near them. */
 #ifndef MT_SPECIAL_H
 #define MT_SPECIAL_H
 
@@ -52,13 +53,18 @@ double mt_hermite_he(double x, double n);
 double mt_laguerre_l(double x, double n);
 double mt_legendre_p(double x, double n);
 
-#define MT_SPECIAL_ONE(X) X(digamma) X(i0) X(i0e) X(i1) X(i1e) X(k0) X(k0e) X(k1) X(k1e) \
-  X(bessel_j0) X(bessel_j1) X(bessel_y0) X(bessel_y1) X(spherical_j0) X(airy_ai) X(erfcx) X(erfinv) \
-  X(ndtr) X(log_ndtr) X(ndtri) X(entr) X(sinc) X(logit)
-#define MT_SPECIAL_TWO(X) X(polygamma) X(zeta) X(igamma) X(igammac) X(xlogy) X(xlog1py) X(chebyshev_t) X(chebyshev_u) \
-  X(chebyshev_v) X(chebyshev_w) X(hermite_h) X(hermite_he) X(laguerre_l) X(legendre_p)
+#define MT_SPECIAL_ONE(X)                                                                     \
+  X(digamma)                                                                                  \
+  X(i0) X(i0e) X(i1) X(i1e) X(k0) X(k0e) X(k1) X(k1e) X(bessel_j0) X(bessel_j1) X(bessel_y0)  \
+      X(bessel_y1) X(spherical_j0) X(airy_ai) X(erfcx) X(erfinv) X(ndtr) X(log_ndtr) X(ndtri) \
+          X(entr) X(sinc) X(logit)
+#define MT_SPECIAL_TWO(X)                                                                       \
+  X(polygamma)                                                                                  \
+  X(zeta) X(igamma) X(igammac) X(xlogy) X(xlog1py) X(chebyshev_t) X(chebyshev_u) X(chebyshev_v) \
+      X(chebyshev_w) X(hermite_h) X(hermite_he) X(laguerre_l) X(legendre_p)
 #define MT_F1(name) static inline float mt_##name##f(float x) { return (float)mt_##name(x); }
-#define MT_F2(name) static inline float mt_##name##f(float x, float y) { return (float)mt_##name(x, y); }
+#define MT_F2(name)                                                                     \
+  static inline float mt_##name##f(float x, float y) { return (float)mt_##name(x, y); }
 MT_SPECIAL_ONE(MT_F1)
 MT_SPECIAL_TWO(MT_F2)
 #undef MT_F1

@@ -1,6 +1,8 @@
-/* tensor.c: the life of tensors and storages: free lists, the caching allocator, construction over storages.
+/* tensor.c: the life of tensors and storages: free lists, the caching allocator, construction over
+ * storages.
  *
- * Invariant: a Tensor's sizes and strides never reach outside its storage (mt_from_storage checks, all else derives). */
+ * Invariant: a Tensor's sizes and strides never reach outside its storage (mt_from_storage checks,
+ * all else derives). */
 #include "moth.h"
 #include <limits.h>
 #include <stdio.h>
@@ -19,8 +21,9 @@ void (*mt_ag_free)(Tensor *t);
 
 /* ---- storages ---- */
 enum { SMALL = 128, MIN_SHIFT = 8, NCLASS = 160, ALIGN = 64 };
-/* Freed blocks are kept up to CACHE_CAP, or as much as brings memory back to the most that was ever live: a training loop's
- * activations come from warm pages each time, and no program uses more than its peak and CACHE_CAP. */
+/* Freed blocks are kept up to CACHE_CAP, or as much as brings memory back to the most that was ever
+ * live: a training loop's activations come from warm pages each time, and no program uses more than
+ * its peak and CACHE_CAP. */
 #define CACHE_CAP ((int64_t)32 << 20)
 #define CACHE_MOST ((int64_t)1 << 30)
 typedef struct Free { struct Free *next; } Free;
@@ -132,7 +135,8 @@ Storage *mt_storage_new(Ctx *c, int64_t nbytes, Device dev) {
     if (!s->data) {
       s->small = 1; s->data = NULL; s->nbytes = 0;
       mt_storage_release(s);
-      return mt_fail_kind(c, MT_NOMEM, "not enough memory: could not allocate %lld bytes", (long long)nbytes);
+      return mt_fail_kind(c, MT_NOMEM, "not enough memory: could not allocate %lld bytes",
+                          (long long)nbytes);
     }
   }
   live_bytes += nbytes;
@@ -142,7 +146,8 @@ Storage *mt_storage_new(Ctx *c, int64_t nbytes, Device dev) {
   return s;
 }
 
-Storage *mt_storage_foreign(Ctx *c, void *data, int64_t nbytes, void (*free_fn)(void *), void *owner) {
+Storage *mt_storage_foreign(Ctx *c, void *data, int64_t nbytes, void (*free_fn)(void *),
+                            void *owner) {
   Storage *s = mt_storage_new(c, 0, MT_CPU);
   if (!s) return NULL;
   s->small = 0;
@@ -173,7 +178,11 @@ void mt_storage_release(Storage *s) {
 /* Grows or shrinks in place for every view; contents up to the smaller size are kept. */
 bool mt_storage_resize(Ctx *c, Storage *s, int64_t nbytes) {
   if (s->device == MT_META) { s->nbytes = nbytes; return true; }
-  if (s->free_fn) { mt_fail(c, "storage of %lld bytes is mapped or foreign and cannot be resized", (long long)s->nbytes); return false; }
+  if (s->free_fn) {
+    mt_fail(c, "storage of %lld bytes is mapped or foreign and cannot be resized",
+            (long long)s->nbytes);
+    return false;
+  }
   if (s->nbytes >= nbytes) return true;
   Storage *n = mt_storage_new(c, nbytes, MT_CPU);
   if (!n) return false;
@@ -203,7 +212,10 @@ static Tensor *tensor_raw(Ctx *c, int ndim) {
     ntensor_free--;
   } else if (!(t = mt_malloc(sizeof *t))) return mt_nomem(c);
   if (ndim <= MT_INLINE_DIMS) t->size = t->dims;
-  else if (!(t->size = mt_malloc(2 * sizeof(int64_t) * (size_t)ndim))) { mt_free(t); return mt_nomem(c); }
+  else if (!(t->size = mt_malloc(2 * sizeof(int64_t) * (size_t)ndim))) {
+    mt_free(t);
+    return mt_nomem(c);
+  }
   t->stride = t->size + (ndim <= MT_INLINE_DIMS ? MT_INLINE_DIMS : ndim);
   t->ref = 1;
   t->ndim = (uint8_t)ndim;
@@ -230,7 +242,10 @@ static void tensor_recycle(Tensor *t) {
 
 bool mt_become(Ctx *c, Tensor *t, const Tensor *v) {
   int64_t *dims = NULL;
-  if (v->ndim > MT_INLINE_DIMS && !(dims = mt_malloc(2 * sizeof(int64_t) * (size_t)v->ndim))) { mt_nomem(c); return false; }
+  if (v->ndim > MT_INLINE_DIMS && !(dims = mt_malloc(2 * sizeof(int64_t) * (size_t)v->ndim))) {
+    mt_nomem(c);
+    return false;
+  }
   if (t->size != t->dims) mt_free(t->size);
   t->size = dims ? dims : t->dims;
   t->stride = t->size + (dims ? v->ndim : MT_INLINE_DIMS);
@@ -277,7 +292,9 @@ bool mt_numel(Ctx *c, IntList size, int64_t *numel) {
 Tensor *mt_new(Ctx *c, IntList size, DType d, Device dev) {
   int64_t numel;
   if (c->err) return NULL;
-  if (size.n > MT_MAXDIM) return mt_fail(c, "%lld dimensions are more than the %d supported", (long long)size.n, MT_MAXDIM);
+  if (size.n > MT_MAXDIM)
+    return mt_fail(c, "%lld dimensions are more than the %d supported", (long long)size.n,
+                   MT_MAXDIM);
   if (!mt_numel(c, size, &numel)) return NULL;
   Tensor *t = tensor_raw(c, (int)size.n);
   if (!t) return NULL;
@@ -295,7 +312,9 @@ Tensor *mt_new(Ctx *c, IntList size, DType d, Device dev) {
   return mt_own(c, t);
 }
 
-Tensor *mt_new_like(Ctx *c, const Tensor *t, DType d) { return t ? mt_new(c, mt_sizes(t), d, t->device) : NULL; }
+Tensor *mt_new_like(Ctx *c, const Tensor *t, DType d) {
+  return t ? mt_new(c, mt_sizes(t), d, t->device) : NULL;
+}
 
 /* Largest and smallest element offset a shape reaches; false on overflow. */
 static bool extent(IntList size, IntList stride, int64_t *lo, int64_t *hi) {
@@ -312,9 +331,13 @@ static bool extent(IntList size, IntList stride, int64_t *lo, int64_t *hi) {
 Tensor *mt_new_strided(Ctx *c, IntList size, IntList stride, DType d, Device dev) {
   int64_t numel, lo, hi, bytes;
   if (c->err || !mt_numel(c, size, &numel)) return NULL;
-  if (size.n > MT_MAXDIM) return mt_fail(c, "%lld dimensions are more than the %d supported", (long long)size.n, MT_MAXDIM);
-  if (!extent(size, stride, &lo, &hi) || __builtin_mul_overflow(hi + 1, (int64_t)mt_dsize(d), &bytes))
-    return mt_fail(c, "strides %s for size %s overflow", mt_list_str(c, stride), mt_list_str(c, size));
+  if (size.n > MT_MAXDIM)
+    return mt_fail(c, "%lld dimensions are more than the %d supported", (long long)size.n,
+                   MT_MAXDIM);
+  if (!extent(size, stride, &lo, &hi) ||
+      __builtin_mul_overflow(hi + 1, (int64_t)mt_dsize(d), &bytes))
+    return mt_fail(c, "strides %s for size %s overflow", mt_list_str(c, stride),
+                   mt_list_str(c, size));
   Storage *s = mt_storage_new(c, bytes, dev);
   if (!s) return NULL;
   Tensor *t = mt_from_storage(c, s, size, stride, 0, d);
@@ -322,19 +345,27 @@ Tensor *mt_new_strided(Ctx *c, IntList size, IntList stride, DType d, Device dev
   return t;
 }
 
-Tensor *mt_from_storage(Ctx *c, Storage *st, IntList size, IntList stride, int64_t offset, DType d) {
+Tensor *mt_from_storage(Ctx *c, Storage *st, IntList size, IntList stride, int64_t offset,
+                        DType d) {
   int64_t numel, lo, hi, end;
   if (c->err || !mt_numel(c, size, &numel)) return NULL;
-  if (size.n > MT_MAXDIM) return mt_fail(c, "%lld dimensions are more than the %d supported", (long long)size.n, MT_MAXDIM);
+  if (size.n > MT_MAXDIM)
+    return mt_fail(c, "%lld dimensions are more than the %d supported", (long long)size.n,
+                   MT_MAXDIM);
   if (size.n != stride.n)
-    return mt_fail(c, "size %s and stride %s differ in length", mt_list_str(c, size), mt_list_str(c, stride));
+    return mt_fail(c, "size %s and stride %s differ in length", mt_list_str(c, size),
+                   mt_list_str(c, stride));
   for (int64_t i = 0; i < stride.n; i++)
-    if (stride.v[i] < 0) return mt_fail(c, "negative stride %lld; strides must be 0 or more", (long long)stride.v[i]);
-  if (offset < 0) return mt_fail(c, "storage_offset must be 0 or more, got %lld", (long long)offset);
+    if (stride.v[i] < 0)
+      return mt_fail(c, "negative stride %lld; strides must be 0 or more", (long long)stride.v[i]);
+  if (offset < 0)
+    return mt_fail(c, "storage_offset must be 0 or more, got %lld", (long long)offset);
   if (!extent(size, stride, &lo, &hi) || __builtin_add_overflow(hi + 1, offset, &end) ||
-      end > INT64_MAX / (int64_t)mt_dsize(d) || (hi >= 0 && end * (int64_t)mt_dsize(d) > st->nbytes))
-    return mt_fail(c, "size %s, stride %s, offset %lld need more than the storage's %lld bytes", mt_list_str(c, size),
-                   mt_list_str(c, stride), (long long)offset, (long long)st->nbytes);
+      end > INT64_MAX / (int64_t)mt_dsize(d) ||
+      (hi >= 0 && end * (int64_t)mt_dsize(d) > st->nbytes))
+    return mt_fail(c, "size %s, stride %s, offset %lld need more than the storage's %lld bytes",
+                   mt_list_str(c, size), mt_list_str(c, stride), (long long)offset,
+                   (long long)st->nbytes);
   Tensor *t = tensor_raw(c, (int)size.n);
   if (!t) return NULL;
   t->dtype = (uint8_t)d;
@@ -351,9 +382,11 @@ Tensor *mt_from_storage(Ctx *c, Storage *st, IntList size, IntList stride, int64
 }
 
 /* Trusted: the caller derived the geometry from t's. */
-Tensor *mt_view(Ctx *c, Tensor *t, int ndim, const int64_t *size, const int64_t *stride, int64_t offset) {
+Tensor *mt_view(Ctx *c, Tensor *t, int ndim, const int64_t *size, const int64_t *stride,
+                int64_t offset) {
   if (c->err) return NULL;
-  if (ndim > MT_MAXDIM) return mt_fail(c, "%d dimensions are more than the %d supported", ndim, MT_MAXDIM);
+  if (ndim > MT_MAXDIM)
+    return mt_fail(c, "%d dimensions are more than the %d supported", ndim, MT_MAXDIM);
   Tensor *v = tensor_raw(c, ndim);
   if (!v) return NULL;
   v->dtype = t->dtype;
@@ -422,8 +455,10 @@ bool mt_is_dense(const Tensor *t) {
 int mt_dim(Ctx *c, int64_t dim, int ndim) {
   int n = ndim ? ndim : 1;
   if (dim < -n || dim >= n) {
-    mt_fail_kind(c, MT_ERROR, "dimension out of range: expected %d to %d for a tensor of %d dimensions, got %lld", -n, n - 1,
-                 ndim, (long long)dim);
+    mt_fail_kind(
+        c, MT_ERROR,
+        "dimension out of range: expected %d to %d for a tensor of %d dimensions, got %lld", -n,
+        n - 1, ndim, (long long)dim);
     return -1;
   }
   return (int)(dim < 0 ? dim + n : dim);
@@ -435,7 +470,10 @@ uint64_t mt_dim_mask(Ctx *c, IntList dims, int ndim) {
   for (int64_t i = 0; i < dims.n; i++) {
     int d = mt_dim(c, dims.v[i], ndim);
     if (d < 0) return 0;
-    if (m >> d & 1) { mt_fail(c, "dim %d appears more than once in the list of dims", d); return 0; }
+    if (m >> d & 1) {
+      mt_fail(c, "dim %d appears more than once in the list of dims", d);
+      return 0;
+    }
     m |= 1ull << d;
   }
   return ndim ? m : 0;
@@ -453,16 +491,22 @@ static const char *join(Ctx *c, IntList l, const char *open, const char *sep, co
 }
 
 const char *mt_list_str(Ctx *c, IntList l) { return l.n < 0 ? "None" : join(c, l, "[", ", ", "]"); }
-const char *mt_shape_str(Ctx *c, const Tensor *t) { return t->ndim ? join(c, mt_sizes(t), "", "x", "") : "scalar"; }
+const char *mt_shape_str(Ctx *c, const Tensor *t) {
+  return t->ndim ? join(c, mt_sizes(t), "", "x", "") : "scalar";
+}
 
-bool mt_broadcast(Ctx *c, int na, const int64_t *a, int nb, const int64_t *b, int *n, int64_t *out) {
+bool mt_broadcast(Ctx *c, int na, const int64_t *a, int nb, const int64_t *b, int *n,
+                  int64_t *out) {
   int m = na > nb ? na : nb;
   int64_t tmp[MT_MAXDIM];
   for (int i = 0; i < m; i++) {
     int64_t x = i < na ? a[na - 1 - i] : 1, y = i < nb ? b[nb - 1 - i] : 1;
     if (x != y && x != 1 && y != 1) {
-      mt_fail(c, "the sizes %s and %s cannot be broadcast together: dimension %d is %lld in one and %lld in the other",
-              mt_list_str(c, mt_il(a, na)), mt_list_str(c, mt_il(b, nb)), m - 1 - i, (long long)x, (long long)y);
+      mt_fail(c,
+              "the sizes %s and %s cannot be broadcast together: dimension %d is %lld in one and "
+              "%lld in the other",
+              mt_list_str(c, mt_il(a, na)), mt_list_str(c, mt_il(b, nb)), m - 1 - i, (long long)x,
+              (long long)y);
       return false;
     }
     tmp[m - 1 - i] = x == 1 ? y : x;

@@ -1,8 +1,11 @@
-/* views.c: kernels of ops_view.def.  Each derives a view's geometry from its tensor's; none touches data. */
+/* views.c: kernels of ops_view.def.  Each derives a view's geometry from its tensor's; none touches
+ * data. */
 #include "op.h"
 #include <string.h>
 
-Tensor *k_alias(Ctx *c, Tensor *self) { return mt_view(c, self, self->ndim, self->size, self->stride, self->offset); }
+Tensor *k_alias(Ctx *c, Tensor *self) {
+  return mt_view(c, self, self->ndim, self->size, self->stride, self->offset);
+}
 Tensor *k_detach(Ctx *c, Tensor *self) { return mt_alias(c, self); }
 
 static Tensor *bits_view(Ctx *c, Tensor *t, uint8_t bit) {
@@ -12,12 +15,18 @@ static Tensor *bits_view(Ctx *c, Tensor *t, uint8_t bit) {
 }
 Tensor *k__conj(Ctx *c, Tensor *self) { return bits_view(c, self, MT_CONJ); }
 Tensor *k__neg_view(Ctx *c, Tensor *self) { return bits_view(c, self, MT_NEG); }
-Tensor *k_conj(Ctx *c, Tensor *self) { return mt_is_complex(self->dtype) ? t__conj(c, self) : self; }
+Tensor *k_conj(Ctx *c, Tensor *self) {
+  return mt_is_complex(self->dtype) ? t__conj(c, self) : self;
+}
 Tensor *k_positive(Ctx *c, Tensor *self) {
   return self->dtype == MT_bool ? mt_fail(c, "not implemented for bool tensors") : self;
 }
-Tensor *k_resolve_conj(Ctx *c, Tensor *self) { return self->flags & MT_CONJ ? t_clone(c, self, -1) : self; }
-Tensor *k_resolve_neg(Ctx *c, Tensor *self) { return self->flags & MT_NEG ? t_clone(c, self, -1) : self; }
+Tensor *k_resolve_conj(Ctx *c, Tensor *self) {
+  return self->flags & MT_CONJ ? t_clone(c, self, -1) : self;
+}
+Tensor *k_resolve_neg(Ctx *c, Tensor *self) {
+  return self->flags & MT_NEG ? t_clone(c, self, -1) : self;
+}
 
 Tensor *k_as_strided(Ctx *c, Tensor *self, IntList size, IntList stride, int64_t storage_offset) {
   int64_t off = storage_offset == MT_NONE_INT ? self->offset : storage_offset;
@@ -31,21 +40,30 @@ Tensor *k_as_strided(Ctx *c, Tensor *self, IntList size, IntList stride, int64_t
 Tensor *k_expand(Ctx *c, Tensor *self, IntList size, bool implicit) {
   int64_t sz[MT_MAXDIM], st[MT_MAXDIM];
   int lead = (int)size.n - self->ndim;
-  if (size.n > MT_MAXDIM) return mt_fail(c, "%lld dimensions are more than the %d supported", (long long)size.n, MT_MAXDIM);
+  if (size.n > MT_MAXDIM)
+    return mt_fail(c, "%lld dimensions are more than the %d supported", (long long)size.n,
+                   MT_MAXDIM);
   if (lead < 0)
-    return mt_fail(c, "size %s has fewer dimensions than the tensor of shape %s", mt_list_str(c, size), mt_list_str(c, mt_sizes(self)));
+    return mt_fail(c, "size %s has fewer dimensions than the tensor of shape %s",
+                   mt_list_str(c, size), mt_list_str(c, mt_sizes(self)));
   for (int i = (int)size.n - 1; i >= 0; i--) {
     int64_t have = i >= lead ? self->size[i - lead] : 1, want = size.v[i];
     if (want == -1) {
-      if (i < lead) return mt_fail(c, "size -1 at the new leading dimension %d; only existing dimensions may keep their size", i);
+      if (i < lead)
+        return mt_fail(
+            c,
+            "size -1 at the new leading dimension %d; only existing dimensions may keep their size",
+            i);
       want = have;
     }
     if (want < 0) return mt_fail(c, "size %s has a negative entry", mt_list_str(c, size));
     if (have != want && have != 1)
-      return mt_fail(c, "size %lld at dimension %d must match the existing size %lld of shape %s", (long long)want, i, (long long)have,
-                     mt_list_str(c, mt_sizes(self)));
+      return mt_fail(c, "size %lld at dimension %d must match the existing size %lld of shape %s",
+                     (long long)want, i, (long long)have, mt_list_str(c, mt_sizes(self)));
     sz[i] = want;
-    st[i] = have != want ? 0 : i >= lead ? self->stride[i - lead] : (i + 1 < size.n ? sz[i + 1] * st[i + 1] : 1);
+    st[i] = have != want ? 0
+            : i >= lead  ? self->stride[i - lead]
+                         : (i + 1 < size.n ? sz[i + 1] * st[i + 1] : 1);
     if (i < lead && want != 1) st[i] = 0;
   }
   int64_t n;
@@ -53,8 +71,12 @@ Tensor *k_expand(Ctx *c, Tensor *self, IntList size, bool implicit) {
   if (!mt_numel(c, mt_il(sz, size.n), &n)) return NULL;
   return mt_view(c, self, (int)size.n, sz, st, self->offset);
 }
-Tensor *k_broadcast_to(Ctx *c, Tensor *self, IntList size) { return t_expand(c, self, size, false); }
-Tensor *k_expand_as(Ctx *c, Tensor *self, Tensor *other) { return t_expand(c, self, mt_sizes(other), false); }
+Tensor *k_broadcast_to(Ctx *c, Tensor *self, IntList size) {
+  return t_expand(c, self, size, false);
+}
+Tensor *k_expand_as(Ctx *c, Tensor *self, Tensor *other) {
+  return t_expand(c, self, mt_sizes(other), false);
+}
 
 TensorList k_broadcast_tensors(Ctx *c, TensorList tensors) {
   int64_t shape[MT_MAXDIM];
@@ -62,7 +84,8 @@ TensorList k_broadcast_tensors(Ctx *c, TensorList tensors) {
   TensorList out = {mt_tmp(c, sizeof(Tensor *) * (size_t)(tensors.n + 1)), 0};
   for (int64_t i = 0; i < tensors.n; i++)
     if (!mt_broadcast(c, n, shape, tensors.v[i]->ndim, tensors.v[i]->size, &n, shape)) return out;
-  for (int64_t i = 0; out.v && i < tensors.n; i++) out.v[out.n++] = t_expand(c, tensors.v[i], mt_il(shape, n), false);
+  for (int64_t i = 0; out.v && i < tensors.n; i++)
+    out.v[out.n++] = t_expand(c, tensors.v[i], mt_il(shape, n), false);
   return out;
 }
 
@@ -74,7 +97,8 @@ Tensor *k_permute(Ctx *c, Tensor *self, IntList dims) {
   for (int i = 0; i < self->ndim; i++) {
     int d = mt_dim(c, dims.v[i], self->ndim);
     if (d < 0) return NULL;
-    if (seen >> d & 1) return mt_fail(c, "dim %d appears more than once in %s", d, mt_list_str(c, dims));
+    if (seen >> d & 1)
+      return mt_fail(c, "dim %d appears more than once in %s", d, mt_list_str(c, dims));
     seen |= 1ull << d;
     sz[i] = self->size[d];
     st[i] = self->stride[d];
@@ -95,7 +119,9 @@ Tensor *k_transpose(Ctx *c, Tensor *self, int64_t dim0, int64_t dim1) {
 }
 
 Tensor *k_t(Ctx *c, Tensor *self) {
-  if (self->ndim > 2) return mt_fail(c, "expects a tensor with at most 2 dimensions, got shape %s", mt_list_str(c, mt_sizes(self)));
+  if (self->ndim > 2)
+    return mt_fail(c, "expects a tensor with at most 2 dimensions, got shape %s",
+                   mt_list_str(c, mt_sizes(self)));
   return self->ndim < 2 ? t_alias(c, self) : t_transpose(c, self, 0, 1);
 }
 static Tensor *reversed(Ctx *c, Tensor *self) {
@@ -109,7 +135,8 @@ Tensor *k_mT(Ctx *c, Tensor *self) {
   return t_transpose(c, self, -2, -1);
 }
 Tensor *k_H(Ctx *c, Tensor *self) {
-  if (self->ndim != 2 && self->ndim != 0) return mt_fail(c, "H needs a matrix (2 dimensions), got %d", self->ndim);
+  if (self->ndim != 2 && self->ndim != 0)
+    return mt_fail(c, "H needs a matrix (2 dimensions), got %d", self->ndim);
   if (self->ndim == 0) return t_conj(c, t_alias(c, self));
   return t_conj(c, t_transpose(c, self, 0, 1));
 }
@@ -127,11 +154,14 @@ Tensor *k_movedim(Ctx *c, Tensor *self, IntList source, IntList destination) {
   bool src[MT_MAXDIM] = {0}, dst[MT_MAXDIM] = {0};
   int n = self->ndim;
   if (source.n != destination.n)
-    return mt_fail(c, "source %s and destination %s must have one length", mt_list_str(c, source), mt_list_str(c, destination));
+    return mt_fail(c, "source %s and destination %s must have one length", mt_list_str(c, source),
+                   mt_list_str(c, destination));
   for (int64_t i = 0; i < source.n; i++) {
     int s = mt_dim(c, source.v[i], n), d = s < 0 ? -1 : mt_dim(c, destination.v[i], n);
     if (d < 0) return NULL;
-    if (src[s] || dst[d]) return mt_fail(c, "repeated dim in %s %s", src[s] ? "source" : "destination", mt_list_str(c, src[s] ? source : destination));
+    if (src[s] || dst[d])
+      return mt_fail(c, "repeated dim in %s %s", src[s] ? "source" : "destination",
+                     mt_list_str(c, src[s] ? source : destination));
     src[s] = dst[d] = true;
     order[d] = s;
   }
@@ -146,7 +176,11 @@ Tensor *k_movedim(Ctx *c, Tensor *self, IntList source, IntList destination) {
 static Tensor *drop_dim(Ctx *c, Tensor *self, int d, int64_t offset) {
   int64_t sz[MT_MAXDIM], st[MT_MAXDIM];
   int m = 0;
-  for (int i = 0; i < self->ndim; i++) if (i != d) { sz[m] = self->size[i]; st[m++] = self->stride[i]; }
+  for (int i = 0; i < self->ndim; i++)
+    if (i != d) {
+      sz[m] = self->size[i];
+      st[m++] = self->stride[i];
+    }
   return mt_view(c, self, m, sz, st, offset);
 }
 
@@ -156,7 +190,8 @@ Tensor *k_select(Ctx *c, Tensor *self, int64_t dim, int64_t index) {
   if (d < 0) return NULL;
   int64_t n = self->size[d];
   if (index < -n || index >= n)
-    return mt_fail(c, "index %lld is out of bounds for dimension %d with size %lld", (long long)index, d, (long long)n);
+    return mt_fail(c, "index %lld is out of bounds for dimension %d with size %lld",
+                   (long long)index, d, (long long)n);
   return drop_dim(c, self, d, self->offset + (index < 0 ? index + n : index) * self->stride[d]);
 }
 
@@ -173,7 +208,8 @@ Tensor *k_slice(Ctx *c, Tensor *self, int64_t dim, int64_t start, int64_t end, i
   if (start > n) start = n;
   if (end > n) end = n;
   if (end < start) end = start;
-  Tensor *v = mt_view(c, self, self->ndim, self->size, self->stride, self->offset + start * self->stride[d]);
+  Tensor *v = mt_view(c, self, self->ndim, self->size, self->stride,
+                      self->offset + start * self->stride[d]);
   if (!v) return NULL;
   int64_t len = (end - start) / step + ((end - start) % step != 0);
   v->size[d] = len;
@@ -189,14 +225,18 @@ Tensor *k_narrow(Ctx *c, Tensor *self, int64_t dim, int64_t start, int64_t lengt
   if (d < 0) return NULL;
   int64_t n = self->size[d];
   if (length < 0) return mt_fail(c, "length must be 0 or more, got %lld", (long long)length);
-  if (start < -n || start > n) return mt_fail(c, "start %lld is out of range for dimension %d of size %lld", (long long)start, d, (long long)n);
+  if (start < -n || start > n)
+    return mt_fail(c, "start %lld is out of range for dimension %d of size %lld", (long long)start,
+                   d, (long long)n);
   if (start < 0) start += n;
   if (start > n - length)
-    return mt_fail(c, "start %lld and length %lld exceed the size %lld of dimension %d", (long long)start, (long long)length, (long long)n, d);
+    return mt_fail(c, "start %lld and length %lld exceed the size %lld of dimension %d",
+                   (long long)start, (long long)length, (long long)n, d);
   return t_slice(c, self, d, start, start + length, 1);
 }
 Tensor *k_narrow_Tensor(Ctx *c, Tensor *self, int64_t dim, Tensor *start, int64_t length) {
-  if (start->ndim || !mt_is_int(start->dtype) || start->dtype == MT_bool) return mt_fail(c, "start must be a 0-dim integer tensor");
+  if (start->ndim || !mt_is_int(start->dtype) || start->dtype == MT_bool)
+    return mt_fail(c, "start must be a 0-dim integer tensor");
   return t_narrow(c, self, dim, mt_sint(mt_item(c, start)), length);
 }
 
@@ -204,25 +244,37 @@ Tensor *k_diagonal(Ctx *c, Tensor *self, int64_t offset, int64_t dim1, int64_t d
   int64_t sz[MT_MAXDIM], st[MT_MAXDIM];
   int a = mt_dim(c, dim1, self->ndim), b = a < 0 ? -1 : mt_dim(c, dim2, self->ndim), m = 0;
   if (b < 0) return NULL;
-  if (a == b || self->ndim < 2) return mt_fail(c, "diagonal dimensions cannot be identical (%lld, %lld)", (long long)dim1, (long long)dim2);
-  int64_t len = offset >= 0 ? (self->size[b] - offset < self->size[a] ? self->size[b] - offset : self->size[a])
-                            : (self->size[a] + offset < self->size[b] ? self->size[a] + offset : self->size[b]);
+  if (a == b || self->ndim < 2)
+    return mt_fail(c, "diagonal dimensions cannot be identical (%lld, %lld)", (long long)dim1,
+                   (long long)dim2);
+  int64_t len =
+      offset >= 0
+          ? (self->size[b] - offset < self->size[a] ? self->size[b] - offset : self->size[a])
+          : (self->size[a] + offset < self->size[b] ? self->size[a] + offset : self->size[b]);
   if (len < 0 || offset > self->size[b] || -offset > self->size[a]) len = 0;
   int64_t off = self->offset;
   if (len) off += offset >= 0 ? offset * self->stride[b] : -offset * self->stride[a];
-  for (int i = 0; i < self->ndim; i++) if (i != a && i != b) { sz[m] = self->size[i]; st[m++] = self->stride[i]; }
+  for (int i = 0; i < self->ndim; i++)
+    if (i != a && i != b) {
+      sz[m] = self->size[i];
+      st[m++] = self->stride[i];
+    }
   sz[m] = len;
   st[m++] = self->stride[a] + self->stride[b];
   return mt_view(c, self, m, sz, st, off);
 }
-Tensor *k_linalg_diagonal(Ctx *c, Tensor *A, int64_t offset, int64_t dim1, int64_t dim2) { return t_diagonal(c, A, offset, dim1, dim2); }
+Tensor *k_linalg_diagonal(Ctx *c, Tensor *A, int64_t offset, int64_t dim1, int64_t dim2) {
+  return t_diagonal(c, A, offset, dim1, dim2);
+}
 
 Tensor *k_unfold(Ctx *c, Tensor *self, int64_t dimension, int64_t size, int64_t step) {
   int64_t sz[MT_MAXDIM], st[MT_MAXDIM];
   int d = mt_dim(c, dimension, self->ndim), n = self->ndim;
   if (d < 0) return NULL;
   int64_t len = n ? self->size[d] : 1;
-  if (size < 0 || size > len) return mt_fail(c, "size %lld must be at most %lld, the size of dimension %d", (long long)size, (long long)len, d);
+  if (size < 0 || size > len)
+    return mt_fail(c, "size %lld must be at most %lld, the size of dimension %d", (long long)size,
+                   (long long)len, d);
   if (step <= 0) return mt_fail(c, "step must be positive, got %lld", (long long)step);
   if (n >= MT_MAXDIM) return mt_fail(c, "too many dimensions");
   for (int i = 0; i < n; i++) { sz[i] = self->size[i]; st[i] = self->stride[i]; }
@@ -236,7 +288,10 @@ static Tensor *squeeze_mask(Ctx *c, Tensor *self, uint64_t mask) {
   int64_t sz[MT_MAXDIM], st[MT_MAXDIM];
   int m = 0;
   for (int i = 0; i < self->ndim; i++)
-    if (!(mask >> i & 1) || self->size[i] != 1) { sz[m] = self->size[i]; st[m++] = self->stride[i]; }
+    if (!(mask >> i & 1) || self->size[i] != 1) {
+      sz[m] = self->size[i];
+      st[m++] = self->stride[i];
+    }
   return mt_view(c, self, m, sz, st, self->offset);
 }
 Tensor *k_squeeze(Ctx *c, Tensor *self) { return squeeze_mask(c, self, ~0ull); }
@@ -262,7 +317,8 @@ static bool view_strides(const Tensor *t, int n, const int64_t *size, int64_t *s
   if (t->numel == 0) {
     for (int i = n - 1, first = 1; i >= 0; i--, first = 0)
       stride[i] = first ? 1 : (size[i + 1] > 1 ? size[i + 1] : 1) * stride[i + 1];
-    if (n == t->ndim && !memcmp(size, t->size, sizeof(int64_t) * (size_t)n)) memcpy(stride, t->stride, sizeof(int64_t) * (size_t)n);
+    if (n == t->ndim && !memcmp(size, t->size, sizeof(int64_t) * (size_t)n))
+      memcpy(stride, t->stride, sizeof(int64_t) * (size_t)n);
     return true;
   }
   int d = n - 1;
@@ -286,22 +342,35 @@ static bool view_strides(const Tensor *t, int n, const int64_t *size, int64_t *s
 static bool infer_size(Ctx *c, const Tensor *t, IntList size, int64_t *out) {
   int64_t known = 1;
   int hole = -1;
-  if (size.n > MT_MAXDIM) { mt_fail(c, "%lld dimensions are more than the %d supported", (long long)size.n, MT_MAXDIM); return false; }
+  if (size.n > MT_MAXDIM) {
+    mt_fail(c, "%lld dimensions are more than the %d supported", (long long)size.n, MT_MAXDIM);
+    return false;
+  }
   for (int i = 0; i < size.n; i++) {
     out[i] = size.v[i];
     if (size.v[i] == -1) {
-      if (hole >= 0) { mt_fail(c, "only one dimension may be -1, got %s", mt_list_str(c, size)); return false; }
+      if (hole >= 0) {
+        mt_fail(c, "only one dimension may be -1, got %s", mt_list_str(c, size));
+        return false;
+      }
       hole = i;
-    } else if (size.v[i] < 0) { mt_fail(c, "invalid dimension %lld in %s", (long long)size.v[i], mt_list_str(c, size)); return false; }
-    else if (__builtin_mul_overflow(known, size.v[i], &known)) { mt_fail(c, "size %s has too many elements", mt_list_str(c, size)); return false; }
+    } else if (size.v[i] < 0) {
+      mt_fail(c, "invalid dimension %lld in %s", (long long)size.v[i], mt_list_str(c, size));
+      return false;
+    } else if (__builtin_mul_overflow(known, size.v[i], &known)) {
+      mt_fail(c, "size %s has too many elements", mt_list_str(c, size));
+      return false;
+    }
   }
   if (hole >= 0 && known == 0 && t->numel == 0) {
-    mt_fail(c, "cannot tell the size of the dimension -1 in %s: the tensor has no elements", mt_list_str(c, size));
+    mt_fail(c, "cannot tell the size of the dimension -1 in %s: the tensor has no elements",
+            mt_list_str(c, size));
     return false;
   }
   if (hole >= 0 && known && t->numel % known == 0) { out[hole] = t->numel / known; return true; }
   if (hole >= 0 || known != t->numel) {
-    mt_fail(c, "shape %s is invalid for a tensor of %lld elements (shape %s)", mt_list_str(c, size), (long long)t->numel, mt_list_str(c, mt_sizes(t)));
+    mt_fail(c, "shape %s is invalid for a tensor of %lld elements (shape %s)", mt_list_str(c, size),
+            (long long)t->numel, mt_list_str(c, mt_sizes(t)));
     return false;
   }
   return true;
@@ -311,8 +380,10 @@ Tensor *k_view(Ctx *c, Tensor *self, IntList size) {
   int64_t sz[MT_MAXDIM], st[MT_MAXDIM];
   if (!infer_size(c, self, size, sz)) return NULL;
   if (!view_strides(self, (int)size.n, sz, st))
-    return mt_fail(c, "size %s is not compatible with the tensor's size %s and stride %s; use reshape", mt_list_str(c, mt_il(sz, size.n)),
-                   mt_list_str(c, mt_sizes(self)), mt_list_str(c, mt_il(self->stride, self->ndim)));
+    return mt_fail(c,
+                   "size %s is not compatible with the tensor's size %s and stride %s; use reshape",
+                   mt_list_str(c, mt_il(sz, size.n)), mt_list_str(c, mt_sizes(self)),
+                   mt_list_str(c, mt_il(self->stride, self->ndim)));
   return mt_view(c, self, (int)size.n, sz, st, self->offset);
 }
 
@@ -323,22 +394,32 @@ Tensor *k_reshape(Ctx *c, Tensor *self, IntList shape) {
   return t_view(c, t_clone(c, self, 0), mt_il(sz, shape.n));
 }
 Tensor *k_view_as(Ctx *c, Tensor *self, Tensor *other) { return t_view(c, self, mt_sizes(other)); }
-Tensor *k_reshape_as(Ctx *c, Tensor *self, Tensor *other) { return t_reshape(c, self, mt_sizes(other)); }
+Tensor *k_reshape_as(Ctx *c, Tensor *self, Tensor *other) {
+  return t_reshape(c, self, mt_sizes(other));
+}
 
 Tensor *k_view_dtype(Ctx *c, Tensor *self, int dtype) {
   int64_t a = (int64_t)mt_dsize(self->dtype), b = (int64_t)mt_dsize(dtype);
-  if (self->flags & (MT_CONJ | MT_NEG)) return mt_fail(c, "a conjugate or negative view has no bytes of its own; resolve it first");
-  if (a != b && !self->ndim) return mt_fail(c, "a 0-dim tensor can only be viewed as a dtype of its own size");
+  if (self->flags & (MT_CONJ | MT_NEG))
+    return mt_fail(c, "a conjugate or negative view has no bytes of its own; resolve it first");
+  if (a != b && !self->ndim)
+    return mt_fail(c, "a 0-dim tensor can only be viewed as a dtype of its own size");
   Tensor *v = k_alias(c, self);
   if (!v) return NULL;
   int last = v->ndim - 1;
   if (a != b) {
-    if (v->stride[last] != 1) return mt_fail(c, "the last dimension must be contiguous (stride 1) to view as a dtype of another size");
+    if (v->stride[last] != 1)
+      return mt_fail(
+          c, "the last dimension must be contiguous (stride 1) to view as a dtype of another size");
     for (int i = 0; i < last; i++) {
-      if (v->stride[i] * a % b) return mt_fail(c, "stride %lld at dimension %d does not divide into the new dtype", (long long)v->stride[i], i);
+      if (v->stride[i] * a % b)
+        return mt_fail(c, "stride %lld at dimension %d does not divide into the new dtype",
+                       (long long)v->stride[i], i);
       v->stride[i] = v->stride[i] * a / b;
     }
-    if (v->size[last] * a % b || v->offset * a % b) return mt_fail(c, "the last dimension's size or the offset does not divide into the new dtype");
+    if (v->size[last] * a % b || v->offset * a % b)
+      return mt_fail(c,
+                     "the last dimension's size or the offset does not divide into the new dtype");
     v->size[last] = v->size[last] * a / b;
     v->offset = v->offset * a / b;
     v->numel = v->numel * a / b;
@@ -351,7 +432,9 @@ Tensor *k_flatten(Ctx *c, Tensor *self, int64_t start_dim, int64_t end_dim) {
   int64_t sz[MT_MAXDIM], n = 1;
   int a = mt_dim(c, start_dim, self->ndim), b = a < 0 ? -1 : mt_dim(c, end_dim, self->ndim), m = 0;
   if (b < 0) return NULL;
-  if (a > b) return mt_fail(c, "start_dim %lld comes after end_dim %lld", (long long)start_dim, (long long)end_dim);
+  if (a > b)
+    return mt_fail(c, "start_dim %lld comes after end_dim %lld", (long long)start_dim,
+                   (long long)end_dim);
   if (!self->ndim) return t_reshape(c, self, mt_il((int64_t[]){1}, 1));
   if (a == b) return self;
   for (int i = 0; i < a; i++) sz[m++] = self->size[i];
@@ -370,25 +453,31 @@ Tensor *k_unflatten(Ctx *c, Tensor *self, int64_t dim, IntList sizes) {
   if (self->ndim + sizes.n > MT_MAXDIM) return mt_fail(c, "too many dimensions");
   for (int i = 0; i < d; i++) sz[m++] = self->size[i];
   for (int64_t i = 0; i < sizes.n; i++) {
-    if (sizes.v[i] == -1) { if (hole >= 0) return mt_fail(c, "only one size may be -1, got %s", mt_list_str(c, sizes)); hole = m; }
-    else if (sizes.v[i] < 0) return mt_fail(c, "invalid size %lld", (long long)sizes.v[i]);
+    if (sizes.v[i] == -1) {
+      if (hole >= 0) return mt_fail(c, "only one size may be -1, got %s", mt_list_str(c, sizes));
+      hole = m;
+    } else if (sizes.v[i] < 0) return mt_fail(c, "invalid size %lld", (long long)sizes.v[i]);
     else known *= sizes.v[i];
     sz[m++] = sizes.v[i];
   }
   if (hole >= 0 && known && self->size[d] % known == 0) sz[hole] = self->size[d] / known;
   else if (hole >= 0 || known != self->size[d])
-    return mt_fail(c, "sizes %s don't multiply up to the size of dim %d (%lld)", mt_list_str(c, sizes), d, (long long)self->size[d]);
+    return mt_fail(c, "sizes %s don't multiply up to the size of dim %d (%lld)",
+                   mt_list_str(c, sizes), d, (long long)self->size[d]);
   for (int i = d + 1; i < self->ndim; i++) sz[m++] = self->size[i];
   return t_view(c, self, mt_il(sz, m));
 }
 Tensor *k_ravel(Ctx *c, Tensor *self) {
-  return t_reshape(c, mt_is_contiguous(self) ? self : t_contiguous(c, self, -1), mt_il((int64_t[]){-1}, 1));
+  return t_reshape(c, mt_is_contiguous(self) ? self : t_contiguous(c, self, -1),
+                   mt_il((int64_t[]){-1}, 1));
 }
 
 Tensor *k_view_as_real(Ctx *c, Tensor *self) {
   int64_t sz[MT_MAXDIM], st[MT_MAXDIM];
-  if (!mt_is_complex(self->dtype)) return mt_fail(c, "needs a complex tensor, got %s", mt_dtypes[self->dtype].name);
-  if (self->flags & MT_CONJ) return mt_fail(c, "a conjugate view cannot be viewed as real; call resolve_conj() first");
+  if (!mt_is_complex(self->dtype))
+    return mt_fail(c, "needs a complex tensor, got %s", mt_dtypes[self->dtype].name);
+  if (self->flags & MT_CONJ)
+    return mt_fail(c, "a conjugate view cannot be viewed as real; call resolve_conj() first");
   if (self->ndim >= MT_MAXDIM) return mt_fail(c, "too many dimensions");
   for (int i = 0; i < self->ndim; i++) { sz[i] = self->size[i]; st[i] = self->stride[i] * 2; }
   sz[self->ndim] = 2;
@@ -403,7 +492,9 @@ Tensor *k_view_as_complex(Ctx *c, Tensor *self) {
   if (self->dtype != MT_float32 && self->dtype != MT_float64)
     return mt_fail(c, "needs a float32 or float64 tensor, got %s", mt_dtypes[self->dtype].name);
   int n = self->ndim - 1;
-  if (n < 0 || self->size[n] != 2) return mt_fail(c, "the last dimension must have size 2, got shape %s", mt_list_str(c, mt_sizes(self)));
+  if (n < 0 || self->size[n] != 2)
+    return mt_fail(c, "the last dimension must have size 2, got shape %s",
+                   mt_list_str(c, mt_sizes(self)));
   if (self->stride[n] != 1) return mt_fail(c, "the last dimension must have stride 1");
   if (self->offset % 2) return mt_fail(c, "the storage offset must be even");
   for (int i = 0; i < n; i++) {
@@ -421,8 +512,10 @@ Tensor *k_real(Ctx *c, Tensor *self) {
   return t_select(c, t_view_as_real(c, plain), -1, 0);
 }
 Tensor *k_imag(Ctx *c, Tensor *self) {
-  if (!mt_is_complex(self->dtype)) return mt_fail(c, "is not implemented for tensors with non-complex dtypes");
-  if (self->flags & MT_CONJ) return t__neg_view(c, t_select(c, t_view_as_real(c, t__conj(c, self)), -1, 1));
+  if (!mt_is_complex(self->dtype))
+    return mt_fail(c, "is not implemented for tensors with non-complex dtypes");
+  if (self->flags & MT_CONJ)
+    return t__neg_view(c, t_select(c, t_view_as_real(c, t__conj(c, self)), -1, 1));
   return t_select(c, t_view_as_real(c, self), -1, 1);
 }
 
@@ -434,7 +527,10 @@ static TensorList list(Ctx *c, int64_t n) {
 
 TensorList k_unbind(Ctx *c, Tensor *self, int64_t dim) {
   TensorList l = list(c, 0);
-  if (!self->ndim) { mt_fail(c, "dimension specified as %lld but tensor has no dimensions", (long long)dim); return l; }
+  if (!self->ndim) {
+    mt_fail(c, "dimension specified as %lld but tensor has no dimensions", (long long)dim);
+    return l;
+  }
   int d = mt_dim(c, dim, self->ndim);
   if (d < 0) return l;
   l = list(c, self->size[d]);
@@ -453,11 +549,15 @@ TensorList k_split_with_sizes(Ctx *c, Tensor *self, IntList sizes, int64_t dim) 
   if (d < 0) return l;
   int64_t sum = 0;
   for (int64_t i = 0; i < sizes.n; i++) {
-    if (sizes.v[i] < 0) { mt_fail(c, "split sizes must be 0 or more, got %s", mt_list_str(c, sizes)); return l; }
+    if (sizes.v[i] < 0) {
+      mt_fail(c, "split sizes must be 0 or more, got %s", mt_list_str(c, sizes));
+      return l;
+    }
     sum += sizes.v[i];
   }
   if (sum != self->size[d]) {
-    mt_fail(c, "split sizes %s must sum to %lld, the size of dimension %d", mt_list_str(c, sizes), (long long)self->size[d], d);
+    mt_fail(c, "split sizes %s must sum to %lld, the size of dimension %d", mt_list_str(c, sizes),
+            (long long)self->size[d], d);
     return l;
   }
   int64_t at = 0;
@@ -469,7 +569,9 @@ TensorList k_split_with_sizes(Ctx *c, Tensor *self, IntList sizes, int64_t dim) 
   }
   return l;
 }
-TensorList k_split_sizes(Ctx *c, Tensor *self, IntList sizes, int64_t dim) { return t_split_with_sizes(c, self, sizes, dim); }
+TensorList k_split_sizes(Ctx *c, Tensor *self, IntList sizes, int64_t dim) {
+  return t_split_with_sizes(c, self, sizes, dim);
+}
 
 TensorList k_split(Ctx *c, Tensor *self, int64_t split_size, int64_t dim) {
   TensorList l = list(c, 0);
@@ -477,7 +579,10 @@ TensorList k_split(Ctx *c, Tensor *self, int64_t split_size, int64_t dim) {
   int d = mt_dim(c, dim, self->ndim);
   if (d < 0) return l;
   int64_t n = self->size[d];
-  if (split_size < 0 || (split_size == 0 && n)) { mt_fail(c, "split_size must be positive, got %lld", (long long)split_size); return l; }
+  if (split_size < 0 || (split_size == 0 && n)) {
+    mt_fail(c, "split_size must be positive, got %lld", (long long)split_size);
+    return l;
+  }
   int64_t k = split_size ? (n + split_size - 1) / split_size : 1;
   if (k < 1) k = 1;
   int64_t *sizes = mt_tmp(c, sizeof(int64_t) * (size_t)k);
@@ -506,8 +611,14 @@ TensorList k_chunk(Ctx *c, Tensor *self, int64_t chunks, int64_t dim) {
 TensorList k_tensor_split(Ctx *c, Tensor *self, int64_t sections, int64_t dim) {
   TensorList l = list(c, 0);
   if (!self->ndim) { mt_fail(c, "expects at least a 1-dimensional tensor"); return l; }
-  if (sections <= 0) { mt_fail(c, "the number of sections must be positive, got %lld", (long long)sections); return l; }
-  if (sections > INT32_MAX) { mt_fail(c, "%lld sections are too many", (long long)sections); return l; }
+  if (sections <= 0) {
+    mt_fail(c, "the number of sections must be positive, got %lld", (long long)sections);
+    return l;
+  }
+  if (sections > INT32_MAX) {
+    mt_fail(c, "%lld sections are too many", (long long)sections);
+    return l;
+  }
   int d = mt_dim(c, dim, self->ndim);
   if (d < 0) return l;
   l = list(c, sections);
@@ -540,7 +651,10 @@ TensorList k_tensor_split_indices(Ctx *c, Tensor *self, IntList indices, int64_t
 
 TensorList k_tensor_split_Tensor(Ctx *c, Tensor *self, Tensor *t, int64_t dim) {
   TensorList l = list(c, 0);
-  if (t->ndim > 1 || t->dtype != MT_int64) { mt_fail(c, "sections or indices must be an int64 tensor of 0 or 1 dimensions"); return l; }
+  if (t->ndim > 1 || t->dtype != MT_int64) {
+    mt_fail(c, "sections or indices must be an int64 tensor of 0 or 1 dimensions");
+    return l;
+  }
   if (t->ndim == 0) return t_tensor_split(c, self, mt_sint(mt_item(c, t)), dim);
   Tensor *flat = mt_contig(c, t);
   return flat ? t_tensor_split_indices(c, self, mt_il(mt_data(flat), flat->numel), dim) : l;
@@ -548,24 +662,43 @@ TensorList k_tensor_split_Tensor(Ctx *c, Tensor *self, Tensor *t, int64_t dim) {
 
 static TensorList even_split(Ctx *c, Tensor *self, int64_t sections, int dim, int need) {
   TensorList l = list(c, 0);
-  if (self->ndim < need) { mt_fail(c, "needs at least %d dimensions, got %d", need, self->ndim); return l; }
+  if (self->ndim < need) {
+    mt_fail(c, "needs at least %d dimensions, got %d", need, self->ndim);
+    return l;
+  }
   if (sections <= 0 || self->size[dim] % sections) {
-    mt_fail(c, "the size %lld of dimension %d must divide into %lld sections", (long long)self->size[dim], dim, (long long)sections);
+    mt_fail(c, "the size %lld of dimension %d must divide into %lld sections",
+            (long long)self->size[dim], dim, (long long)sections);
     return l;
   }
   return t_tensor_split(c, self, sections, dim);
 }
 static TensorList index_split(Ctx *c, Tensor *self, IntList ix, int dim, int need) {
   TensorList l = list(c, 0);
-  if (self->ndim < need) { mt_fail(c, "needs at least %d dimensions, got %d", need, self->ndim); return l; }
+  if (self->ndim < need) {
+    mt_fail(c, "needs at least %d dimensions, got %d", need, self->ndim);
+    return l;
+  }
   return t_tensor_split_indices(c, self, ix, dim);
 }
-TensorList k_hsplit(Ctx *c, Tensor *self, int64_t sections) { return even_split(c, self, sections, self->ndim == 1 ? 0 : 1, 1); }
-TensorList k_hsplit_indices(Ctx *c, Tensor *self, IntList ix) { return index_split(c, self, ix, self->ndim == 1 ? 0 : 1, 1); }
-TensorList k_vsplit(Ctx *c, Tensor *self, int64_t sections) { return even_split(c, self, sections, 0, 2); }
-TensorList k_vsplit_indices(Ctx *c, Tensor *self, IntList ix) { return index_split(c, self, ix, 0, 2); }
-TensorList k_dsplit(Ctx *c, Tensor *self, int64_t sections) { return even_split(c, self, sections, 2, 3); }
-TensorList k_dsplit_indices(Ctx *c, Tensor *self, IntList ix) { return index_split(c, self, ix, 2, 3); }
+TensorList k_hsplit(Ctx *c, Tensor *self, int64_t sections) {
+  return even_split(c, self, sections, self->ndim == 1 ? 0 : 1, 1);
+}
+TensorList k_hsplit_indices(Ctx *c, Tensor *self, IntList ix) {
+  return index_split(c, self, ix, self->ndim == 1 ? 0 : 1, 1);
+}
+TensorList k_vsplit(Ctx *c, Tensor *self, int64_t sections) {
+  return even_split(c, self, sections, 0, 2);
+}
+TensorList k_vsplit_indices(Ctx *c, Tensor *self, IntList ix) {
+  return index_split(c, self, ix, 0, 2);
+}
+TensorList k_dsplit(Ctx *c, Tensor *self, int64_t sections) {
+  return even_split(c, self, sections, 2, 3);
+}
+TensorList k_dsplit_indices(Ctx *c, Tensor *self, IntList ix) {
+  return index_split(c, self, ix, 2, 3);
+}
 
 static Tensor *atleast(Ctx *c, Tensor *t, int n) {
   if (t->ndim >= n) return t;

@@ -97,3 +97,10 @@ dlpack-test: all
 	@$(B)/moth tests/dlpack_python.lua "$$($(PYTHON) -c 'import sysconfig, os; v = sysconfig.get_config_var; print(os.path.join(v("LIBDIR"), v("INSTSONAME")))')" \
 	  "$$($(PYTHON) -c 'import sys, torch; import os; print(os.path.dirname(os.path.dirname(torch.__file__)))')"
 .PHONY: kernel-test dlpack-test
+
+# Breaks C lines of more than 100 columns as .clang-format says; shorter ones are the author's.  Needs clang-format.
+format:
+	@for f in $$(git ls-files '*.c' '*.h' '*.inc'); do \
+	  lines=$$(awk 'length > 100 { printf "--lines=%d:%d ", FNR, FNR }' $$f); \
+	  [ -z "$$lines" ] || clang-format -i $$lines $$f; done
+.PHONY: format

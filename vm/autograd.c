@@ -1,4 +1,5 @@
-/* autograd.c: gradients as Lua sees them: attributes and methods of tensors, backward and grad, modes, anomaly mode. */
+/* autograd.c: gradients as Lua sees them: attributes and methods of tensors, backward and grad,
+ * modes, anomaly mode. */
 #include "autograd.h"
 #include "vm_autograd.h"
 #include "vm_print.h"
@@ -18,30 +19,72 @@ static int m_requires_grad_(lua_State *L) {
   SELF;
   ENTER;
   bool on = lua_isnoneornil(L, 2) || lua_toboolean(L, 2);
-  if (lua_istable(L, 2)) { lua_getfield(L, 2, "requires_grad"); on = lua_isnil(L, -1) || lua_toboolean(L, -1); }
+  if (lua_istable(L, 2)) {
+    lua_getfield(L, 2, "requires_grad");
+    on = lua_isnil(L, -1) || lua_toboolean(L, -1);
+  }
   ag_set_requires_grad(c, x, on);
   vm_keep(L, 1);
   lua_pushvalue(L, 1);
   return vm_leave(L, c, sc, 1);
 }
-static int a_requires_grad(lua_State *L) { SELF; ENTER; lua_pushboolean(L, ag_requires_grad(c, x)); return vm_leave(L, c, sc, 1); }
-static int a_is_leaf(lua_State *L) { SELF; ENTER; lua_pushboolean(L, ag_is_leaf(c, x)); return vm_leave(L, c, sc, 1); }
-static int a_grad_fn(lua_State *L) { SELF; ENTER; vm_push_node(L, ag_grad_fn(c, x)); return vm_leave(L, c, sc, 1); }
+static int a_requires_grad(lua_State *L) {
+  SELF;
+  ENTER;
+  lua_pushboolean(L, ag_requires_grad(c, x));
+  return vm_leave(L, c, sc, 1);
+}
+static int a_is_leaf(lua_State *L) {
+  SELF;
+  ENTER;
+  lua_pushboolean(L, ag_is_leaf(c, x));
+  return vm_leave(L, c, sc, 1);
+}
+static int a_grad_fn(lua_State *L) {
+  SELF;
+  ENTER;
+  vm_push_node(L, ag_grad_fn(c, x));
+  return vm_leave(L, c, sc, 1);
+}
 static const char *grad_fn_name(Tensor *t) {
   static char buf[128];
   return t->ag && t->ag->node ? ag_node_name(t->ag->node, buf, sizeof buf) : NULL;
 }
 static int a_grad(lua_State *L) { SELF; vm_pushtensor(L, ag_grad_of(x)); return 1; }
-static int a_data(lua_State *L) { SELF; ENTER; vm_pushtensor(L, mt_alias(c, x)); return vm_leave(L, c, sc, 1); }
-static int a_base(lua_State *L) { SELF; vm_pushtensor(L, x->flags & MT_LEAFVIEW ? NULL : x->base); return 1; }
-static int a_retains_grad(lua_State *L) { SELF; lua_pushboolean(L, x->ag && x->ag->retain); return 1; }
-static int a_output_nr(lua_State *L) { SELF; lua_pushinteger(L, x->ag && x->ag->node ? x->ag->nr : 0); return 1; }
-static int s_requires_grad(lua_State *L) { SELF; ENTER; ag_set_requires_grad(c, x, lua_toboolean(L, 2)); vm_keep(L, 1); return vm_leave(L, c, sc, 0); }
+static int a_data(lua_State *L) {
+  SELF;
+  ENTER;
+  vm_pushtensor(L, mt_alias(c, x));
+  return vm_leave(L, c, sc, 1);
+}
+static int a_base(lua_State *L) {
+  SELF;
+  vm_pushtensor(L, x->flags & MT_LEAFVIEW ? NULL : x->base);
+  return 1;
+}
+static int a_retains_grad(lua_State *L) {
+  SELF;
+  lua_pushboolean(L, x->ag && x->ag->retain);
+  return 1;
+}
+static int a_output_nr(lua_State *L) {
+  SELF;
+  lua_pushinteger(L, x->ag && x->ag->node ? x->ag->nr : 0);
+  return 1;
+}
+static int s_requires_grad(lua_State *L) {
+  SELF;
+  ENTER;
+  ag_set_requires_grad(c, x, lua_toboolean(L, 2));
+  vm_keep(L, 1);
+  return vm_leave(L, c, sc, 0);
+}
 static int s_grad(lua_State *L) {
   SELF;
   ENTER;
   Tensor *g = vm_totensor(L, 2);
-  if (!g && !lua_isnil(L, 2) && !vm_isnone(L, 2)) mt_fail(c, "grad can be set to a Tensor or nil, got %s", luaL_typename(L, 2));
+  if (!g && !lua_isnil(L, 2) && !vm_isnone(L, 2))
+    mt_fail(c, "grad can be set to a Tensor or nil, got %s", luaL_typename(L, 2));
   else ag_set_grad(c, x, g);
   if (g && !c->err) vm_keep(L, 2);
   return vm_leave(L, c, sc, 0);
@@ -52,20 +95,37 @@ static int s_data(lua_State *L) {
   ENTER;
   Tensor *y = vm_totensor(L, 2);
   if (!y) mt_fail(c, "data can be set to a Tensor, got %s", luaL_typename(L, 2));
-  else if (y->ndim > MT_INLINE_DIMS || x->ndim > MT_INLINE_DIMS) mt_fail(c, "data: at most %d dimensions", MT_INLINE_DIMS);
+  else if (y->ndim > MT_INLINE_DIMS || x->ndim > MT_INLINE_DIMS)
+    mt_fail(c, "data: at most %d dimensions", MT_INLINE_DIMS);
   else if (x != y) {
     Storage *old = x->st;
     y->st->ref++;
     x->st = y->st;
-    x->dtype = y->dtype; x->ndim = y->ndim; x->numel = y->numel; x->offset = y->offset; x->device = y->device;
+    x->dtype = y->dtype;
+    x->ndim = y->ndim;
+    x->numel = y->numel;
+    x->offset = y->offset;
+    x->device = y->device;
     memcpy(x->dims, y->dims, sizeof x->dims);
     mt_storage_release(old);
     if (x->ag && x->ag->accum) ag_node_shape(c, x->ag->accum, 0, x);
   }
   return vm_leave(L, c, sc, 0);
 }
-static int m_detach_(lua_State *L) { SELF; ENTER; ag_detach_(c, x); lua_pushvalue(L, 1); return vm_leave(L, c, sc, 1); }
-static int m_retain_grad(lua_State *L) { SELF; ENTER; ag_retain_grad(c, x); vm_keep(L, 1); return vm_leave(L, c, sc, 0); }
+static int m_detach_(lua_State *L) {
+  SELF;
+  ENTER;
+  ag_detach_(c, x);
+  lua_pushvalue(L, 1);
+  return vm_leave(L, c, sc, 1);
+}
+static int m_retain_grad(lua_State *L) {
+  SELF;
+  ENTER;
+  ag_retain_grad(c, x);
+  vm_keep(L, 1);
+  return vm_leave(L, c, sc, 0);
+}
 
 /* ---- the walk ---- */
 static bool kw_bool(lua_State *L, int i, const char *name, bool dflt) {
@@ -83,7 +143,8 @@ static void check_keys(lua_State *L, int i, const char *fn, const char *allowed)
     if (lua_type(L, -1) != LUA_TSTRING) continue;
     char key[64];
     snprintf(key, sizeof key, " %s ", lua_tostring(L, -1));
-    if (!strstr(allowed, key)) luaL_error(L, "%s: unknown keyword '%s' (%s)", fn, lua_tostring(L, -1), allowed);
+    if (!strstr(allowed, key))
+      luaL_error(L, "%s: unknown keyword '%s' (%s)", fn, lua_tostring(L, -1), allowed);
   }
 }
 static int m_backward(lua_State *L) {
@@ -98,9 +159,11 @@ static int m_backward(lua_State *L) {
   int nin = 0;
   if (kw) {
     lua_getfield(L, kw, "inputs");
-    if (!lua_isnil(L, -1)) nin = vm_tensors_at(L, c, lua_gettop(L), &inputs, false, "backward: inputs");
+    if (!lua_isnil(L, -1))
+      nin = vm_tensors_at(L, c, lua_gettop(L), &inputs, false, "backward: inputs");
   }
-  if (!kw && lua_gettop(L) >= 2 && !g && !lua_isnil(L, 2) && !vm_isnone(L, 2)) mt_fail(c, "backward: gradient must be a Tensor, got %s", luaL_typename(L, 2));
+  if (!kw && lua_gettop(L) >= 2 && !g && !lua_isnil(L, 2) && !vm_isnone(L, 2))
+    mt_fail(c, "backward: gradient must be a Tensor, got %s", luaL_typename(L, 2));
   bool create = kw && kw_bool(L, kw, "create_graph", false);
   bool retain = kw ? kw_bool(L, kw, "retain_graph", create) : false;
   ag_backward(c, 1, &x, g ? &g : NULL, nin, inputs, NULL, retain, create, true);
@@ -123,21 +186,28 @@ static int f_backward(lua_State *L) {
   }
   if (kw) {
     lua_getfield(L, kw, "inputs");
-    if (!lua_isnil(L, -1)) nin = vm_tensors_at(L, c, lua_gettop(L), &inputs, false, "backward: inputs");
+    if (!lua_isnil(L, -1))
+      nin = vm_tensors_at(L, c, lua_gettop(L), &inputs, false, "backward: inputs");
   }
   bool create = kw && kw_bool(L, kw, "create_graph", false);
-  if (!c->err) ag_backward(c, n, roots, seeds, nin, inputs, NULL, kw ? kw_bool(L, kw, "retain_graph", create) : false, create, true);
+  if (!c->err)
+    ag_backward(c, n, roots, seeds, nin, inputs, NULL,
+                kw ? kw_bool(L, kw, "retain_graph", create) : false, create, true);
   return vm_leave(L, c, sc, 0);
 }
 
-/* torch.autograd.grad(outputs, inputs, [grad_outputs], {retain_graph, create_graph, allow_unused, materialize_grads}) -> list */
+/* torch.autograd.grad(outputs, inputs, [grad_outputs], {retain_graph, create_graph, allow_unused,
+ * materialize_grads}) -> list */
 static int f_grad(lua_State *L) {
   ENTER;
   Tensor **roots = NULL, **seeds = NULL, **inputs = NULL;
   int kw = lua_gettop(L);
   if (!(kw > 2 && lua_istable(L, kw) && lua_rawlen(L, kw) == 0)) kw = 0;
-  check_keys(L, kw ? kw : 0, "grad", " grad_outputs retain_graph create_graph allow_unused materialize_grads is_grads_batched only_inputs ");
-  int n = vm_tensors_at(L, c, 1, &roots, false, "grad: outputs"), m = vm_tensors_at(L, c, 2, &inputs, false, "grad: inputs");
+  check_keys(L, kw ? kw : 0, "grad",
+             " grad_outputs retain_graph create_graph allow_unused materialize_grads "
+             "is_grads_batched only_inputs ");
+  int n = vm_tensors_at(L, c, 1, &roots, false, "grad: outputs"),
+      m = vm_tensors_at(L, c, 2, &inputs, false, "grad: inputs");
   int at = 0;
   if (!c->err && lua_gettop(L) >= 3 && kw != 3 && !lua_isnil(L, 3) && !vm_isnone(L, 3)) at = 3;
   if (!at && kw) { lua_getfield(L, kw, "grad_outputs"); if (!lua_isnil(L, -1)) at = lua_gettop(L); }
@@ -145,20 +215,27 @@ static int f_grad(lua_State *L) {
     int k = vm_tensors_at(L, c, at, &seeds, true, "grad: grad_outputs");
     if (!c->err && k != n) mt_fail(c, "grad: got %d outputs and %d grad_outputs", n, k);
   }
-  if (kw && kw_bool(L, kw, "is_grads_batched", false)) mt_fail_kind(c, MT_NOTIMPL, "grad: is_grads_batched is not implemented; call grad once per row");
-  bool create = kw && kw_bool(L, kw, "create_graph", false), mat = kw && kw_bool(L, kw, "materialize_grads", false);
+  if (kw && kw_bool(L, kw, "is_grads_batched", false))
+    mt_fail_kind(c, MT_NOTIMPL,
+                 "grad: is_grads_batched is not implemented; call grad once per row");
+  bool create = kw && kw_bool(L, kw, "create_graph", false),
+       mat = kw && kw_bool(L, kw, "materialize_grads", false);
   bool unused = kw && (kw_bool(L, kw, "allow_unused", false) || mat);
   Tensor **res = mt_tmp(c, sizeof *res * (size_t)(m + 1));
   if (res && !c->err) {
     memset(res, 0, sizeof *res * (size_t)(m + 1));
-    ag_backward(c, n, roots, seeds, m, inputs, res, kw ? kw_bool(L, kw, "retain_graph", create) : false, create, false);
+    ag_backward(c, n, roots, seeds, m, inputs, res,
+                kw ? kw_bool(L, kw, "retain_graph", create) : false, create, false);
   }
   if (!c->err) {
     lua_createtable(L, m, 0);
     for (int i = 0; i < m; i++) {
       if (!res[i] && mat) res[i] = t_zeros_like(c, inputs[i], -1, -1, -1, -1, false, -1);
       if (!res[i] && !unused) {
-        mt_fail(c, "grad: input %d appears not to have been used in the graph; pass allow_unused=true if that is intended", i + 1);
+        mt_fail(c,
+                "grad: input %d appears not to have been used in the graph; pass allow_unused=true "
+                "if that is intended",
+                i + 1);
         break;
       }
       if (res[i]) vm_pushtensor(L, res[i]); else vm_pushnone(L);
@@ -189,7 +266,10 @@ void vm_modes_settle(lua_State *L) {
   open_guards = 0;
   c->grad_mode = true;
   c->inference = false;
-  lua_warning(L, "a torch.no_grad() (or similar) guard was never closed; write `local _ <close> = torch.no_grad()`", 0);
+  lua_warning(L,
+              "a torch.no_grad() (or similar) guard was never closed; write `local _ <close> = "
+              "torch.no_grad()`",
+              0);
 }
 static int with_mode(lua_State *L, bool grad, bool inference, int first) {
   Ctx *c = vm_ctx(L);
@@ -207,7 +287,8 @@ static int with_mode(lua_State *L, bool grad, bool inference, int first) {
     if (status != LUA_OK) return lua_error(L);
     return lua_gettop(L) - first + 1;
   }
-  if (n >= first && !lua_isnil(L, first)) return luaL_error(L, "expected a function to call, got %s", luaL_typename(L, first));
+  if (n >= first && !lua_isnil(L, first))
+    return luaL_error(L, "expected a function to call, got %s", luaL_typename(L, first));
   Guard *g = lua_newuserdatauv(L, sizeof *g, 0);
   g->grad = og;
   g->inference = oi;
@@ -247,7 +328,8 @@ static void set_anomaly(bool on) {
 }
 static int f_set_detect_anomaly(lua_State *L) {
   luaL_checktype(L, 1, LUA_TBOOLEAN);
-  ag_check_nan = lua_istable(L, 2) ? kw_bool(L, 2, "check_nan", true) : !lua_isboolean(L, 2) || lua_toboolean(L, 2);
+  ag_check_nan = lua_istable(L, 2) ? kw_bool(L, 2, "check_nan", true)
+                                   : !lua_isboolean(L, 2) || lua_toboolean(L, 2);
   set_anomaly(lua_toboolean(L, 1));
   return 0;
 }
@@ -260,16 +342,29 @@ void vm_open_autograd(lua_State *L, int torch) {
   static const luaL_Reg methods[] = {
     {"requires_grad_", m_requires_grad_}, {"detach_", m_detach_}, {"retain_grad", m_retain_grad},
     {"backward", m_backward}, {NULL, NULL}};
-  static const luaL_Reg attrs[] = {
-    {"requires_grad", a_requires_grad}, {"is_leaf", a_is_leaf}, {"grad", a_grad}, {"grad_fn", a_grad_fn}, {"data", a_data}, {"_base", a_base},
-    {"retains_grad", a_retains_grad}, {"output_nr", a_output_nr}, {NULL, NULL}};
-  static const luaL_Reg setters[] = {{"requires_grad", s_requires_grad}, {"grad", s_grad}, {"data", s_data}, {NULL, NULL}};
-  static const luaL_Reg top[] = {
-    {"no_grad", f_no_grad}, {"enable_grad", f_enable_grad}, {"inference_mode", f_inference_mode}, {"set_grad_enabled", f_set_grad_enabled},
-    {"is_grad_enabled", f_is_grad_enabled}, {"is_inference_mode_enabled", f_is_inference}, {NULL, NULL}};
-  static const luaL_Reg space[] = {
-    {"grad", f_grad}, {"backward", f_backward}, {"set_detect_anomaly", f_set_detect_anomaly}, {"is_anomaly_enabled", f_is_anomaly},
-    {NULL, NULL}};
+  static const luaL_Reg attrs[] = {{"requires_grad", a_requires_grad},
+                                   {"is_leaf", a_is_leaf},
+                                   {"grad", a_grad},
+                                   {"grad_fn", a_grad_fn},
+                                   {"data", a_data},
+                                   {"_base", a_base},
+                                   {"retains_grad", a_retains_grad},
+                                   {"output_nr", a_output_nr},
+                                   {NULL, NULL}};
+  static const luaL_Reg setters[] = {
+      {"requires_grad", s_requires_grad}, {"grad", s_grad}, {"data", s_data}, {NULL, NULL}};
+  static const luaL_Reg top[] = {{"no_grad", f_no_grad},
+                                 {"enable_grad", f_enable_grad},
+                                 {"inference_mode", f_inference_mode},
+                                 {"set_grad_enabled", f_set_grad_enabled},
+                                 {"is_grad_enabled", f_is_grad_enabled},
+                                 {"is_inference_mode_enabled", f_is_inference},
+                                 {NULL, NULL}};
+  static const luaL_Reg space[] = {{"grad", f_grad},
+                                   {"backward", f_backward},
+                                   {"set_detect_anomaly", f_set_detect_anomaly},
+                                   {"is_anomaly_enabled", f_is_anomaly},
+                                   {NULL, NULL}};
   torch = lua_absindex(L, torch);
   vm_push_methods(L);
   luaL_setfuncs(L, methods, 0);

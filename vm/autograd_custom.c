@@ -1,8 +1,9 @@
-/* autograd_custom.c: the C half of torch.autograd.Function (stdlib/torch/autograd/function.lua has the class) and of saved
- * tensor hooks.
+/* autograd_custom.c: the C half of torch.autograd.Function (stdlib/torch/autograd/function.lua has
+ * the class) and of saved tensor hooks.
  *
- * Invariant: a custom node keeps its tensors as other nodes do (AgSaved): versions are checked, the function's own results do
- * not keep their node alive, and a backward without retain_graph lets them go. */
+ * Invariant: a custom node keeps its tensors as other nodes do (AgSaved): versions are checked, the
+ * function's own results do not keep their node alive, and a backward without retain_graph lets
+ * them go. */
 #include "host.h"
 #include "vm_autograd.h"
 #include <stdio.h>
@@ -20,14 +21,19 @@ static void custom_free(AgNode *n) {
 
 static void count_error(Ctx *c, AgNode *n, int got) {
   const Custom *u = n->ud;
-  mt_fail(c, "function %s returned an incorrect number of gradients (expected %d, got %d)", n->name, u->nin, got);
+  mt_fail(c, "function %s returned an incorrect number of gradients (expected %d, got %d)", n->name,
+          u->nin, got);
 }
 
 /* Calls backward(node, needs..., g1, ..., gk); its results are the inputs' gradients. */
 static void custom_apply(Ctx *c, AgNode *n, Tensor **g) {
   Custom *u = n->ud;
   lua_State *L = vm_ref_push(u->backward);
-  if (!L || !lua_checkstack(L, n->nout + n->nedge + 8)) { if (L) lua_pop(L, 1); mt_nomem(c); return; }
+  if (!L || !lua_checkstack(L, n->nout + n->nedge + 8)) {
+    if (L) lua_pop(L, 1);
+    mt_nomem(c);
+    return;
+  }
   int top = lua_gettop(L) - 1;
   vm_push_node(L, n);
   lua_createtable(L, n->nedge, 0);
@@ -35,7 +41,8 @@ static void custom_apply(Ctx *c, AgNode *n, Tensor **g) {
     lua_pushboolean(L, n->edge[i].node && n->edge[i].node->needed);
     lua_rawseti(L, -2, i + 1);
   }
-  for (int i = 0; i < n->nout; i++) vm_pushtensor(L, g[i] ? g[i] : u->materialize ? ag_grad(c, n, g, i) : NULL);
+  for (int i = 0; i < n->nout; i++)
+    vm_pushtensor(L, g[i] ? g[i] : u->materialize ? ag_grad(c, n, g, i) : NULL);
   if (!vm_call_back(c, L, n->nout + 2, LUA_MULTRET)) return;
   int got = lua_gettop(L) - top;
   bool extra = false, wanted = false;
@@ -45,7 +52,8 @@ static void custom_apply(Ctx *c, AgNode *n, Tensor **g) {
   for (int i = 0; i < got && i < u->nin && !c->err; i++) {
     Tensor *t = vm_totensor(L, top + 1 + i);
     if (!t && !lua_isnil(L, top + 1 + i) && !vm_isnone(L, top + 1 + i))
-      mt_fail(c, "function %s: backward must return tensors or nil, result %d is %s", n->name, i + 1, luaL_typename(L, top + 1 + i));
+      mt_fail(c, "function %s: backward must return tensors or nil, result %d is %s", n->name,
+              i + 1, luaL_typename(L, top + 1 + i));
     else if (t && n->edge[i].node) n->gin[i] = mt_own(c, mt_retain(t));
   }
   lua_settop(L, top);
@@ -100,7 +108,8 @@ static bool listed(lua_State *L, int list, Tensor *t) {
   return found;
 }
 
-/* Gives output k its history: written in place (dirty), an input handed through (an alias carries it), or new. */
+/* Gives output k its history: written in place (dirty), an input handed through (an alias carries
+ * it), or new. */
 static void tie(Ctx *c, AgNode *n, Tensor **out, int k, Tensor **in, int nin, bool dirty) {
   int from = index_of(in, nin, out[k]);
   if (dirty && out[k]->base && !(out[k]->flags & MT_LEAFVIEW)) {
@@ -118,14 +127,17 @@ static void tie(Ctx *c, AgNode *n, Tensor **out, int k, Tensor **in, int nin, bo
   ag_set_history(c, out[k], n, k);
 }
 
-/* _custom(name, inputs, outputs, nondiff, backward, materialize, [saved, [dirty]]): ties outputs to a node.  Lists of tensors with
- * None; returns the list of outputs. */
+/* _custom(name, inputs, outputs, nondiff, backward, materialize, [saved, [dirty]]): ties outputs to
+ * a node.  Lists of tensors with None; returns the list of outputs. */
 static int f_custom(lua_State *L) {
   ENTER;
   Tensor **in = NULL, **out = NULL, **saved = NULL;
-  int nin = vm_tensors_at(L, c, 2, &in, true, "Function: inputs"), nout = vm_tensors_at(L, c, 3, &out, true, "Function: outputs");
+  int nin = vm_tensors_at(L, c, 2, &in, true, "Function: inputs"),
+      nout = vm_tensors_at(L, c, 3, &out, true, "Function: outputs");
   lua_settop(L, 8);
-  int nsaved = c->err || lua_isnil(L, 7) ? 0 : vm_tensors_at(L, c, 7, &saved, true, "save_for_backward: arguments");
+  int nsaved = c->err || lua_isnil(L, 7)
+                   ? 0
+                   : vm_tensors_at(L, c, 7, &saved, true, "save_for_backward: arguments");
   bool need = false, own[64] = {false};
   if (nout > 64) mt_fail(c, "a Function returns at most 64 outputs");
   for (int i = 0; i < nin && !c->err; i++) need |= in[i] && ag_requires_grad(c, in[i]);
@@ -137,7 +149,8 @@ static int f_custom(lua_State *L) {
   for (int i = 0; i < nout && !c->err; i++) {
     if (!out[i]) continue;
     ag_node_shape(c, n, i, out[i]);
-    own[i] = !listed(L, 4, out[i]) && !mt_is_int(out[i]->dtype) && (index_of(in, nin, out[i]) < 0 || listed(L, 8, out[i]));
+    own[i] = !listed(L, 4, out[i]) && !mt_is_int(out[i]->dtype) &&
+             (index_of(in, nin, out[i]) < 0 || listed(L, 8, out[i]));
   }
   if (!c->err) save_all(c, n, saved, nsaved, out, nout, own);
   for (int i = 0; i < nout && !c->err; i++) {
@@ -156,7 +169,8 @@ static int f_custom(lua_State *L) {
 int vm_node_saved_tensors(lua_State *L) {
   AgNode *n = vm_check_node(L, 1);
   ENTER;
-  if (!n->free_fn || n->free_fn != custom_free) mt_fail(c, "only the grad_fn of a custom function has saved_tensors");
+  if (!n->free_fn || n->free_fn != custom_free)
+    mt_fail(c, "only the grad_fn of a custom function has saved_tensors");
   if (!lua_checkstack(L, n->nextra + 4)) mt_nomem(c);
   for (int i = 0; i < n->nextra && !c->err; i++) {
     Tensor *t = ag_unpack(c, n, &n->extra[i], "saved tensor");
@@ -202,7 +216,8 @@ static Tensor *unpack(Ctx *c, void *packed) {
   if (vm_call_back(c, L, 1, 1)) {
     t = vm_totensor(L, -1);
     if (t) mt_own(c, mt_retain(t));
-    else mt_fail(c, "a saved tensor's unpack hook must return a Tensor, got %s", luaL_typename(L, -1));
+    else
+      mt_fail(c, "a saved tensor's unpack hook must return a Tensor, got %s", luaL_typename(L, -1));
   }
   lua_settop(L, top);
   return t;
@@ -237,7 +252,10 @@ static int f_pop_hooks(lua_State *L) {
 }
 
 void vm_open_custom(lua_State *L, int space) {
-  static const luaL_Reg fns[] = {{"_custom", f_custom}, {"_push_saved_hooks", f_push_hooks}, {"_pop_saved_hooks", f_pop_hooks}, {NULL, NULL}};
+  static const luaL_Reg fns[] = {{"_custom", f_custom},
+                                 {"_push_saved_hooks", f_push_hooks},
+                                 {"_pop_saved_hooks", f_pop_hooks},
+                                 {NULL, NULL}};
   lua_pushvalue(L, space);
   luaL_setfuncs(L, fns, 0);
   lua_pop(L, 1);

@@ -1,7 +1,8 @@
-/* autograd_nodes.c: the tape as Lua sees it: grad_fn objects, hooks on tensors and nodes, and the lines of the script that
- * the tape remembers.
+/* autograd_nodes.c: the tape as Lua sees it: grad_fn objects, hooks on tensors and nodes, and the
+ * lines of the script that the tape remembers.
  *
- * Invariant: one Lua object per node while any reference to it lives, so grad_fn == grad_fn and nodes may be table keys. */
+ * Invariant: one Lua object per node while any reference to it lives, so grad_fn == grad_fn and
+ * nodes may be table keys. */
 #include "host.h"
 #include "vm_autograd.h"
 #include <stdio.h>
@@ -79,7 +80,10 @@ int vm_tensors_at(lua_State *L, Ctx *c, int i, Tensor ***out, bool none, const c
   Tensor *t = vm_totensor(L, i);
   if (!t) t = edge_at(L, c, i);
   int n = t ? 1 : lua_istable(L, i) ? (int)lua_rawlen(L, i) : -1;
-  if (n < 0) { mt_fail(c, "%s must be a Tensor or a list of tensors, got %s", what, luaL_typename(L, i)); return 0; }
+  if (n < 0) {
+    mt_fail(c, "%s must be a Tensor or a list of tensors, got %s", what, luaL_typename(L, i));
+    return 0;
+  }
   Tensor **v = mt_tmp(c, sizeof *v * (size_t)(n + 1));
   if (!v) return 0;
   *out = v;
@@ -88,7 +92,8 @@ int vm_tensors_at(lua_State *L, Ctx *c, int i, Tensor ***out, bool none, const c
     lua_rawgeti(L, i, k + 1);
     v[k] = vm_totensor(L, -1);
     if (!v[k]) v[k] = edge_at(L, c, lua_gettop(L));
-    if (!v[k] && !(none && (vm_isnone(L, -1)))) mt_fail(c, "%s must be tensors, but element %d is %s", what, k + 1, luaL_typename(L, -1));
+    if (!v[k] && !(none && (vm_isnone(L, -1))))
+      mt_fail(c, "%s must be tensors, but element %d is %s", what, k + 1, luaL_typename(L, -1));
     lua_pop(L, 1);
   }
   return n;
@@ -123,7 +128,8 @@ const char *vm_script_line(void) {
 
 enum { SITES = 1 << 12 };
 static struct { char name[64]; } *sites;
-/* Lines get numbers by their hash; a table that is full forgets which line it was, never that there was one. */
+/* Lines get numbers by their hash; a table that is full forgets which line it was, never that there
+ * was one. */
 uint32_t vm_site(void) {
   lua_Debug ar;
   char name[64];
@@ -143,7 +149,9 @@ uint32_t vm_site(void) {
   }
   return 0;
 }
-const char *vm_site_name(uint32_t site) { return sites && site > 0 && site < SITES && sites[site].name[0] ? sites[site].name : NULL; }
+const char *vm_site_name(uint32_t site) {
+  return sites && site > 0 && site < SITES && sites[site].name[0] ? sites[site].name : NULL;
+}
 
 /* ---- nodes ---- */
 static const char node_magic = 0, boxes_key = 0;
@@ -176,7 +184,10 @@ static int node_gc(lua_State *L) {
   if (!n) return 0;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &boxes_key);
   if (lua_istable(L, -1)) {
-    if (lua_rawgetp(L, -1, n) == LUA_TUSERDATA && lua_touserdata(L, -1) == (void *)b) { lua_pushnil(L); lua_rawsetp(L, -3, n); }
+    if (lua_rawgetp(L, -1, n) == LUA_TUSERDATA && lua_touserdata(L, -1) == (void *)b) {
+      lua_pushnil(L);
+      lua_rawsetp(L, -3, n);
+    }
     lua_pop(L, 1);
   }
   ag_node_release(n);
@@ -212,7 +223,8 @@ static Tensor *hook_call(Ctx *c, void *ud, Tensor *g) {
   vm_pushtensor(L, g);
   if (!vm_call_back(c, L, 1, 1)) return NULL;
   Tensor *out = vm_totensor(L, -1);
-  if (!out && !lua_isnil(L, -1) && !vm_isnone(L, -1)) mt_fail(c, "a hook must return a Tensor or nothing, got %s", luaL_typename(L, -1));
+  if (!out && !lua_isnil(L, -1) && !vm_isnone(L, -1))
+    mt_fail(c, "a hook must return a Tensor or nothing, got %s", luaL_typename(L, -1));
   if (out) mt_own(c, mt_retain(out));
   lua_pop(L, 1);
   return out;
@@ -224,17 +236,26 @@ static Tensor *accum_call(Ctx *c, void *ud, Tensor *x) {
   if (vm_call_back(c, L, 1, 0)) return NULL;
   return NULL;
 }
-/* Writes the list a node hook returned over v; owned entries are exchanged, borrowed ones replaced. */
+/* Writes the list a node hook returned over v; owned entries are exchanged, borrowed ones replaced.
+ */
 static void take_list(Ctx *c, lua_State *L, Tensor **v, int n, bool owned) {
   if (lua_isnil(L, -1) || vm_isnone(L, -1)) return;
   Tensor *one = vm_totensor(L, -1);
-  if (!one && !lua_istable(L, -1)) { mt_fail(c, "a node hook must return a list of tensors or nothing, got %s", luaL_typename(L, -1)); return; }
+  if (!one && !lua_istable(L, -1)) {
+    mt_fail(c, "a node hook must return a list of tensors or nothing, got %s",
+            luaL_typename(L, -1));
+    return;
+  }
   int got = one ? 1 : (int)lua_rawlen(L, -1);
-  if (got != n) { mt_fail(c, "a node hook returned %d gradients where %d are expected", got, n); return; }
+  if (got != n) {
+    mt_fail(c, "a node hook returned %d gradients where %d are expected", got, n);
+    return;
+  }
   for (int i = 0; i < n && !c->err; i++) {
     if (one) lua_pushvalue(L, -1); else lua_rawgeti(L, -1, i + 1);
     Tensor *t = vm_totensor(L, -1);
-    if (!t && !vm_isnone(L, -1) && !lua_isnil(L, -1)) mt_fail(c, "a node hook must return tensors, entry %d is %s", i + 1, luaL_typename(L, -1));
+    if (!t && !vm_isnone(L, -1) && !lua_isnil(L, -1))
+      mt_fail(c, "a node hook must return tensors, entry %d is %s", i + 1, luaL_typename(L, -1));
     else if (t != v[i]) {
       if (owned) { mt_retain(t); mt_release(v[i]); } else if (t) mt_own(c, mt_retain(t));
       v[i] = t;
@@ -271,10 +292,14 @@ static int handle_remove(lua_State *L) {
   Tensor *t = vm_totensor(L, 2);
   AgNode *n = lua_isnil(L, 3) ? NULL : vm_check_node(L, 3);
   if (lua_isinteger(L, 4)) ag_remove_hook(t, n, lua_tointeger(L, 4));
-  for (const char *const *k = (const char *const[]){"_id", "_node", "_tensor", NULL}; *k; k++) { lua_pushnil(L); lua_setfield(L, 1, *k); }
+  for (const char *const *k = (const char *const[]){"_id", "_node", "_tensor", NULL}; *k; k++) {
+    lua_pushnil(L);
+    lua_setfield(L, 1, *k);
+  }
   return 0;
 }
-/* The handle with remove(), which a `<close>` variable calls too.  Held weakly would lose leaves; the node is what counts. */
+/* The handle with remove(), which a `<close>` variable calls too.  Held weakly would lose leaves;
+ * the node is what counts. */
 static void push_handle(lua_State *L, int64_t id, AgNode *n, int tensor) {
   lua_createtable(L, 0, 4);
   lua_pushinteger(L, id);
@@ -304,7 +329,8 @@ static int add_tensor_hook(lua_State *L, int nr) {
   AgHook *h = new_hook(L, 2, nr);
   h->fn = nr == AG_HOOK_ACCUM ? accum_call : hook_call;
   AgNode *n = ag_grad_fn(c, x);
-  if (nr == AG_HOOK_ACCUM && n) mt_fail(c, "post accumulate grad hooks cannot be registered on non-leaf tensors");
+  if (nr == AG_HOOK_ACCUM && n)
+    mt_fail(c, "post accumulate grad hooks cannot be registered on non-leaf tensors");
   int64_t id = c->err ? 0 : ag_add_hook(c, x, h);
   if (c->err) { vm_ref_free(h->ud); mt_free(h); return vm_leave(L, c, sc, 0); }
   vm_keep(L, 1);
@@ -313,7 +339,8 @@ static int add_tensor_hook(lua_State *L, int nr) {
 }
 static int m_register_hook(lua_State *L) { return add_tensor_hook(L, 0); }
 static int m_register_accum_hook(lua_State *L) { return add_tensor_hook(L, AG_HOOK_ACCUM); }
-static int add_node_hook(lua_State *L, int nr, void (*fn)(Ctx *, void *, Tensor **, int, Tensor **, int)) {
+static int add_node_hook(lua_State *L, int nr,
+                         void (*fn)(Ctx *, void *, Tensor **, int, Tensor **, int)) {
   AgNode *n = vm_check_node(L, 1);
   AgHook *h = new_hook(L, 2, nr);
   h->node_fn = fn;
@@ -343,9 +370,16 @@ static int node_saved(lua_State *L, AgNode *n, const char *name) {
   Tensor *t = NULL;
   bool found = false;
   for (int i = 0; n->op && i < n->op->nparam && !found; i++)
-    if (!strcmp(n->op->params[i].name, name) && n->saved[i].kind) { found = true; t = ag_saved(c, n, i); }
+    if (!strcmp(n->op->params[i].name, name) && n->saved[i].kind) {
+      found = true;
+      t = ag_saved(c, n, i);
+    }
   for (int i = 0; n->op && i < n->op->nret && !found; i++)
-    if ((!strcmp(n->op->ret_names[i], name) || (i == 0 && !strcmp(name, "result"))) && n->saved_ret[i].kind) { found = true; t = ag_saved_ret(c, n, i); }
+    if ((!strcmp(n->op->ret_names[i], name) || (i == 0 && !strcmp(name, "result"))) &&
+        n->saved_ret[i].kind) {
+      found = true;
+      t = ag_saved_ret(c, n, i);
+    }
   if (!found && !c->err) mt_fail(c, "this grad_fn saved nothing called '%s'", name);
   if (t) vm_pushtensor(L, t);
   return vm_leave(L, c, sc, t ? 1 : 0);
@@ -359,7 +393,8 @@ static int push_why(lua_State *L, uint32_t why) {
   lua_pushstring(L, vm_site_name(why & 0x3ffff));
   return 3;
 }
-/* node:_cut(x) -> does an input without history share x's data, then as _why; nothing when no input's history was cut */
+/* node:_cut(x) -> does an input without history share x's data, then as _why; nothing when no
+ * input's history was cut */
 static int node_cut(lua_State *L) {
   AgNode *n = vm_check_node(L, 1);
   Tensor *x = vm_checktensor(L, 2);
@@ -369,11 +404,18 @@ static int node_cut(lua_State *L) {
 }
 
 static int node_index(lua_State *L) {
-  static const luaL_Reg fns[] = {{"name", node_name}, {"register_hook", node_register_hook}, {"register_prehook", node_register_prehook},
-                                 {"_cut", node_cut}, {NULL, NULL}};
+  static const luaL_Reg fns[] = {{"name", node_name},
+                                 {"register_hook", node_register_hook},
+                                 {"register_prehook", node_register_prehook},
+                                 {"_cut", node_cut},
+                                 {NULL, NULL}};
   AgNode *n = vm_check_node(L, 1);
   const char *k = luaL_checkstring(L, 2);
-  for (const luaL_Reg *f = fns; f->name; f++) if (!strcmp(k, f->name)) { lua_pushcfunction(L, f->func); return 1; }
+  for (const luaL_Reg *f = fns; f->name; f++)
+    if (!strcmp(k, f->name)) {
+      lua_pushcfunction(L, f->func);
+      return 1;
+    }
   if (!strcmp(k, "op")) lua_pushstring(L, n->op ? n->op->name : NULL);
   else if (!strcmp(k, "variable")) vm_pushtensor(L, n->var);
   else if (!strcmp(k, "where")) lua_pushstring(L, n->where);
@@ -389,8 +431,12 @@ static int node_index(lua_State *L) {
       lua_rawseti(L, -2, i + 1);
     }
   } else if (!strncmp(k, "_saved_", 7)) return node_saved(L, n, k + 7);
-  else if (!strcmp(k, "saved_tensors")) { lua_pushcfunction(L, vm_node_saved_tensors); }
-  else return luaL_error(L, "a grad_fn has no field '%s' (name(), next_functions, metadata, variable, register_hook(), register_prehook())", k);
+  else if (!strcmp(k, "saved_tensors")) { lua_pushcfunction(L, vm_node_saved_tensors);
+  } else
+    return luaL_error(L,
+                      "a grad_fn has no field '%s' (name(), next_functions, metadata, variable, "
+                      "register_hook(), register_prehook())",
+                      k);
   return 1;
 }
 
@@ -416,7 +462,10 @@ static int f_will_run(lua_State *L) {
 static int f_walk(lua_State *L) { lua_pushinteger(L, (lua_Integer)ag_run_id()); return 1; }
 static int f_increment_version(lua_State *L) {
   if (lua_istable(L, 1)) {
-    for (lua_Integer i = 1; lua_rawgeti(L, 1, i) != LUA_TNIL; i++) { vm_checktensor(L, -1)->st->version++; lua_pop(L, 1); }
+    for (lua_Integer i = 1; lua_rawgeti(L, 1, i) != LUA_TNIL; i++) {
+      vm_checktensor(L, -1)->st->version++;
+      lua_pop(L, 1);
+    }
     return 0;
   }
   vm_checktensor(L, 1)->st->version++;
@@ -427,7 +476,8 @@ static int f_increment_version(lua_State *L) {
 static int f_leads_elsewhere(lua_State *L) {
   ENTER;
   Tensor **roots = NULL, **inputs = NULL;
-  int n = vm_tensors_at(L, c, 1, &roots, false, "outputs"), m = vm_tensors_at(L, c, 2, &inputs, false, "inputs");
+  int n = vm_tensors_at(L, c, 1, &roots, false, "outputs"),
+      m = vm_tensors_at(L, c, 2, &inputs, false, "inputs");
   lua_pushboolean(L, ag_leads_elsewhere(c, n, roots, m, inputs));
   return vm_leave(L, c, sc, 1);
 }
@@ -437,7 +487,8 @@ static int f_why(lua_State *L) {
   SELF;
   return push_why(L, x->why);
 }
-/* _reached(t) -> has any backward run, did the last one reach this leaf, was its gradient taken away by hand */
+/* _reached(t) -> has any backward run, did the last one reach this leaf, was its gradient taken
+ * away by hand */
 static int f_reached(lua_State *L) {
   SELF;
   lua_pushboolean(L, ag_last_walk > 0);
@@ -449,10 +500,16 @@ static int f_reached(lua_State *L) {
 static uint32_t site_hook(void) { return vm_site(); }
 
 void vm_open_nodes(lua_State *L, int space) {
-  static const luaL_Reg methods[] = {{"register_hook", m_register_hook}, {"register_post_accumulate_grad_hook", m_register_accum_hook}, {NULL, NULL}};
-  static const luaL_Reg node[] = {{"__gc", node_gc}, {"__tostring", node_tostring}, {"__index", node_index}, {NULL, NULL}};
-  static const luaL_Reg fns[] = {{"_edge", f_edge}, {"_will_run", f_will_run}, {"_walk", f_walk}, {"_increment_version", f_increment_version}, {"_why", f_why}, {"_leads_elsewhere", f_leads_elsewhere},
-                                 {"_reached", f_reached}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"register_hook", m_register_hook},
+                                     {"register_post_accumulate_grad_hook", m_register_accum_hook},
+                                     {NULL, NULL}};
+  static const luaL_Reg node[] = {
+      {"__gc", node_gc}, {"__tostring", node_tostring}, {"__index", node_index}, {NULL, NULL}};
+  static const luaL_Reg fns[] = {
+      {"_edge", f_edge},       {"_will_run", f_will_run},
+      {"_walk", f_walk},       {"_increment_version", f_increment_version},
+      {"_why", f_why},         {"_leads_elsewhere", f_leads_elsewhere},
+      {"_reached", f_reached}, {NULL, NULL}};
   lua_pushvalue(L, space);
   luaL_setfuncs(L, fns, 0);
   lua_pop(L, 1);

@@ -1,8 +1,9 @@
-/* bind.c: the one path from a Lua call to an op: arguments read by the row's schema, dispatch, results pushed.
+/* bind.c: the one path from a Lua call to an op: arguments read by the row's schema, dispatch,
+ * results pushed.
  *
- * An OpSet is what one Lua function stands for: the overloads (rows) of a name, as function, method or in-place method.
- * The first row whose parameters accept the arguments is called; if none does, the error is that of the row that got
- * furthest, with the signatures. */
+ * An OpSet is what one Lua function stands for: the overloads (rows) of a name, as function, method
+ * or in-place method. The first row whose parameters accept the arguments is called; if none does,
+ * the error is that of the row that got furthest, with the signatures. */
 #include "vm.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@ typedef struct Call {
   Ctx *c;
   const OpSet *set;
   const OpRow *op;
-  int nargs, first;                        /* positional arguments sit at first .. first + nargs - 1 */
+  int nargs, first; /* positional arguments sit at first .. first + nargs - 1 */
   int kw;                                  /* stack index of the keyword table, or 0 */
   Val v[MAXARGS];
   int where[MAXARGS];                      /* stack index each parameter came from, 0: default */
@@ -32,8 +33,10 @@ typedef struct Call {
 } Call;
 
 static const char *type_name(int t) {
-  static const char *const n[] = {"Tensor", "list of tensors", "number", "list of numbers", "integer", "list of integers", "number",
-                                  "boolean", "string", "dtype", "device", "layout", "memory format", "generator"};
+  static const char *const n[] = {
+      "Tensor",           "list of tensors", "number",        "list of numbers", "integer",
+      "list of integers", "number",          "boolean",       "string",          "dtype",
+      "device",           "layout",          "memory format", "generator"};
   return n[t];
 }
 
@@ -43,7 +46,8 @@ static const char *value_name(lua_State *L, int i, char *buf, size_t n) {
   if (t) return "a Tensor";
   switch (lua_type(L, i)) {
     case LUA_TNUMBER:
-      snprintf(buf, n, lua_isinteger(L, i) ? "the integer %s" : "the number %s", luaL_tolstring(L, i, NULL));
+      snprintf(buf, n, lua_isinteger(L, i) ? "the integer %s" : "the number %s",
+               luaL_tolstring(L, i, NULL));
       lua_pop(L, 1);
       return buf;
     case LUA_TSTRING: snprintf(buf, n, "the string '%.40s'", lua_tostring(L, i)); return buf;
@@ -61,9 +65,11 @@ static const char *value_name(lua_State *L, int i, char *buf, size_t n) {
 
 static bool mismatch(Call *k, const ParamRow *p, int i) {
   char buf[96];
-  const char *want = p->type == P_IntList && p->list_len ? "integer or list of integers" : type_name(p->type);
+  const char *want =
+      p->type == P_IntList && p->list_len ? "integer or list of integers" : type_name(p->type);
   snprintf(k->err, sizeof k->err, "argument '%s' must be a%s %s%s, got %s", p->name,
-           strchr("aeiou", want[0]) ? "n" : "", want, p->optional ? " or None" : "", value_name(k->L, i, buf, sizeof buf));
+           strchr("aeiou", want[0]) ? "n" : "", want, p->optional ? " or None" : "",
+           value_name(k->L, i, buf, sizeof buf));
   return false;
 }
 
@@ -78,11 +84,13 @@ static bool tensor_list(Call *k, const ParamRow *p, int i, TensorList *l) {
     Tensor *t = vm_totensor(L, -1);
     bool none = !t && p->opt_elems && (vm_isnone(L, -1));
     Scalar s;
-    if (!t && !none && lua_type(L, -1) == LUA_TNUMBER && vm_toscalar(L, -1, &s)) t = mt_wrap(k->c, s);
+    if (!t && !none && lua_type(L, -1) == LUA_TNUMBER && vm_toscalar(L, -1, &s))
+      t = mt_wrap(k->c, s);
     if (!t && !none) {
       char buf[96];
-      snprintf(k->err, sizeof k->err, "argument '%s' must be a list of tensors, but element %lld is %s", p->name, (long long)j,
-               value_name(L, -1, buf, sizeof buf));
+      snprintf(k->err, sizeof k->err,
+               "argument '%s' must be a list of tensors, but element %lld is %s", p->name,
+               (long long)j, value_name(L, -1, buf, sizeof buf));
       lua_pop(L, 1);
       return false;
     }
@@ -151,7 +159,10 @@ static bool take(Call *k, const ParamRow *p, int i, Val *v) {
     case P_Scalar: {
       Tensor *t;
       if (vm_toscalar(L, i, &v->s)) return true;
-      if ((t = vm_totensor(L, i)) && t->ndim == 0 && !mt_meta(t) && !(t->flags & MT_REQ_GRAD)) { v->s = mt_item(k->c, t); return true; }
+      if ((t = vm_totensor(L, i)) && t->ndim == 0 && !mt_meta(t) && !(t->flags & MT_REQ_GRAD)) {
+        v->s = mt_item(k->c, t);
+        return true;
+      }
       return mismatch(k, p, i);
     }
     case P_int: return vm_toint(L, i, &v->i) ? true : mismatch(k, p, i);
@@ -163,8 +174,10 @@ static bool take(Call *k, const ParamRow *p, int i, Val *v) {
         v->il = mt_il(x, p->list_len);
         return true;
       }
-      if (p->opt_elems && is_list(L, i)) return sparse_ints(k, i, &v->il) ? true : mismatch(k, p, i);
-      if ((is_list(L, i) || vm_issize(L, i) || vm_totensor(L, i)) && vm_tointlist(L, k->c, i, &v->il)) {
+      if (p->opt_elems && is_list(L, i))
+        return sparse_ints(k, i, &v->il) ? true : mismatch(k, p, i);
+      if ((is_list(L, i) || vm_issize(L, i) || vm_totensor(L, i)) &&
+          vm_tointlist(L, k->c, i, &v->il)) {
         if (p->list_len > 1 && v->il.n == 1) {      /* one value stands for all, as in PyTorch */
           int64_t *x = mt_tmp(k->c, sizeof(int64_t) * (size_t)p->list_len);
           if (!x) return false;
@@ -206,7 +219,8 @@ static bool take(Call *k, const ParamRow *p, int i, Val *v) {
       if (lua_type(L, i) != LUA_TBOOLEAN) return mismatch(k, p, i);
       v->i = lua_toboolean(L, i);
       if (p->form != PF_FIXED || v->i == p->def.i) return true;
-      snprintf(k->err, sizeof k->err, "argument '%s' cannot be %s here", p->name, v->i ? "true" : "false");
+      snprintf(k->err, sizeof k->err, "argument '%s' cannot be %s here", p->name,
+               v->i ? "true" : "false");
       return false;
     case P_str:
       if (lua_type(L, i) != LUA_TSTRING) return mismatch(k, p, i);
@@ -214,10 +228,12 @@ static bool take(Call *k, const ParamRow *p, int i, Val *v) {
       return true;
     case P_dtype: return (v->i = vm_todtype(L, i)) >= 0 ? true : mismatch(k, p, i);
     case P_device: return (v->i = vm_todevice(L, i)) >= 0 ? true : mismatch(k, p, i);
-    case P_memfmt: return (v->i = vm_toconst(L, i, "memory_format")) >= 0 ? true : mismatch(k, p, i);
+    case P_memfmt:
+      return (v->i = vm_toconst(L, i, "memory_format")) >= 0 ? true : mismatch(k, p, i);
     case P_layout: return (v->i = vm_toconst(L, i, "layout")) >= 0 ? true : mismatch(k, p, i);
     case P_generator:
-      if (!(v->str = vm_togenerator(L, i))) return vm_isdefaultgenerator(L, i) ? true : mismatch(k, p, i);
+      if (!(v->str = vm_togenerator(L, i)))
+        return vm_isdefaultgenerator(L, i) ? true : mismatch(k, p, i);
       return true;
     default: v->str = NULL; return true;
   }
@@ -229,7 +245,8 @@ static bool take_pair(Call *k, int pi, int i) {
   if (k->op->params[pi].form != PF_PAIR || !is_list(L, i) || lua_rawlen(L, i) != 2) return false;
   bool ok = true;
   for (int j = 0; ok && j < 2; j++) {
-    ok = lua_rawgeti(L, i, j + 1) == LUA_TTABLE && take(k, &k->op->params[pi + j], lua_gettop(L), &k->v[pi + j]);
+    ok = lua_rawgeti(L, i, j + 1) == LUA_TTABLE &&
+         take(k, &k->op->params[pi + j], lua_gettop(L), &k->v[pi + j]);
     lua_pop(L, 1);
     k->where[pi + j] = i;
   }
@@ -237,12 +254,15 @@ static bool take_pair(Call *k, int pi, int i) {
 }
 
 /* int[] as last positional parameter takes the rest of the numbers: x:view(2, 3). */
-static bool last_positional(const OpRow *op, int pi) { return pi + 1 >= op->nparam || op->params[pi + 1].kwonly; }
+static bool last_positional(const OpRow *op, int pi) {
+  return pi + 1 >= op->nparam || op->params[pi + 1].kwonly;
+}
 static bool take_varargs(Call *k, int pi, int *used, int i) {
   const ParamRow *p = &k->op->params[pi];
   lua_State *L = k->L;
   int left = k->first + k->nargs - i;
-  if (p->type == P_IntList && p->list_len == 0 && (last_positional(k->op, pi) || left > 1 || k->nargs == 1) && lua_type(L, i) == LUA_TNUMBER) {
+  if (p->type == P_IntList && p->list_len == 0 &&
+      (last_positional(k->op, pi) || left > 1 || k->nargs == 1) && lua_type(L, i) == LUA_TNUMBER) {
     int m = 0;
     int64_t *x = mt_tmp(k->c, sizeof(int64_t) * (size_t)left);
     if (!x) return false;
@@ -281,20 +301,35 @@ static bool take_out(Call *k, int i) {
   lua_State *L = k->L;
   Tensor *t = vm_totensor(L, i);
   if (vm_isnone(L, i)) return true;
-  if (!(k->op->flags & OF_OUT)) { snprintf(k->err, sizeof k->err, "takes no keyword 'out'"); return false; }
+  if (!(k->op->flags & OF_OUT)) {
+    snprintf(k->err, sizeof k->err, "takes no keyword 'out'");
+    return false;
+  }
   k->out_index = i;
   if (t) { k->out[0] = t; k->nout = 1; }
   else if (is_list(L, i)) {
     int n = (int)lua_rawlen(L, i);
-    if (n != k->op->nret || n > 4) { snprintf(k->err, sizeof k->err, "out must hold %d tensors, got %d", k->op->nret, n); return false; }
+    if (n != k->op->nret || n > 4) {
+      snprintf(k->err, sizeof k->err, "out must hold %d tensors, got %d", k->op->nret, n);
+      return false;
+    }
     for (int j = 0; j < n; j++) {
       lua_rawgeti(L, i, j + 1);
-      if (!(k->out[j] = vm_totensor(L, -1))) { snprintf(k->err, sizeof k->err, "out must hold tensors"); return false; }
+      if (!(k->out[j] = vm_totensor(L, -1))) {
+        snprintf(k->err, sizeof k->err, "out must hold tensors");
+        return false;
+      }
       lua_pop(L, 1);
     }
     k->nout = n;
-  } else { snprintf(k->err, sizeof k->err, "out must be a Tensor or a list of tensors"); return false; }
-  if (k->nout != k->op->nret) { snprintf(k->err, sizeof k->err, "out must hold %d tensors, got %d", k->op->nret, k->nout); return false; }
+  } else {
+    snprintf(k->err, sizeof k->err, "out must be a Tensor or a list of tensors");
+    return false;
+  }
+  if (k->nout != k->op->nret) {
+    snprintf(k->err, sizeof k->err, "out must hold %d tensors, got %d", k->op->nret, k->nout);
+    return false;
+  }
   return true;
 }
 
@@ -302,14 +337,19 @@ static bool keywords(Call *k) {
   lua_State *L = k->L;
   lua_pushnil(L);
   while (lua_next(L, k->kw)) {
-    if (lua_type(L, -2) != LUA_TSTRING) { lua_pop(L, 1); continue; }     /* the list part was taken before */
+    if (lua_type(L, -2) != LUA_TSTRING) {
+      lua_pop(L, 1);
+      continue;
+    } /* the list part was taken before */
     const char *name = lua_tostring(L, -2);
     int vi = lua_gettop(L), pi = find_param(k->op, name);
     bool ok;
     if (!strcmp(name, "out") && pi < 0) ok = take_out(k, vi);
-    else if (pi < 0) { snprintf(k->err, sizeof k->err, "unknown keyword '%s'", name); ok = false; }
-    else if (k->where[pi] > 0) { snprintf(k->err, sizeof k->err, "got multiple values for argument '%s'", name); ok = false; }
-    else if (take_pair(k, pi, vi)) ok = true;
+    else if (pi < 0) { snprintf(k->err, sizeof k->err, "unknown keyword '%s'", name); ok = false;
+    } else if (k->where[pi] > 0) {
+      snprintf(k->err, sizeof k->err, "got multiple values for argument '%s'", name);
+      ok = false;
+    } else if (take_pair(k, pi, vi)) ok = true;
     else { ok = take(k, &k->op->params[pi], vi, &k->v[pi]); if (ok) k->where[pi] = -1; }
     if (!ok) { lua_settop(L, vi - 2); k->progress += 1; return false; }
     k->progress += 2;
@@ -332,7 +372,9 @@ static bool parse(Call *k, const OpRow *op) {
       if (lua_isnil(L, i)) { i++; pi--; continue; }
       int want = 0;
       while (want < op->nparam && !op->params[want].kwonly) want++;
-      snprintf(k->err, sizeof k->err, "takes at most %d positional argument%s, got %d", want - k->set->method, want - k->set->method == 1 ? "" : "s", k->nargs - k->set->method);
+      snprintf(k->err, sizeof k->err, "takes at most %d positional argument%s, got %d",
+               want - k->set->method, want - k->set->method == 1 ? "" : "s",
+               k->nargs - k->set->method);
       k->progress += 1;
       return false;
     }
@@ -419,25 +461,36 @@ static void split_args(Call *k) {
   while (lua_next(L, top)) {
     lua_pop(L, 1);
     if (lua_type(L, -1) == LUA_TSTRING) strings = true;
-    else if (lua_isinteger(L, -1) && lua_tointeger(L, -1) >= 1 && lua_tointeger(L, -1) <= (lua_Integer)len) continue;
+    else if (lua_isinteger(L, -1) && lua_tointeger(L, -1) >= 1 &&
+             lua_tointeger(L, -1) <= (lua_Integer)len)
+      continue;
     else other = true;
     if (len == 0 && !other) { lua_pop(L, 1); break; }        /* a string key decides */
   }
-  if (other) { luaL_error(L, "%s: a list must have the keys 1 to n without holes; found another key", k->set->shown); }
+  if (other) {
+    luaL_error(L, "%s: a list must have the keys 1 to n without holes; found another key",
+               k->set->shown);
+  }
   if (!strings) {
-    /* {} alone: an empty list unless no list fits, which parse decides by trying the call without it. */
+    /* {} alone: an empty list unless no list fits, which parse decides by trying the call without
+     * it. */
     return;
   }
   k->kw = top;
   k->nargs = top - 1;
-  if (len > 0) {                           /* a whole call: the list part is the positional arguments, or the first list */
-    if (k->nargs > (k->set->method ? 1 : 0)) luaL_error(L, "%s: a table with both values and keywords must be the only argument", k->set->shown);
+  if (len > 0) { /* a whole call: the list part is the positional arguments, or the first list */
+    if (k->nargs > (k->set->method ? 1 : 0))
+      luaL_error(L, "%s: a table with both values and keywords must be the only argument",
+                 k->set->shown);
     const OpRow *op = k->set->rows[0];
     int pi = k->set->method ? 1 : 0;
     int pt = pi < op->nparam ? op->params[pi].type : -1;
     if (pt == P_TensorList || pt == P_IntList || pt == P_ScalarList) {
       lua_createtable(L, (int)len, 0);
-      for (size_t j = 1; j <= len; j++) { lua_rawgeti(L, top, (lua_Integer)j); lua_rawseti(L, -2, (lua_Integer)j); }
+      for (size_t j = 1; j <= len; j++) {
+        lua_rawgeti(L, top, (lua_Integer)j);
+        lua_rawseti(L, -2, (lua_Integer)j);
+      }
       if (k->nargs) { lua_pushvalue(L, 1); lua_insert(L, -2); }
       k->first = top + 1;
       k->nargs = k->nargs + 1;
@@ -507,12 +560,18 @@ static void push_argument(Call *k, const ParamRow *p, Val *v) {
     case P_IntList:
       if (v->il.n < 0) { lua_pushnil(L); return; }
       lua_createtable(L, (int)v->il.n, 0);
-      for (int64_t i = 0; i < v->il.n; i++) { lua_pushinteger(L, v->il.v[i]); lua_rawseti(L, -2, i + 1); }
+      for (int64_t i = 0; i < v->il.n; i++) {
+        lua_pushinteger(L, v->il.v[i]);
+        lua_rawseti(L, -2, i + 1);
+      }
       return;
     case P_ScalarList:
       if (v->sl.n < 0) { lua_pushnil(L); return; }
       lua_createtable(L, (int)v->sl.n, 0);
-      for (int64_t i = 0; i < v->sl.n; i++) { vm_pushscalar(L, v->sl.v[i]); lua_rawseti(L, -2, i + 1); }
+      for (int64_t i = 0; i < v->sl.n; i++) {
+        vm_pushscalar(L, v->sl.v[i]);
+        lua_rawseti(L, -2, i + 1);
+      }
       return;
     case P_bool: case P_dtype: if (p->optional && v->i < 0) { lua_pushnil(L); return; } break;
     case P_device: if (v->i < 0) lua_pushnil(L); else vm_pushdevice(L, (int)v->i); return;
@@ -522,7 +581,8 @@ static void push_argument(Call *k, const ParamRow *p, Val *v) {
   push_result(k, p->type, v);
 }
 
-/* An op of the user's: its arguments as Lua values to the function in upvalue 2; an argument not given is nil. */
+/* An op of the user's: its arguments as Lua values to the function in upvalue 2; an argument not
+ * given is nil. */
 static int call_user(Call *k, Scope s) {
   lua_State *L = k->L;
   int n = k->op->nparam, top = lua_gettop(L);
@@ -544,7 +604,8 @@ static int finish(Call *k, Scope s) {
   int pushed = 0;
   if (k->set->inplace && !(k->op->flags & OF_INPLACE_ONLY)) {
     k->out[0] = k->v[0].t;
-    if (k->op->nparam && k->op->params[0].type == P_Tensor && k->v[0].t && k->v[0].t->flags & MT_WRAPPED)
+    if (k->op->nparam && k->op->params[0].type == P_Tensor && k->v[0].t &&
+        k->v[0].t->flags & MT_WRAPPED)
       mt_fail(c, "an in-place op needs a tensor as self");
     mt_call_out(c, k->op, k->v, r, k->out, 1, true);
   } else if (k->op->flags & OF_INPLACE_ONLY) {
@@ -628,7 +689,8 @@ static int op_meta(lua_State *L) {
         char buf[96];
         if (c->err) vm_raise(L, c, s);
         value_name(L, i + 1, buf, sizeof buf);
-        mt_fail(c, "%s: expected a Tensor or a number, got %s", set->shown, value_name(L, i + 1, buf, sizeof buf));
+        mt_fail(c, "%s: expected a Tensor or a number, got %s", set->shown,
+                value_name(L, i + 1, buf, sizeof buf));
         vm_raise(L, c, s);
       }
       a[i].t = t;
@@ -647,7 +709,8 @@ void vm_push_methods(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &methods_
 void vm_push_attrs(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &attrs_key); }
 
 /* Finds or makes the set behind a function already in the table on top under key; adds the row. */
-static void add_row(lua_State *L, const char *key, const char *shown, const OpRow *op, bool method, bool inplace) {
+static void add_row(lua_State *L, const char *key, const char *shown, const OpRow *op, bool method,
+                    bool inplace) {
   lua_pushstring(L, key);
   lua_rawget(L, -2);
   OpSet *set = NULL;
@@ -671,7 +734,8 @@ static void add_row(lua_State *L, const char *key, const char *shown, const OpRo
   if (set->n < MAXROWS) set->rows[set->n++] = op;
 }
 
-/* Pushes the table for a dotted path's namespace below torch, creating it; returns the last name. */
+/* Pushes the table for a dotted path's namespace below torch, creating it; returns the last name.
+ */
 static const char *namespace(lua_State *L, int torch, const char *path) {
   lua_pushvalue(L, torch);
   const char *dot;
@@ -724,7 +788,8 @@ static void bind_words(lua_State *L, int torch, const OpRow *op) {
     snprintf(word, sizeof word, "%.*s", (int)n, p);
     if (op->flags & OF_FUNCTION) bind_path(L, torch, word, op);
     const char *tail = word + 6;                       /* after "torch." */
-    if (op->flags & OF_METHOD && !strchr(tail, '.') && strcmp(tail, op->base)) bind_method(L, tail, op);
+    if (op->flags & OF_METHOD && !strchr(tail, '.') && strcmp(tail, op->base))
+      bind_method(L, tail, op);
     p += n + (p[n] == ' ');
   }
 }
@@ -737,7 +802,7 @@ void vm_open_ops(lua_State *L, int torch) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &attrs_key);
   for (int i = 0; i < mt_nops; i++) {
     const OpRow *op = &mt_ops[i];
-    if (op->flags & OF_HIDDEN) {                       /* reachable for our own Lua code as torch._ops.NAME */
+    if (op->flags & OF_HIDDEN) { /* reachable for our own Lua code as torch._ops.NAME */
       char path[128];
       snprintf(path, sizeof path, "torch._ops.%s", op->name);
       bind_path(L, torch, path, op);

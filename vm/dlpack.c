@@ -1,11 +1,14 @@
-/* dlpack.c: torch.utils.dlpack: tensors to and from other libraries of the same process, without a copy.
+/* dlpack.c: torch.utils.dlpack: tensors to and from other libraries of the same process, without a
+ * copy.
  *
- *   local capsule = dlpack.to_dlpack(x)              -- DLManagedTensor; {versioned = true}: DLManagedTensorVersioned
- *   capsule:pointer()                                -- its address, as a light userdata; ffi takes the capsule itself
- *   local y = dlpack.from_dlpack(capsule)            -- or an address, {versioned = true} where it is the versioned one
+ *   local capsule = dlpack.to_dlpack(x)              -- DLManagedTensor; {versioned = true}:
+ * DLManagedTensorVersioned capsule:pointer()                                -- its address, as a
+ * light userdata; ffi takes the capsule itself local y = dlpack.from_dlpack(capsule)            --
+ * or an address, {versioned = true} where it is the versioned one
  *
- * Invariant: a capsule owns its managed tensor until somebody consumes it (from_dlpack, or capsule:release() for a consumer
- * outside); whoever owns it last calls its deleter exactly once.  The structs are DLPack's, version 1. */
+ * Invariant: a capsule owns its managed tensor until somebody consumes it (from_dlpack, or
+ * capsule:release() for a consumer outside); whoever owns it last calls its deleter exactly once.
+ * The structs are DLPack's, version 1. */
 #include "vm.h"
 #include <string.h>
 
@@ -19,7 +22,11 @@ typedef struct {
   int64_t *shape, *strides;
   uint64_t byte_offset;
 } DLTensor;
-typedef struct DLManaged { DLTensor t; void *manager; void (*deleter)(struct DLManaged *self); } DLManaged;
+typedef struct DLManaged {
+  DLTensor t;
+  void *manager;
+  void (*deleter)(struct DLManaged *self);
+} DLManaged;
 typedef struct DLVersioned {
   struct { uint32_t major, minor; } version;
   void *manager;
@@ -27,7 +34,16 @@ typedef struct DLVersioned {
   uint64_t flags;
   DLTensor t;
 } DLVersioned;
-enum { DL_CPU = 1, DL_INT = 0, DL_UINT = 1, DL_FLOAT = 2, DL_BFLOAT = 4, DL_COMPLEX = 5, DL_BOOL = 6, DL_READ_ONLY = 1 };
+enum {
+  DL_CPU = 1,
+  DL_INT = 0,
+  DL_UINT = 1,
+  DL_FLOAT = 2,
+  DL_BFLOAT = 4,
+  DL_COMPLEX = 5,
+  DL_BOOL = 6,
+  DL_READ_ONLY = 1
+};
 
 /* ---- export ---- */
 typedef struct Exported {
@@ -42,8 +58,12 @@ static void drop_versioned(DLVersioned *m) { drop_exported(m->manager); }
 
 static DLDataType code_of(int d) {
   int bits = 8 * (int)mt_dsize(d);
-  int code = d == MT_bool ? DL_BOOL : d == MT_uint8 ? DL_UINT : d == MT_bfloat16 ? DL_BFLOAT : mt_is_complex(d) ? DL_COMPLEX
-           : mt_is_float(d) ? DL_FLOAT : DL_INT;
+  int code = d == MT_bool       ? DL_BOOL
+             : d == MT_uint8    ? DL_UINT
+             : d == MT_bfloat16 ? DL_BFLOAT
+             : mt_is_complex(d) ? DL_COMPLEX
+             : mt_is_float(d)   ? DL_FLOAT
+                                : DL_INT;
   return (DLDataType){(uint8_t)code, (uint8_t)bits, 1};
 }
 static int dtype_of(DLDataType t) {
@@ -57,8 +77,12 @@ static int dtype_of(DLDataType t) {
 static Exported *export_tensor(Ctx *c, Tensor *x) {
   Exported *e = mt_calloc(sizeof *e + 2 * sizeof(int64_t) * (size_t)(x->ndim + 1));
   if (!e) return mt_nomem(c);
-  DLTensor t = {.data = mt_data(x), .device = {DL_CPU, 0}, .ndim = x->ndim, .dtype = code_of(x->dtype),
-                .shape = e->dims, .strides = e->dims + x->ndim};
+  DLTensor t = {.data = mt_data(x),
+                .device = {DL_CPU, 0},
+                .ndim = x->ndim,
+                .dtype = code_of(x->dtype),
+                .shape = e->dims,
+                .strides = e->dims + x->ndim};
   memcpy(t.shape, x->size, sizeof(int64_t) * x->ndim);
   memcpy(t.strides, x->stride, sizeof(int64_t) * x->ndim);
   e->x = mt_retain(x);
@@ -88,7 +112,8 @@ static int capsule_gc(lua_State *L) {
 }
 static Capsule *live(lua_State *L) {
   Capsule *k = luaL_checkudata(L, 1, capsule_name);
-  if (!k->managed) luaL_error(L, "this DLPack capsule was consumed already: a capsule can be used once");
+  if (!k->managed)
+    luaL_error(L, "this DLPack capsule was consumed already: a capsule can be used once");
   return k;
 }
 static int capsule_pointer(lua_State *L) { lua_pushlightuserdata(L, live(L)->managed); return 1; }
@@ -101,11 +126,13 @@ static int capsule_release(lua_State *L) {
 }
 static int capsule_tostring(lua_State *L) {
   Capsule *k = luaL_checkudata(L, 1, capsule_name);
-  lua_pushfstring(L, "<capsule \"%s%s\">", k->managed ? "dltensor" : "used_dltensor", k->versioned ? "_versioned" : "");
+  lua_pushfstring(L, "<capsule \"%s%s\">", k->managed ? "dltensor" : "used_dltensor",
+                  k->versioned ? "_versioned" : "");
   return 1;
 }
 static Capsule *push_capsule(lua_State *L) {
-  static const luaL_Reg methods[] = {{"pointer", capsule_pointer}, {"release", capsule_release}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"pointer", capsule_pointer}, {"release", capsule_release}, {NULL, NULL}};
   Capsule *k = lua_newuserdatauv(L, sizeof *k, 0);
   memset(k, 0, sizeof *k);
   if (luaL_newmetatable(L, capsule_name)) {
@@ -137,8 +164,11 @@ static int l_to_dlpack(lua_State *L) {
   Capsule *k = push_capsule(L);
   Ctx *c = vm_ctx(L);
   Scope s = mt_open(c);
-  if (x->flags & MT_REQ_GRAD) mt_fail(c, "to_dlpack: a tensor that requires gradients cannot be exported; use x:detach()");
-  else if (x->flags & (MT_CONJ | MT_NEG)) mt_fail(c, "to_dlpack: a lazy conjugate cannot be exported; use x:resolve_conj():resolve_neg()");
+  if (x->flags & MT_REQ_GRAD)
+    mt_fail(c, "to_dlpack: a tensor that requires gradients cannot be exported; use x:detach()");
+  else if (x->flags & (MT_CONJ | MT_NEG))
+    mt_fail(c,
+            "to_dlpack: a lazy conjugate cannot be exported; use x:resolve_conj():resolve_neg()");
   else if (mt_meta(x)) mt_fail(c, "to_dlpack: a meta tensor has no data");
   Exported *e = c->err ? NULL : export_tensor(c, x);
   if (e) {
@@ -159,13 +189,21 @@ static void drop_imported(void *ud) {
 /* Checks all of the foreign struct before anything is owned. */
 static bool acceptable(Ctx *c, const DLTensor *t) {
   int d = dtype_of(t->dtype);
-  if (t->device.type != DL_CPU) return mt_fail(c, "from_dlpack: the data are on device %d, not on the CPU", t->device.type), false;
-  if (t->ndim < 0 || t->ndim > MT_MAXDIM) return mt_fail(c, "from_dlpack: %d dimensions", t->ndim), false;
-  if (d < 0) return mt_fail(c, "from_dlpack: dtype code %d of %d bits and %d lanes is not one of Moth's", t->dtype.code, t->dtype.bits, t->dtype.lanes), false;
+  if (t->device.type != DL_CPU)
+    return mt_fail(c, "from_dlpack: the data are on device %d, not on the CPU", t->device.type),
+           false;
+  if (t->ndim < 0 || t->ndim > MT_MAXDIM)
+    return mt_fail(c, "from_dlpack: %d dimensions", t->ndim), false;
+  if (d < 0)
+    return mt_fail(c, "from_dlpack: dtype code %d of %d bits and %d lanes is not one of Moth's",
+                   t->dtype.code, t->dtype.bits, t->dtype.lanes),
+           false;
   if (t->ndim && !t->shape) return mt_fail(c, "from_dlpack: the shape is missing"), false;
   for (int i = 0; i < t->ndim; i++) {
     if (t->shape[i] < 0) return mt_fail(c, "from_dlpack: a negative size"), false;
-    if (t->strides && t->strides[i] < 0 && t->shape[i] > 1) return mt_fail(c, "from_dlpack: negative strides are not supported; copy the array first"), false;
+    if (t->strides && t->strides[i] < 0 && t->shape[i] > 1)
+      return mt_fail(c, "from_dlpack: negative strides are not supported; copy the array first"),
+             false;
   }
   if (((uintptr_t)t->data + t->byte_offset) % mt_dsize(mt_real_dtype((DType)d)))
     return mt_fail(c, "from_dlpack: the data are not aligned for %s", mt_dtypes[d].name), false;
@@ -179,7 +217,8 @@ static Tensor *import_tensor(Ctx *c, const DLTensor *t, void *managed, bool vers
   for (int i = t->ndim - 1; i >= 0; i--) {
     stride[i] = t->strides ? t->strides[i] : acc;
     acc *= t->shape[i] > 1 ? t->shape[i] : 1;
-    if (t->shape[i] > 1 && __builtin_mul_overflow(stride[i], t->shape[i] - 1, &acc)) return mt_fail(c, "from_dlpack: strides too big");
+    if (t->shape[i] > 1 && __builtin_mul_overflow(stride[i], t->shape[i] - 1, &acc))
+      return mt_fail(c, "from_dlpack: strides too big");
     if (t->shape[i] > 1) last += stride[i] * (t->shape[i] - 1);
     acc = 1;
     for (int k = i; k < t->ndim; k++) acc *= t->shape[k] > 1 ? t->shape[k] : 1;
@@ -187,7 +226,8 @@ static Tensor *import_tensor(Ctx *c, const DLTensor *t, void *managed, bool vers
   Imported *o = mt_malloc(sizeof *o);
   if (!o) return mt_nomem(c);
   *o = (Imported){NULL, versioned};
-  Storage *st = mt_storage_foreign(c, (char *)t->data + t->byte_offset, numel ? (last + 1) * (int64_t)mt_dsize(d) : 0, drop_imported, o);
+  Storage *st = mt_storage_foreign(c, (char *)t->data + t->byte_offset,
+                                   numel ? (last + 1) * (int64_t)mt_dsize(d) : 0, drop_imported, o);
   if (!st) { mt_free(o); return NULL; }
   Tensor *x = mt_from_storage(c, st, mt_il(t->shape, t->ndim), mt_il(stride, t->ndim), 0, (DType)d);
   if (x) o->managed = managed;
@@ -209,12 +249,19 @@ static int l_from_dlpack(lua_State *L) {
     vm_pushtensor(L, mt_alias(tc, vm_totensor(L, 1)));
     return vm_leave(L, tc, ts, 1);
   }
-  if (!m) return luaL_error(L, "from_dlpack: expected a capsule of to_dlpack or the address of a DLManagedTensor, got %s", luaL_typename(L, 1));
+  if (!m)
+    return luaL_error(
+        L,
+        "from_dlpack: expected a capsule of to_dlpack or the address of a DLManagedTensor, got %s",
+        luaL_typename(L, 1));
   Ctx *c = vm_ctx(L);
   Scope s = mt_open(c);
   DLVersioned *v = m;
-  if (versioned && v->version.major != 1) mt_fail(c, "from_dlpack: DLPack version %u.%u, Moth knows version 1", v->version.major, v->version.minor);
-  else if (versioned && v->flags & DL_READ_ONLY) mt_fail(c, "from_dlpack: the data are read-only; copy them first");
+  if (versioned && v->version.major != 1)
+    mt_fail(c, "from_dlpack: DLPack version %u.%u, Moth knows version 1", v->version.major,
+            v->version.minor);
+  else if (versioned && v->flags & DL_READ_ONLY)
+    mt_fail(c, "from_dlpack: the data are read-only; copy them first");
   const DLTensor *t = versioned ? &v->t : &((DLManaged *)m)->t;
   Tensor *x = !c->err && acceptable(c, t) ? import_tensor(c, t, m, versioned) : NULL;
   if (x && k) k->managed = NULL;
@@ -224,6 +271,7 @@ static int l_from_dlpack(lua_State *L) {
 
 void vm_open_dlpack(lua_State *L);
 void vm_open_dlpack(lua_State *L) {
-  static const luaL_Reg fns[] = {{"to_dlpack", l_to_dlpack}, {"from_dlpack", l_from_dlpack}, {NULL, NULL}};
+  static const luaL_Reg fns[] = {
+      {"to_dlpack", l_to_dlpack}, {"from_dlpack", l_from_dlpack}, {NULL, NULL}};
   luaL_newlib(L, fns);
 }

@@ -7,7 +7,8 @@
  *   local lib = ffi.load("./libmine.so", "void scale(float *x, size_t n, float k);")
  *   lib.scale(tensor, tensor:numel(), 2)
  *
- * Invariant: a function taken from a library keeps the library's object, and raises once it was closed. */
+ * Invariant: a function taken from a library keeps the library's object, and raises once it was
+ * closed. */
 #include "ffi_int.h"
 #include <dlfcn.h>
 #include <string.h>
@@ -61,7 +62,10 @@ static CType *type_of_text(lua_State *L, int i) {
 }
 static TypeBox *to_type(lua_State *L, int i) {
   TypeBox *b = lua_touserdata(L, i);
-  return b && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) == sizeof *b && b->magic == &type_magic ? b : NULL;
+  return b && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) == sizeof *b &&
+                 b->magic == &type_magic
+             ? b
+             : NULL;
 }
 CType *ffi_type_at(lua_State *L, int i) {
   i = lua_absindex(L, i);
@@ -87,7 +91,8 @@ void ffi_push_type(lua_State *L, CType *t) {
   b->magic = &type_magic;
   b->type = t;
   if (luaL_newmetatable(L, "ctype")) {
-    static const luaL_Reg events[] = {{"__tostring", type_tostring}, {"__call", l_new}, {"__eq", type_eq}, {NULL, NULL}};
+    static const luaL_Reg events[] = {
+        {"__tostring", type_tostring}, {"__call", l_new}, {"__eq", type_eq}, {NULL, NULL}};
     luaL_setfuncs(L, events, 0);
   }
   lua_setmetatable(L, -2);
@@ -101,27 +106,35 @@ static int l_istype(lua_State *L) {
 }
 static CType *sized(lua_State *L, CType *t) {
   char buf[120];
-  if (!t->complete && !t->flexible) luaL_error(L, "the size of '%s' is not known", ct_show(t, false, "", buf, sizeof buf));
+  if (!t->complete && !t->flexible)
+    luaL_error(L, "the size of '%s' is not known", ct_show(t, false, "", buf, sizeof buf));
   return t;
 }
 static size_t flexible_size(lua_State *L, CType *t, lua_Integer n) {
   CType *of = t->kind == CT_ARRAY ? t->to : t->fields[t->nfields - 1].type->to;
   size_t base = t->kind == CT_ARRAY ? 0 : t->size;
-  if (n < 0 || (of->size && (uint64_t)n > ((uint64_t)1 << 46) / of->size)) luaL_error(L, "a C array of %I elements cannot be made", (LUAI_UACINT)n);
+  if (n < 0 || (of->size && (uint64_t)n > ((uint64_t)1 << 46) / of->size))
+    luaL_error(L, "a C array of %I elements cannot be made", (LUAI_UACINT)n);
   return base + (size_t)n * of->size;
 }
 static int l_sizeof(lua_State *L) {
   CData *d = ffi_todata(L, 1);
   CType *t = sized(L, ffi_type_at(L, 1));
   if (d && t->kind != CT_PTR && d->lo) lua_pushinteger(L, d->hi - d->p);
-  else lua_pushinteger(L, (lua_Integer)(t->flexible ? flexible_size(L, t, luaL_optinteger(L, 2, 0)) : t->size));
+  else
+    lua_pushinteger(
+        L, (lua_Integer)(t->flexible ? flexible_size(L, t, luaL_optinteger(L, 2, 0)) : t->size));
   return 1;
 }
-static int l_alignof(lua_State *L) { lua_pushinteger(L, (lua_Integer)sized(L, ffi_type_at(L, 1))->align); return 1; }
+static int l_alignof(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)sized(L, ffi_type_at(L, 1))->align);
+  return 1;
+}
 static int l_offsetof(lua_State *L) {
   CType *t = ffi_type_at(L, 1);
   size_t at;
-  if (t->kind != CT_STRUCT || !ct_field(t, luaL_checkstring(L, 2), &at)) return luaL_error(L, "offsetof: no member '%s'", luaL_checkstring(L, 2));
+  if (t->kind != CT_STRUCT || !ct_field(t, luaL_checkstring(L, 2), &at))
+    return luaL_error(L, "offsetof: no member '%s'", luaL_checkstring(L, 2));
   lua_pushinteger(L, (lua_Integer)at);
   return 1;
 }
@@ -141,16 +154,22 @@ static int l_new(lua_State *L) {
   sys_err e = {{0}, 0};
   int first = 2, n = lua_gettop(L);
   size_t size = t->size;
-  if (t->kind == CT_VOID || t->kind == CT_FUNC) return luaL_error(L, "ffi.new: a value of this type cannot be made");
-  if (t->kind != CT_ARRAY && t->kind != CT_STRUCT && !(t = ct_array(ffi_state(L)->space, t, 1, false, &e))) return luaL_error(L, "%s", e.msg);
+  if (t->kind == CT_VOID || t->kind == CT_FUNC)
+    return luaL_error(L, "ffi.new: a value of this type cannot be made");
+  if (t->kind != CT_ARRAY && t->kind != CT_STRUCT &&
+      !(t = ct_array(ffi_state(L)->space, t, 1, false, &e)))
+    return luaL_error(L, "%s", e.msg);
   if (t->flexible) {
     lua_Integer count;
-    if (t->kind == CT_ARRAY && lua_type(L, 2) == LUA_TSTRING) count = (lua_Integer)lua_rawlen(L, 2) + 1;
-    else if (t->kind == CT_ARRAY && lua_type(L, 2) == LUA_TTABLE) count = (lua_Integer)lua_rawlen(L, 2);
+    if (t->kind == CT_ARRAY && lua_type(L, 2) == LUA_TSTRING)
+      count = (lua_Integer)lua_rawlen(L, 2) + 1;
+    else if (t->kind == CT_ARRAY && lua_type(L, 2) == LUA_TTABLE)
+      count = (lua_Integer)lua_rawlen(L, 2);
     else count = luaL_checkinteger(L, 2), first = 3;
     size = flexible_size(L, t, count);
   }
-  if (size > (size_t)1 << 40) return luaL_error(L, "ffi.new: %I bytes cannot be had", (LUAI_UACINT)size);
+  if (size > (size_t)1 << 40)
+    return luaL_error(L, "ffi.new: %I bytes cannot be had", (LUAI_UACINT)size);
   CData *d = ffi_new_owned(L, t, size);
   if (n >= first) ffi_fill(L, d, lua_gettop(L), first, n - first + 1);
   return 1;
@@ -164,7 +183,10 @@ static int l_cast(lua_State *L) {
   luaL_checkany(L, 2);
   if (t->kind == CT_PTR) {
     CData *r;
-    if (lua_isinteger(L, 2)) { ffi_push_pointer(L, t, (void *)(uintptr_t)lua_tointeger(L, 2)); return 1; }
+    if (lua_isinteger(L, 2)) {
+      ffi_push_pointer(L, t, (void *)(uintptr_t)lua_tointeger(L, 2));
+      return 1;
+    }
     if (lua_isfunction(L, 2)) { ffi_push_callback(L, t, 2); return 1; }
     if (d) {
       r = ffi_push_pointer(L, t, d->p);
@@ -183,7 +205,8 @@ static int l_cast(lua_State *L) {
     else if (lua_isinteger(L, 2)) v[0] = lua_tointeger(L, 2);
     else {
       double x = luaL_checknumber(L, 2);
-      luaL_argcheck(L, x >= -9223372036854775808.0 && x < 18446744073709551616.0, 2, "out of range");
+      luaL_argcheck(L, x >= -9223372036854775808.0 && x < 18446744073709551616.0, 2,
+                    "out of range");
       v[0] = x < 9223372036854775808.0 ? (int64_t)x : (int64_t)(uint64_t)x;
     }
     if (t->kind == CT_BOOL) v[0] = v[0] != 0;
@@ -200,8 +223,10 @@ static char *memory(lua_State *L, int i, bool write, size_t *n) {
   char *p = NULL;
   Where w = {.what = "ffi", .arg = i};
   *n = SIZE_MAX;
-  if (d && d->type->kind != CT_PTR && write && (d->is_const || d->type->to_const)) luaL_argerror(L, i, "it is const");
-  if (d && d->type->kind == CT_PTR && write && d->type->to_const) luaL_argerror(L, i, "it points to const");
+  if (d && d->type->kind != CT_PTR && write && (d->is_const || d->type->to_const))
+    luaL_argerror(L, i, "it is const");
+  if (d && d->type->kind == CT_PTR && write && d->type->to_const)
+    luaL_argerror(L, i, "it points to const");
   if (d) { p = d->p; if (d->lo) *n = d->p >= d->lo && d->p <= d->hi ? (size_t)(d->hi - d->p) : 0; }
   else {
     if (lua_type(L, i) == LUA_TSTRING) *n = lua_rawlen(L, i) + 1;
@@ -221,16 +246,21 @@ static int l_string(lua_State *L) {
   CData *d = ffi_todata(L, 1);
   if (lua_isnil(L, 1)) return luaL_argerror(L, 1, "NULL pointer");
   char *p = memory(L, 1, false, &known);
-  if (!lua_isnoneornil(L, 2)) { lua_pushlstring(L, p, checked_count(L, 2, known, SIZE_MAX)); return 1; }
+  if (!lua_isnoneornil(L, 2)) {
+    lua_pushlstring(L, p, checked_count(L, 2, known, SIZE_MAX));
+    return 1;
+  }
   CType *to = d && (d->type->kind == CT_PTR || d->type->kind == CT_ARRAY) ? d->type->to : NULL;
-  if (to && !(to->kind == CT_INT && to->size == 1)) return luaL_error(L, "ffi.string: a length is needed for what does not point to chars");
+  if (to && !(to->kind == CT_INT && to->size == 1))
+    return luaL_error(L, "ffi.string: a length is needed for what does not point to chars");
   lua_pushlstring(L, p, known == SIZE_MAX ? strlen(p) : strnlen(p, known));
   return 1;
 }
 static int l_copy(lua_State *L) {
   size_t to, from;
   char *dst = memory(L, 1, true, &to), *src = memory(L, 2, false, &from);
-  size_t n = lua_isnoneornil(L, 3) && lua_type(L, 2) == LUA_TSTRING ? from : checked_count(L, 3, to, from);
+  size_t n =
+      lua_isnoneornil(L, 3) && lua_type(L, 2) == LUA_TSTRING ? from : checked_count(L, 3, to, from);
   if (n > to) return luaL_argerror(L, 2, "more bytes than there is room");
   memmove(dst, src, n);
   return 0;
@@ -243,7 +273,10 @@ static int l_fill(lua_State *L) {
 }
 static int l_addressof(lua_State *L) {
   CData *d = ffi_check(L, 1);
-  if (d->type->kind == CT_PTR) return luaL_error(L, "ffi.addressof: a pointer has no address in C's memory; put it into ffi.new('T *[1]', p)");
+  if (d->type->kind == CT_PTR)
+    return luaL_error(
+        L,
+        "ffi.addressof: a pointer has no address in C's memory; put it into ffi.new('T *[1]', p)");
   CData *r = ffi_push_pointer(L, ffi_pointer_to(L, d->type, d->is_const), d->p);
   r->lo = d->lo, r->hi = d->hi;
   lua_pushvalue(L, 1);
@@ -252,7 +285,8 @@ static int l_addressof(lua_State *L) {
 }
 static int l_gc(lua_State *L) {
   ffi_check(L, 1);
-  if (!lua_isnil(L, 2) && !lua_isfunction(L, 2) && !luaL_getmetafield(L, 2, "__call")) return luaL_typeerror(L, 2, "function or nil");
+  if (!lua_isnil(L, 2) && !lua_isfunction(L, 2) && !luaL_getmetafield(L, 2, "__call"))
+    return luaL_typeerror(L, 2, "function or nil");
   lua_settop(L, 2);
   lua_setiuservalue(L, 1, CD_GC);
   return 1;
@@ -263,7 +297,9 @@ static int l_callback(lua_State *L) {
   CType *t = ffi_type_at(L, 1);
   luaL_checktype(L, 2, LUA_TFUNCTION);
   if (t->kind == CT_FUNC) t = ffi_pointer_to(L, t, false);
-  if (t->kind != CT_PTR || t->to->kind != CT_FUNC) return luaL_argerror(L, 1, "a function type is expected, such as 'int (*)(const void *, const void *)'");
+  if (t->kind != CT_PTR || t->to->kind != CT_FUNC)
+    return luaL_argerror(
+        L, 1, "a function type is expected, such as 'int (*)(const void *, const void *)'");
   ffi_push_callback(L, t, 2);
   return 1;
 }
@@ -288,17 +324,25 @@ static int l_tensor(lua_State *L) {
   CData *d = ffi_check(L, 1);
   CType *of = d->type->kind == CT_PTR || d->type->kind == CT_ARRAY ? d->type->to : d->type;
   int dtype = lua_isnoneornil(L, 3) ? dtype_of(of) : vm_todtype(L, 3);
-  if (dtype < 0) return luaL_argerror(L, 3, "a dtype is needed: what the pointer points to is no tensor element");
+  if (dtype < 0)
+    return luaL_argerror(L, 3,
+                         "a dtype is needed: what the pointer points to is no tensor element");
   Ctx *c = vm_ctx(L);
   Scope sc = mt_open(c);
   IntList shape;
   int64_t numel = 0, one;
   if (vm_toint(L, 2, &one)) shape = mt_il(&one, 1);
-  else if (!vm_tointlist(L, c, 2, &shape)) { mt_fail(c, "ffi.tensor: the shape must be a list of integers"); return vm_leave(L, c, sc, 0); }
+  else if (!vm_tointlist(L, c, 2, &shape)) {
+    mt_fail(c, "ffi.tensor: the shape must be a list of integers");
+    return vm_leave(L, c, sc, 0);
+  }
   if (!mt_numel(c, shape, &numel)) return vm_leave(L, c, sc, 0);
   int64_t bytes = numel * (int64_t)mt_dsize(dtype);
-  if (d->lo && bytes > d->hi - d->p) mt_fail(c, "ffi.tensor: %lld bytes are wanted, there are %lld", (long long)bytes, (long long)(d->hi - d->p));
-  if ((uintptr_t)d->p % mt_dsize(mt_real_dtype((DType)dtype))) mt_fail(c, "ffi.tensor: the address is not aligned for %s", mt_dtypes[dtype].name);
+  if (d->lo && bytes > d->hi - d->p)
+    mt_fail(c, "ffi.tensor: %lld bytes are wanted, there are %lld", (long long)bytes,
+            (long long)(d->hi - d->p));
+  if ((uintptr_t)d->p % mt_dsize(mt_real_dtype((DType)dtype)))
+    mt_fail(c, "ffi.tensor: the address is not aligned for %s", mt_dtypes[dtype].name);
   Kept *k = c->err ? NULL : mt_malloc(sizeof *k);
   if (!k) { if (!c->err) mt_nomem(c); return vm_leave(L, c, sc, 0); }
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
@@ -309,8 +353,12 @@ static int l_tensor(lua_State *L) {
   if (!st) { kept_free(k); return vm_leave(L, c, sc, 0); }
   int64_t stride[MT_MAXDIM], acc = 1;
   if (shape.n > MT_MAXDIM) mt_fail(c, "ffi.tensor: too many dimensions");
-  for (int64_t i = shape.n - 1; i >= 0 && !c->err; i--) { stride[i] = acc; acc *= shape.v[i] > 1 ? shape.v[i] : 1; }
-  Tensor *x = c->err ? NULL : mt_from_storage(c, st, shape, mt_il(stride, shape.n), 0, (DType)dtype);
+  for (int64_t i = shape.n - 1; i >= 0 && !c->err; i--) {
+    stride[i] = acc;
+    acc *= shape.v[i] > 1 ? shape.v[i] : 1;
+  }
+  Tensor *x =
+      c->err ? NULL : mt_from_storage(c, st, shape, mt_il(stride, shape.n), 0, (DType)dtype);
   mt_storage_release(st);
   vm_pushtensor(L, x);
   return vm_leave(L, c, sc, 1);
@@ -337,7 +385,9 @@ static void *symbol(lua_State *L, Lib *l, const char *name) {
   dlerror();
   void *p = dlsym(l->handle, name);
   const char *why = p ? NULL : dlerror();
-  if (!p) luaL_error(L, "library '%s' has no symbol '%s'%s%s", l->name, name, why ? ": " : "", why ? why : "");
+  if (!p)
+    luaL_error(L, "library '%s' has no symbol '%s'%s%s", l->name, name, why ? ": " : "",
+               why ? why : "");
   return p;
 }
 
@@ -382,9 +432,12 @@ static const CDecl *declared(lua_State *L, const Lib *l, const char *name) {
   const char *near = NULL;
   size_t best = strlen(name) / 3 + 1;
   for (const CDecl *o = ct_decls(f->space); o; o = o->next)
-    if (o->kind != CD_TYPEDEF && distance(name, o->name) <= best) best = distance(name, o->name), near = o->name;
+    if (o->kind != CD_TYPEDEF && distance(name, o->name) <= best)
+      best = distance(name, o->name), near = o->name;
   if (near) luaL_error(L, "'%s' is not declared (did you mean '%s'?)", name, near);
-  luaL_error(L, "'%s' is not declared: tell ffi.cdef its C declaration, then take it from library '%s'", name, l->name);
+  luaL_error(
+      L, "'%s' is not declared: tell ffi.cdef its C declaration, then take it from library '%s'",
+      name, l->name);
   return NULL;
 }
 
@@ -408,7 +461,8 @@ static int lib_index(lua_State *L) {
 static int lib_newindex(lua_State *L) {
   Lib *l = check_lib(L, 1);
   const CDecl *d = declared(L, l, luaL_checkstring(L, 2));
-  if (d->kind != CD_VAR || d->is_const) return luaL_error(L, "'%s' is no variable that can be written", d->name);
+  if (d->kind != CD_VAR || d->is_const)
+    return luaL_error(L, "'%s' is no variable that can be written", d->name);
   Where w = {.what = d->name};
   ffi_store(L, 3, d->type, symbol(L, l, d->symbol), 0, &w);
   return 0;
@@ -427,8 +481,9 @@ static int lib_dir(lua_State *L) {
 }
 
 static Lib *new_lib(lua_State *L, const char *name) {
-  static const luaL_Reg events[] = {{"__index", lib_index}, {"__newindex", lib_newindex}, {"__gc", lib_gc}, {"__tostring", lib_tostring},
-                                    {"__dir", lib_dir}, {NULL, NULL}};
+  static const luaL_Reg events[] = {{"__index", lib_index}, {"__newindex", lib_newindex},
+                                    {"__gc", lib_gc},       {"__tostring", lib_tostring},
+                                    {"__dir", lib_dir},     {NULL, NULL}};
   Lib *l = lua_newuserdatauv(L, sizeof *l, 1);
   memset(l, 0, sizeof *l);
   snprintf(l->name, sizeof l->name, "%s", name);
@@ -439,7 +494,8 @@ static Lib *new_lib(lua_State *L, const char *name) {
   return l;
 }
 
-/* load(name or path[, declarations[, {global = true}]]): global lets libraries opened later see its symbols. */
+/* load(name or path[, declarations[, {global = true}]]): global lets libraries opened later see its
+ * symbols. */
 static int l_load(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
   char full[300], why[300];
@@ -481,11 +537,26 @@ static int l_fn(lua_State *L) {
 }
 
 int luaopen_ffi(lua_State *L) {
-  static const luaL_Reg fns[] = {
-      {"cdef", l_cdef}, {"load", l_load}, {"close", l_close}, {"fn", l_fn}, {"new", l_new}, {"cast", l_cast}, {"typeof", l_typeof},
-      {"istype", l_istype}, {"sizeof", l_sizeof}, {"alignof", l_alignof}, {"offsetof", l_offsetof}, {"string", l_string}, {"copy", l_copy},
-      {"fill", l_fill}, {"addressof", l_addressof}, {"gc", l_gc}, {"callback", l_callback}, {"errno", ffi_errno}, {"tensor", l_tensor},
-      {NULL, NULL}};
+  static const luaL_Reg fns[] = {{"cdef", l_cdef},
+                                 {"load", l_load},
+                                 {"close", l_close},
+                                 {"fn", l_fn},
+                                 {"new", l_new},
+                                 {"cast", l_cast},
+                                 {"typeof", l_typeof},
+                                 {"istype", l_istype},
+                                 {"sizeof", l_sizeof},
+                                 {"alignof", l_alignof},
+                                 {"offsetof", l_offsetof},
+                                 {"string", l_string},
+                                 {"copy", l_copy},
+                                 {"fill", l_fill},
+                                 {"addressof", l_addressof},
+                                 {"gc", l_gc},
+                                 {"callback", l_callback},
+                                 {"errno", ffi_errno},
+                                 {"tensor", l_tensor},
+                                 {NULL, NULL}};
   Ffi *f = lua_newuserdatauv(L, sizeof *f, 0);
   memset(f, 0, sizeof *f);
   lua_newtable(L);

@@ -1,10 +1,11 @@
 /* ffi_call.c: calls into C and callbacks out of it, on libffi.
  *
- * Invariants.  A call's frame lives on the C stack while C runs; a callback runs on the Lua state of the innermost
- * frame of its thread.  When a callback's Lua code raises, the error waits in the frame, C gets zeros, further callbacks of
- * that frame return zeros at once, and the error is raised after C has returned.  A callback from another thread, after it
- * was freed, or outside of any call is refused in the same way.  Memory of freed callbacks is reused only after many
- * others, so that a late call finds a refusal, not other code. */
+ * Invariants.  A call's frame lives on the C stack while C runs; a callback runs on the Lua state
+ * of the innermost frame of its thread.  When a callback's Lua code raises, the error waits in the
+ * frame, C gets zeros, further callbacks of that frame return zeros at once, and the error is
+ * raised after C has returned.  A callback from another thread, after it was freed, or outside of
+ * any call is refused in the same way.  Memory of freed callbacks is reused only after many others,
+ * so that a late call finds a refusal, not other code. */
 #include "ffi_int.h"
 #include <errno.h>
 #include <ffi.h>
@@ -13,7 +14,15 @@
 #include <string.h>
 
 enum { MAX_ARGS = 64, IDLE = 64 };
-typedef union Slot { ffi_arg word; int64_t i; double d; float f; void *p; long double l; double c[2]; } Slot;
+typedef union Slot {
+  ffi_arg word;
+  int64_t i;
+  double d;
+  float f;
+  void *p;
+  long double l;
+  double c[2];
+} Slot;
 typedef struct Native { ffi_cif cif; ffi_type *args[]; } Native;       /* of a function type */
 
 typedef struct Frame {
@@ -51,7 +60,8 @@ static ffi_type *native_int(const CType *t) {
 /* What the bytes of t hold, for passing unions: 1 float, 2 anything else, per byte. */
 static void classify(const CType *t, size_t at, uint8_t *cls, size_t n) {
   if (t->kind == CT_STRUCT) {
-    for (int i = 0; i < t->nfields; i++) classify(t->fields[i].type, at + t->fields[i].offset, cls, n);
+    for (int i = 0; i < t->nfields; i++)
+      classify(t->fields[i].type, at + t->fields[i].offset, cls, n);
   } else if (t->kind == CT_ARRAY) {
     for (int64_t i = 0; i < t->count && at < n; i++, at += t->to->size) classify(t->to, at, cls, n);
   } else
@@ -78,14 +88,18 @@ static int union_parts(const CType *t, ffi_type **out) {
   int n = 0;
   if (t->size > 16) {                      /* in memory: any filling does */
     for (size_t at = 0; at < t->size; at += t->align)
-      out[n++] = t->align == 8 ? &ffi_type_uint64 : t->align == 4 ? &ffi_type_uint32 : t->align == 2 ? &ffi_type_uint16 : &ffi_type_uint8;
+      out[n++] = t->align == 8   ? &ffi_type_uint64
+                 : t->align == 4 ? &ffi_type_uint32
+                 : t->align == 2 ? &ffi_type_uint16
+                                 : &ffi_type_uint8;
     return n;
   }
   classify(t, 0, cls, t->size);
   for (size_t at = 0; at < t->size;) {
     size_t left = t->size - at < 8 ? t->size - at : 8;
     bool all_float = true, lower = true;
-    for (size_t k = at; k < at + left; k++) all_float &= cls[k] != 2, lower &= k >= at + 4 || cls[k] == 1;
+    for (size_t k = at; k < at + left; k++)
+      all_float &= cls[k] != 2, lower &= k >= at + 4 || cls[k] == 1;
     if (all_float && lower && left == 8 && t->align == 8) out[n++] = &ffi_type_double, at += 8;
     else if (all_float && left >= 4) out[n++] = &ffi_type_float, at += 4;
     else if (left == 8 && t->align == 8) out[n++] = &ffi_type_uint64, at += 8;
@@ -99,11 +113,14 @@ static int union_parts(const CType *t, ffi_type **out) {
 static ffi_type *native_struct(lua_State *L, CType *t) {
   char buf[120];
   bool is_union = has_union(t);
-  int64_t total = is_union ? (int64_t)(t->size / (t->align < 8 && t->size > 16 ? t->align : 1)) + 1 : 0;
+  int64_t total =
+      is_union ? (int64_t)(t->size / (t->align < 8 && t->size > 16 ? t->align : 1)) + 1 : 0;
   if (!t->complete || t->flexible || t->packed || !t->size)
-    luaL_error(L, "'%s' cannot be passed by value%s", ct_show(t, false, "", buf, sizeof buf), t->packed ? ": it is packed" : "");
+    luaL_error(L, "'%s' cannot be passed by value%s", ct_show(t, false, "", buf, sizeof buf),
+               t->packed ? ": it is packed" : "");
   for (int i = 0; !is_union && i < t->nfields; i++) total += count_parts(t->fields[i].type);
-  if (total > 65536) luaL_error(L, "'%s' is too big to be passed by value", ct_show(t, false, "", buf, sizeof buf));
+  if (total > 65536)
+    luaL_error(L, "'%s' is too big to be passed by value", ct_show(t, false, "", buf, sizeof buf));
   ffi_type *f = ct_alloc(ffi_state(L)->space, sizeof *f + sizeof(ffi_type *) * (size_t)(total + 1));
   if (!f) luaL_error(L, "not enough memory");
   f->type = FFI_TYPE_STRUCT;
@@ -114,7 +131,8 @@ static ffi_type *native_struct(lua_State *L, CType *t) {
     for (int i = 0; i < t->nfields; i++) {
       CType *m = t->fields[i].type;
       bool array = m->kind == CT_ARRAY;
-      for (int64_t k = array ? m->count : 1; k > 0; k--) f->elements[n++] = native(L, array ? m->to : m);
+      for (int64_t k = array ? m->count : 1; k > 0; k--)
+        f->elements[n++] = native(L, array ? m->to : m);
     }
   f->elements[n] = NULL;
   f->size = t->size;
@@ -128,7 +146,10 @@ static ffi_type *native(lua_State *L, CType *t) {
     case CT_VOID: return &ffi_type_void;
     case CT_BOOL: return &ffi_type_uint8;
     case CT_INT: return native_int(t);
-    case CT_FLOAT: return t->size == 4 ? &ffi_type_float : t->size == 8 ? &ffi_type_double : &ffi_type_longdouble;
+    case CT_FLOAT:
+      return t->size == 4   ? &ffi_type_float
+             : t->size == 8 ? &ffi_type_double
+                            : &ffi_type_longdouble;
     case CT_PTR: return &ffi_type_pointer;
 #ifdef FFI_TARGET_HAS_COMPLEX_TYPE
     case CT_COMPLEX: return t->size == 8 ? &ffi_type_complex_float : &ffi_type_complex_double;
@@ -136,9 +157,14 @@ static ffi_type *native(lua_State *L, CType *t) {
     case CT_STRUCT:
       if (!t->native) t->native = native_struct(L, t);
       return t->native;
-    case CT_ARRAY:                         /* inside a struct, of arrays: one by one through a struct of its own */
+    case CT_ARRAY: /* inside a struct, of arrays: one by one through a struct of its own */
       if (!t->native) {
-        CType wrap = {.kind = CT_STRUCT, .complete = true, .size = t->size, .align = t->align, .nfields = 1, .name = "array"};
+        CType wrap = {.kind = CT_STRUCT,
+                      .complete = true,
+                      .size = t->size,
+                      .align = t->align,
+                      .nfields = 1,
+                      .name = "array"};
         CField field = {.name = "a", .type = t};
         wrap.fields = &field;
         t->native = native_struct(L, &wrap);
@@ -154,7 +180,8 @@ void ffi_prepare(lua_State *L, CType *fn) {
   if (fn->native) return;
   if (fn->nfields > MAX_ARGS) luaL_error(L, "more than %d parameters", MAX_ARGS);
   ffi_type *result = native(L, fn->to);
-  Native *n = ct_alloc(ffi_state(L)->space, sizeof *n + sizeof(ffi_type *) * (size_t)(fn->nfields + 1));
+  Native *n =
+      ct_alloc(ffi_state(L)->space, sizeof *n + sizeof(ffi_type *) * (size_t)(fn->nfields + 1));
   if (!n) luaL_error(L, "not enough memory");
   for (int i = 0; i < fn->nfields; i++) n->args[i] = native(L, fn->fields[i].type);
   if (ffi_prep_cif(&n->cif, FFI_DEFAULT_ABI, (unsigned)fn->nfields, result, n->args) != FFI_OK)
@@ -165,7 +192,8 @@ void ffi_prepare(lua_State *L, CType *fn) {
 /* ---- arguments ---- */
 static void wrong_count(lua_State *L, CType *fn, int got, const char *name) {
   char buf[200];
-  luaL_error(L, "%s takes %s%d argument%s, got %d: %s", name, fn->variadic ? "at least " : "", fn->nfields, fn->nfields == 1 ? "" : "s", got,
+  luaL_error(L, "%s takes %s%d argument%s, got %d: %s", name, fn->variadic ? "at least " : "",
+             fn->nfields, fn->nfields == 1 ? "" : "s", got,
              ct_show(fn, false, name, buf, sizeof buf));
 }
 
@@ -179,8 +207,11 @@ static void *struct_arg(lua_State *L, int i, CType *t, const Where *w) {
 }
 
 static void *fixed_arg(lua_State *L, int i, CType *t, Slot *s, const char *name, int number) {
-  if (t->kind == CT_FLOAT && t->size == 8 && lua_type(L, i) == LUA_TNUMBER) { s->d = lua_tonumber(L, i); return s; }
-  if (t->kind == CT_INT && lua_isinteger(L, i)) {      /* the common case without the general path */
+  if (t->kind == CT_FLOAT && t->size == 8 && lua_type(L, i) == LUA_TNUMBER) {
+    s->d = lua_tonumber(L, i);
+    return s;
+  }
+  if (t->kind == CT_INT && lua_isinteger(L, i)) { /* the common case without the general path */
     lua_Integer v = lua_tointeger(L, i);
     if (t->size == 8) { s->i = v; return s; }
     if (t->size == 4 && v >= INT32_MIN && v <= INT32_MAX) {
@@ -201,7 +232,8 @@ static void *fixed_arg(lua_State *L, int i, CType *t, Slot *s, const char *name,
 }
 
 /* What stands for `...`: C's promotions of what Lua has. */
-static ffi_type *variadic_arg(lua_State *L, int i, Slot *s, void **at, const char *name, int number) {
+static ffi_type *variadic_arg(lua_State *L, int i, Slot *s, void **at, const char *name,
+                              int number) {
   CData *d = ffi_todata(L, i);
   Tensor *x = vm_totensor(L, i);
   *at = s;
@@ -216,7 +248,9 @@ static ffi_type *variadic_arg(lua_State *L, int i, Slot *s, void **at, const cha
     default: break;
   }
   if (d && d->type->kind == CT_STRUCT) { *at = d->p; return native(L, d->type); }
-  if (!d && !x) luaL_error(L, "%s: argument %d: a %s cannot be passed to '...'", name, number, luaL_typename(L, i));
+  if (!d && !x)
+    luaL_error(L, "%s: argument %d: a %s cannot be passed to '...'", name, number,
+               luaL_typename(L, i));
   CType *void_ptr = ffi_pointer_to(L, ct_basic(ffi_state(L)->space, "void"), false);
   Where w = {.what = name, .arg = number};
   if (d) s->p = d->p;
@@ -231,7 +265,8 @@ static void push_result(lua_State *L, CType *t, Slot *s) {
     if (t->kind == CT_BOOL) { lua_pushboolean(L, (v & 255) != 0); return; }
     if (t->size < 8) {
       int shift = 64 - 8 * (int)t->size;
-      v = t->is_unsigned ? (int64_t)((uint64_t)v << shift >> shift) : (int64_t)((uint64_t)v << shift) >> shift;
+      v = t->is_unsigned ? (int64_t)((uint64_t)v << shift >> shift)
+                         : (int64_t)((uint64_t)v << shift) >> shift;
     }
     lua_pushinteger(L, v);
     return;
@@ -265,11 +300,14 @@ int ffi_invoke(lua_State *L, CType *fn, void *address, int first, const char *na
   ffi_prepare(L, fn);
   Native *n = fn->native;
   cif = &n->cif;
-  for (int i = 0; i < fixed; i++) arg[i] = fixed_arg(L, first + i, fn->fields[i].type, &slot[i], name, i + 1);
+  for (int i = 0; i < fixed; i++)
+    arg[i] = fixed_arg(L, first + i, fn->fields[i].type, &slot[i], name, i + 1);
   if (fn->variadic) {
     for (int i = 0; i < fixed; i++) types[i] = n->args[i];
-    for (int i = fixed; i < given; i++) types[i] = variadic_arg(L, first + i, &slot[i], &arg[i], name, i + 1);
-    if (ffi_prep_cif_var(&var, FFI_DEFAULT_ABI, (unsigned)fixed, (unsigned)given, cif->rtype, types) != FFI_OK)
+    for (int i = fixed; i < given; i++)
+      types[i] = variadic_arg(L, first + i, &slot[i], &arg[i], name, i + 1);
+    if (ffi_prep_cif_var(&var, FFI_DEFAULT_ABI, (unsigned)fixed, (unsigned)given, cif->rtype,
+                         types) != FFI_OK)
       luaL_error(L, "%s: libffi cannot pass these arguments", name);
     cif = &var;
   }
@@ -282,7 +320,8 @@ int ffi_invoke(lua_State *L, CType *fn, void *address, int first, const char *na
   ffi_call(cif, FFI_FN(address), to, arg);
   last_errno = errno;
   frame = f.up;
-  if (foreign != seen) f.refused = "a callback came from a thread that is not Lua's and was refused";
+  if (foreign != seen)
+    f.refused = "a callback came from a thread that is not Lua's and was refused";
   if (f.failed || f.refused) return finish_failed(L, &f, name);
   if (temporary > first + given - 1) free_temporary(L, first + given, temporary);
   if (fn->to->kind == CT_VOID) return 0;
@@ -306,14 +345,16 @@ static int run_callback(lua_State *L) {
   CType *fn = in->cb->type;
   luaL_checkstack(L, fn->nfields + 8, "callback");
   lua_rawgeti(L, LUA_REGISTRYINDEX, in->cb->function);
-  for (int i = 0; i < fn->nfields; i++) ffi_push(L, fn->fields[i].type, in->args[i], false, 0, NULL);
+  for (int i = 0; i < fn->nfields; i++)
+    ffi_push(L, fn->fields[i].type, in->args[i], false, 0, NULL);
   lua_call(L, fn->nfields, 1);
   CType *t = fn->to;
   if (t->kind == CT_VOID) return 0;
   Where w = {.what = "callback's result"};
   Slot s = {.c = {0, 0}};
   if (t->kind == CT_PTR && lua_type(L, -1) == LUA_TSTRING)
-    return luaL_error(L, "a callback cannot return a Lua string: C would read it after it is gone; return memory of ffi.new that you keep");
+    return luaL_error(L, "a callback cannot return a Lua string: C would read it after it is gone; "
+                         "return memory of ffi.new that you keep");
   if (t->kind == CT_STRUCT) { ffi_store(L, -1, t, in->result, 0, &w); return 0; }
   ffi_store(L, -1, t, &s, 0, &w);
   if (t->kind == CT_INT || t->kind == CT_BOOL) {
@@ -328,12 +369,19 @@ static int run_callback(lua_State *L) {
 
 static void on_call(ffi_cif *cif, void *result, void **args, void *ud) {
   CBack *cb = ud;
-  size_t n = cif->rtype->type == FFI_TYPE_VOID ? 0 : cif->rtype->size < sizeof(ffi_arg) && cif->rtype->type != FFI_TYPE_STRUCT ? sizeof(ffi_arg) : cif->rtype->size;
+  size_t n = cif->rtype->type == FFI_TYPE_VOID ? 0
+             : cif->rtype->size < sizeof(ffi_arg) && cif->rtype->type != FFI_TYPE_STRUCT
+                 ? sizeof(ffi_arg)
+                 : cif->rtype->size;
   memset(result, 0, n);
   if (!pthread_equal(pthread_self(), cb->thread)) { foreign = foreign + 1; return; }
   if (!frame || frame->failed || frame->refused) return;
   lua_State *L = frame->L;
-  if (cb->function == LUA_NOREF) { frame->refused = "C called a callback that was freed; keep it with ffi.callback as long as C may call it"; return; }
+  if (cb->function == LUA_NOREF) {
+    frame->refused =
+        "C called a callback that was freed; keep it with ffi.callback as long as C may call it";
+    return;
+  }
   if (!lua_checkstack(L, 8)) { frame->refused = "a callback found no room on Lua's stack"; return; }
   Incoming in = {cb, result, args};
   Frame *mine = frame;
@@ -362,7 +410,8 @@ static int box_gc(lua_State *L) {
 }
 int ffi_free_callback(lua_State *L) {
   CData *d = ffi_check(L, 1);
-  if (d->type->kind != CT_PTR || lua_getiuservalue(L, 1, CD_OWNER) != LUA_TUSERDATA) return luaL_error(L, "this is no callback");
+  if (d->type->kind != CT_PTR || lua_getiuservalue(L, 1, CD_OWNER) != LUA_TUSERDATA)
+    return luaL_error(L, "this is no callback");
   CBack **box = luaL_testudata(L, -1, "ffi.callback");
   if (!box) return luaL_error(L, "this is no callback");
   if (*box) retire(L, *box);
@@ -408,7 +457,8 @@ CData *ffi_push_callback(lua_State *L, CType *fn_ptr, int function) {
   cb->type = fn;
   cb->thread = pthread_self();
   *box = cb;
-  if (ffi_prep_closure_loc(cb->closure, &((Native *)fn->native)->cif, on_call, cb, cb->code) != FFI_OK)
+  if (ffi_prep_closure_loc(cb->closure, &((Native *)fn->native)->cif, on_call, cb, cb->code) !=
+      FFI_OK)
     luaL_error(L, "libffi cannot make a callback of this type");
   CData *d = ffi_push_pointer(L, fn_ptr, cb->code);
   lua_insert(L, -2);

@@ -35,7 +35,7 @@ CType *ffi_pointer_to(lua_State *L, CType *t, bool to_const);
 void ffi_push_type(lua_State *L, CType *t);
 
 /* ---- ffi_value.c ---- */
-CData *ffi_new_owned(lua_State *L, CType *t, size_t size);             /* zeroed memory of its own */
+CData *ffi_new_owned(lua_State *L, CType *t, size_t size); /* zeroed memory of its own */
 CData *ffi_push_pointer(lua_State *L, CType *ptr, void *address);      /* nil for NULL */
 /* The value of type t at src; structs and arrays become references kept alive by the value at
  * owner (0: a copy). */
@@ -47,7 +47,7 @@ void ffi_open_values(lua_State *L);
 
 /* ---- ffi_call.c ---- */
 int ffi_invoke(lua_State *L, CType *fn, void *address, int first, const char *name);
-void ffi_prepare(lua_State *L, CType *fn);                             /* raises when it cannot be called */
+void ffi_prepare(lua_State *L, CType *fn); /* raises when it cannot be called */
 CData *ffi_push_callback(lua_State *L, CType *fn_ptr, int function);
 int ffi_free_callback(lua_State *L);
 void ffi_release_callbacks(Ffi *f);

@@ -1,4 +1,5 @@
-/* ffi_value.c: C values in Lua: conversion both ways, and the metamethods of pointers, arrays, structs and unions. */
+/* ffi_value.c: C values in Lua: conversion both ways, and the metamethods of pointers, arrays,
+ * structs and unions. */
 #include "ffi_int.h"
 #include <math.h>
 #include <string.h>
@@ -7,7 +8,10 @@ static const char data_magic = 0, data_meta = 0;
 
 CData *ffi_todata(lua_State *L, int i) {
   CData *d = lua_touserdata(L, i);
-  return d && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) >= sizeof *d && d->magic == &data_magic ? d : NULL;
+  return d && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) >= sizeof *d &&
+                 d->magic == &data_magic
+             ? d
+             : NULL;
 }
 CData *ffi_check(lua_State *L, int i) {
   CData *d = ffi_todata(L, i);
@@ -116,9 +120,11 @@ static _Noreturn void bad_value(lua_State *L, int i, CType *t, const Where *w, c
     lua_pop(L, 1);
   } else snprintf(got, sizeof got, "%s", luaL_typename(L, i));
   ct_show(t, false, "", want, sizeof want);
-  if (w->arg) luaL_error(L, "%s: argument %d must be '%s', got %s%s%s", w->what, w->arg, want, got, why ? ": " : "", why ? why : "");
-  luaL_error(L, "%s%s%s: expected '%s', got %s%s%s", w->what, w->name ? ": " : "", w->name ? w->name : "", want, got, why ? ": " : "",
-             why ? why : "");
+  if (w->arg)
+    luaL_error(L, "%s: argument %d must be '%s', got %s%s%s", w->what, w->arg, want, got,
+               why ? ": " : "", why ? why : "");
+  luaL_error(L, "%s%s%s: expected '%s', got %s%s%s", w->what, w->name ? ": " : "",
+             w->name ? w->name : "", want, got, why ? ": " : "", why ? why : "");
   __builtin_unreachable();
 }
 
@@ -127,16 +133,21 @@ static void store_int(lua_State *L, int i, CType *t, void *dst, const Where *w) 
   int ok = 0;
   lua_Integer v = lua_type(L, i) == LUA_TNUMBER ? lua_tointegerx(L, i, &ok) : 0;
   int64_t whole;
-  if (!ok && lua_type(L, i) == LUA_TSTRING && (t->is_char || !strcmp(t->name, "int")) && lua_rawlen(L, i) == 1) v = *lua_tostring(L, i), ok = 1;
-  if (!ok && lua_type(L, i) == LUA_TNUMBER && t->size == 8 && t->is_unsigned) {      /* 2^63 and above are floats in Lua */
+  if (!ok && lua_type(L, i) == LUA_TSTRING && (t->is_char || !strcmp(t->name, "int")) &&
+      lua_rawlen(L, i) == 1)
+    v = *lua_tostring(L, i), ok = 1;
+  if (!ok && lua_type(L, i) == LUA_TNUMBER && t->size == 8 &&
+      t->is_unsigned) { /* 2^63 and above are floats in Lua */
     double d = lua_tonumber(L, i);
     if (d >= 0 && d < 18446744073709551616.0 && d == floor(d)) v = (lua_Integer)(uint64_t)d, ok = 1;
   }
   if (!ok && vm_totensor(L, i) && vm_toint(L, i, &whole)) v = whole, ok = 1;
-  if (!ok) bad_value(L, i, t, w, lua_type(L, i) == LUA_TNUMBER ? "it is no whole number that fits" : NULL);
+  if (!ok)
+    bad_value(L, i, t, w, lua_type(L, i) == LUA_TNUMBER ? "it is no whole number that fits" : NULL);
   int bits = (int)t->size * 8;
-  if (bits < 64 && (v < -((lua_Integer)1 << (bits - 1)) || v >= (lua_Integer)1 << bits)) bad_value(L, i, t, w, "out of range");
-  memcpy(dst, &v, t->size);                /* little endian; big-endian machines take the last bytes */
+  if (bits < 64 && (v < -((lua_Integer)1 << (bits - 1)) || v >= (lua_Integer)1 << bits))
+    bad_value(L, i, t, w, "out of range");
+  memcpy(dst, &v, t->size); /* little endian; big-endian machines take the last bytes */
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
   memcpy(dst, (char *)&v + 8 - t->size, t->size);
 #endif
@@ -162,7 +173,9 @@ static void store_float(lua_State *L, int i, CType *t, void *dst, const Where *w
 static bool dtype_fits(int d, const CType *to) {
   switch (to->kind) {
     case CT_VOID: return true;
-    case CT_FLOAT: return (mt_is_float(d) && mt_dsize(d) == to->size && to->size >= 4) || (mt_is_complex(d) && mt_dsize(d) == 2 * to->size);
+    case CT_FLOAT:
+      return (mt_is_float(d) && mt_dsize(d) == to->size && to->size >= 4) ||
+             (mt_is_complex(d) && mt_dsize(d) == 2 * to->size);
     case CT_COMPLEX: return mt_is_complex(d) && mt_dsize(d) == to->size;
     case CT_BOOL: return d == MT_bool;
     case CT_INT:
@@ -176,42 +189,55 @@ static bool dtype_fits(int d, const CType *to) {
 
 static void *tensor_address(lua_State *L, int i, Tensor *x, CType *t, const Where *w) {
   if (mt_meta(x)) bad_value(L, i, t, w, "a meta tensor has no data");
-  if (!dtype_fits(x->dtype, t->to)) bad_value(L, i, t, w, "the dtype is another; convert it with x:to(dtype)");
+  if (!dtype_fits(x->dtype, t->to))
+    bad_value(L, i, t, w, "the dtype is another; convert it with x:to(dtype)");
   if (!mt_is_contiguous(x)) bad_value(L, i, t, w, "it is not contiguous; pass x:contiguous()");
-  if (x->flags & (MT_CONJ | MT_NEG)) bad_value(L, i, t, w, "it is a lazy conjugate; pass x:resolve_conj():resolve_neg()");
+  if (x->flags & (MT_CONJ | MT_NEG))
+    bad_value(L, i, t, w, "it is a lazy conjugate; pass x:resolve_conj():resolve_neg()");
   if (!t->to_const) {
     if (x->flags & MT_REQ_GRAD && vm_ctx(L)->grad_mode)
-      bad_value(L, i, t, w, "it requires grad and C may write to it; declare the parameter const, pass x:detach(), or use torch.no_grad");
+      bad_value(L, i, t, w,
+                "it requires grad and C may write to it; declare the parameter const, pass "
+                "x:detach(), or use torch.no_grad");
     x->st->version++;
   }
   return mt_data(x);
 }
 
-/* Would C take a pointer to `from` where one to `to` is wanted?  void is anything; chars of any sign are alike. */
+/* Would C take a pointer to `from` where one to `to` is wanted?  void is anything; chars of any
+ * sign are alike. */
 static bool points_alike(const CType *from, const CType *to) {
   if (to->kind == CT_VOID || from->kind == CT_VOID || ct_same(from, to)) return true;
-  return from->kind == CT_INT && to->kind == CT_INT && from->size == to->size && (from->size == 1 || from->is_unsigned == to->is_unsigned);
+  return from->kind == CT_INT && to->kind == CT_INT && from->size == to->size &&
+         (from->size == 1 || from->is_unsigned == to->is_unsigned);
 }
 
 static void *data_address(lua_State *L, int i, CData *d, CType *t, const Where *w) {
   CType *from = d->type->kind == CT_PTR || d->type->kind == CT_ARRAY ? d->type->to : d->type;
   bool is_const = d->type->kind == CT_PTR ? d->type->to_const : d->is_const || d->type->to_const;
   bool fits = points_alike(from, t->to);
-  if (!fits && d->type->kind != CT_PTR && points_alike(d->type, t->to)) fits = true;     /* int (*)[3] from an int[3] */
+  if (!fits && d->type->kind != CT_PTR && points_alike(d->type, t->to))
+    fits = true; /* int (*)[3] from an int[3] */
   if (!fits) bad_value(L, i, t, w, NULL);
-  if (is_const && !t->to_const && t->to->kind != CT_FUNC) bad_value(L, i, t, w, "it would lose const; use ffi.cast");
+  if (is_const && !t->to_const && t->to->kind != CT_FUNC)
+    bad_value(L, i, t, w, "it would lose const; use ffi.cast");
   return d->p;
 }
 
-/* The address that the value at i stands for; the value that keeps it alive is the value itself (or what is pushed). */
+/* The address that the value at i stands for; the value that keeps it alive is the value itself (or
+ * what is pushed). */
 static void *pointer_value(lua_State *L, int i, CType *t, const Where *w) {
   CData *d;
   Tensor *x;
   switch (lua_type(L, i)) {
     case LUA_TNIL: return NULL;
     case LUA_TSTRING:
-      if (!(t->to->kind == CT_VOID || (t->to->kind == CT_INT && t->to->size == 1))) bad_value(L, i, t, w, NULL);
-      if (!t->to_const) bad_value(L, i, t, w, "C may write to it and Lua's strings cannot change; use ffi.new('char[?]', n, text)");
+      if (!(t->to->kind == CT_VOID || (t->to->kind == CT_INT && t->to->size == 1)))
+        bad_value(L, i, t, w, NULL);
+      if (!t->to_const)
+        bad_value(
+            L, i, t, w,
+            "C may write to it and Lua's strings cannot change; use ffi.new('char[?]', n, text)");
       return (void *)(uintptr_t)lua_tostring(L, i);
     case LUA_TLIGHTUSERDATA:
       if (vm_isnone(L, i)) return NULL;
@@ -221,8 +247,11 @@ static void *pointer_value(lua_State *L, int i, CType *t, const Where *w) {
       if ((d = ffi_todata(L, i))) return data_address(L, i, d, t, w);
       if ((x = vm_totensor(L, i))) return tensor_address(L, i, x, t, w);
       luaL_Stream *file = luaL_testudata(L, i, LUA_FILEHANDLE);
-      if (file && file->closef && (t->to->kind == CT_VOID || (t->to->name && !strcmp(t->to->name, "FILE")))) return file->f;
-      if (luaL_getmetafield(L, i, "__pointer") == LUA_TFUNCTION) {     /* our own objects that stand for an address */
+      if (file && file->closef &&
+          (t->to->kind == CT_VOID || (t->to->name && !strcmp(t->to->name, "FILE"))))
+        return file->f;
+      if (luaL_getmetafield(L, i, "__pointer") ==
+          LUA_TFUNCTION) { /* our own objects that stand for an address */
         lua_pushvalue(L, i);
         lua_call(L, 1, 1);
         void *p = lua_touserdata(L, -1);
@@ -240,7 +269,8 @@ static void anchor_value(lua_State *L, int anchor, const void *dst, int i) {
   i = lua_absindex(L, i);
   if (!d) return;
   anchor = lua_absindex(L, anchor);
-  if (lua_getiuservalue(L, anchor, CD_OWNER) == LUA_TUSERDATA && ffi_todata(L, -1)) {    /* a part: the whole keeps it */
+  if (lua_getiuservalue(L, anchor, CD_OWNER) == LUA_TUSERDATA &&
+      ffi_todata(L, -1)) { /* a part: the whole keeps it */
     anchor_value(L, lua_gettop(L), dst, i);
     lua_pop(L, 1);
     return;
@@ -261,15 +291,18 @@ static void store_aggregate(lua_State *L, int i, CType *t, void *dst, int anchor
   CData *d = ffi_todata(L, i);
   Tensor *x = vm_totensor(L, i);
   if (d && ct_same(d->type, t) && !t->flexible) { memmove(dst, d->p, t->size); return; }
-  if (t->kind == CT_ARRAY && lua_type(L, i) == LUA_TSTRING && t->to->kind == CT_INT && t->to->size == 1) {
+  if (t->kind == CT_ARRAY && lua_type(L, i) == LUA_TSTRING && t->to->kind == CT_INT &&
+      t->to->size == 1) {
     size_t n = lua_rawlen(L, i);
     if (n > t->size) bad_value(L, i, t, w, "the string is too long");
     memset(dst, 0, t->size);
     memcpy(dst, lua_tostring(L, i), n);
     return;
   }
-  if (t->kind == CT_ARRAY && x && !mt_meta(x) && mt_is_contiguous(x) && !(x->flags & (MT_CONJ | MT_NEG)) && dtype_fits(x->dtype, t->to)) {
-    if ((size_t)x->numel * mt_dsize(x->dtype) != t->size) bad_value(L, i, t, w, "it has another number of elements");
+  if (t->kind == CT_ARRAY && x && !mt_meta(x) && mt_is_contiguous(x) &&
+      !(x->flags & (MT_CONJ | MT_NEG)) && dtype_fits(x->dtype, t->to)) {
+    if ((size_t)x->numel * mt_dsize(x->dtype) != t->size)
+      bad_value(L, i, t, w, "it has another number of elements");
     memcpy(dst, mt_data(x), t->size);
     return;
   }
@@ -331,7 +364,8 @@ static const CField *named_field(lua_State *L, CType *t, const char *name, size_
   for (int i = 0; t->complete && i < t->nfields; i++)
     if (t->fields[i].name) { luaL_addstring(&b, " "); luaL_addstring(&b, t->fields[i].name); }
   luaL_pushresult(&b);
-  luaL_error(L, "%s has no member '%s'%s%s", t->name, name, t->complete ? "; it has" : ": it was not declared in full", lua_tostring(L, -1));
+  luaL_error(L, "%s has no member '%s'%s%s", t->name, name,
+             t->complete ? "; it has" : ": it was not declared in full", lua_tostring(L, -1));
   return NULL;
 }
 
@@ -355,7 +389,8 @@ static void fill_at(lua_State *L, CData *d, int self, int64_t k, int value) {
   char *at = NULL;
   const char *name;
   char text[100];
-  if (!place(d, k, &t, &at, &name)) luaL_error(L, "too many initialisers for '%s'", ct_show(d->type, false, "", text, sizeof text));
+  if (!place(d, k, &t, &at, &name))
+    luaL_error(L, "too many initialisers for '%s'", ct_show(d->type, false, "", text, sizeof text));
   Where w = {.what = ct_show(d->type, false, "", text, sizeof text), .name = name};
   ffi_store(L, value, t, at, self, &w);
 }
@@ -386,10 +421,12 @@ void ffi_fill(lua_State *L, CData *d, int self, int first, int n) {
   bool plain = n == 1 && lua_type(L, first) == LUA_TTABLE && !lua_getmetatable(L, first);
   if (n == 1 && lua_type(L, first) == LUA_TTABLE && !plain) lua_pop(L, 1);
   if (plain) { fill_table(L, d, self, first); return; }
-  bool text = d->type->kind == CT_ARRAY && d->type->to->kind == CT_INT && d->type->to->size == 1 && lua_type(L, first) == LUA_TSTRING;
+  bool text = d->type->kind == CT_ARRAY && d->type->to->kind == CT_INT && d->type->to->size == 1 &&
+              lua_type(L, first) == LUA_TSTRING;
   CData *same = n == 1 ? ffi_todata(L, first) : NULL;
   Tensor *x = n == 1 ? vm_totensor(L, first) : NULL;
-  if (n == 1 && (text || (same && ct_same(same->type, d->type)) || (x && d->type->kind == CT_ARRAY && x->numel != 1))) {
+  if (n == 1 && (text || (same && ct_same(same->type, d->type)) ||
+                 (x && d->type->kind == CT_ARRAY && x->numel != 1))) {
     CType whole = *d->type;                /* a flexible array as long as it was made */
     char buf[100];
     Where w = {.what = ct_show(d->type, false, "", buf, sizeof buf)};
@@ -405,12 +442,14 @@ void ffi_fill(lua_State *L, CData *d, int self, int first, int n) {
 static void check_inside(lua_State *L, const CData *d, const char *at, size_t n) {
   if (d->lo && (at < d->lo || at + n > d->hi || at + n < at)) {
     char buf[120];
-    luaL_error(L, "'%s': outside of its %d bytes", ct_show(d->type, false, "", buf, sizeof buf), (int)(d->hi - d->lo));
+    luaL_error(L, "'%s': outside of its %d bytes", ct_show(d->type, false, "", buf, sizeof buf),
+               (int)(d->hi - d->lo));
   }
 }
 
 /* Where key i of the value at 1 lies. */
-static char *element(lua_State *L, CData *d, int key, CType **t, bool *is_const, const char **name) {
+static char *element(lua_State *L, CData *d, int key, CType **t, bool *is_const,
+                     const char **name) {
   CType *of = d->type;
   char buf[120];
   *name = NULL;
@@ -420,11 +459,15 @@ static char *element(lua_State *L, CData *d, int key, CType **t, bool *is_const,
     if (!ok) luaL_error(L, "a C array's index must be a whole number");
     *t = of->to;
     *is_const = of->to_const || (of->kind == CT_ARRAY && d->is_const);
-    if (!(*t)->complete || !(*t)->size) luaL_error(L, "'%s' cannot be indexed: the size of an element is not known", ct_show(of, false, "", buf, sizeof buf));
-    if (k > INT64_MAX / (int64_t)(*t)->size || k < INT64_MIN / (int64_t)(*t)->size) luaL_error(L, "index out of range");
+    if (!(*t)->complete || !(*t)->size)
+      luaL_error(L, "'%s' cannot be indexed: the size of an element is not known",
+                 ct_show(of, false, "", buf, sizeof buf));
+    if (k > INT64_MAX / (int64_t)(*t)->size || k < INT64_MIN / (int64_t)(*t)->size)
+      luaL_error(L, "index out of range");
     char *at = (char *)((uintptr_t)d->p + (uintptr_t)(k * (lua_Integer)(*t)->size));
     if (of->kind == CT_ARRAY && d->lo && (at < d->p || at + (*t)->size > d->hi))
-      luaL_error(L, "index %I is outside of the array's %I elements", (LUAI_UACINT)k, (LUAI_UACINT)((size_t)(d->hi - d->p) / (*t)->size));
+      luaL_error(L, "index %I is outside of the array's %I elements", (LUAI_UACINT)k,
+                 (LUAI_UACINT)((size_t)(d->hi - d->p) / (*t)->size));
     check_inside(L, d, at, (*t)->size);
     return at;
   }
@@ -438,12 +481,14 @@ static char *element(lua_State *L, CData *d, int key, CType **t, bool *is_const,
     check_inside(L, d, d->p + offset, f->type->size);
     return d->p + offset;
   }
-  luaL_error(L, "a C value of type '%s' has no '%s'", ct_show(of, d->is_const, "", buf, sizeof buf), luaL_tolstring(L, key, NULL));
+  luaL_error(L, "a C value of type '%s' has no '%s'", ct_show(of, d->is_const, "", buf, sizeof buf),
+             luaL_tolstring(L, key, NULL));
   return NULL;
 }
 
 static bool is_callback(lua_State *L, const CData *d) {
-  bool yes = d->type->kind == CT_PTR && d->type->to->kind == CT_FUNC && lua_getiuservalue(L, 1, CD_OWNER) == LUA_TUSERDATA;
+  bool yes = d->type->kind == CT_PTR && d->type->to->kind == CT_FUNC &&
+             lua_getiuservalue(L, 1, CD_OWNER) == LUA_TUSERDATA;
   return yes;
 }
 
@@ -469,8 +514,11 @@ static int data_newindex(lua_State *L) {
   const char *name;
   char buf[120];
   char *at = element(L, d, 2, &t, &is_const, &name);
-  if (is_const) return luaL_error(L, "'%s': const cannot be written", ct_show(t, true, name ? name : "", buf, sizeof buf));
-  Where w = {.what = ct_show(d->type, d->is_const && d->type->kind != CT_PTR, "", buf, sizeof buf), .name = name};
+  if (is_const)
+    return luaL_error(L, "'%s': const cannot be written",
+                      ct_show(t, true, name ? name : "", buf, sizeof buf));
+  Where w = {.what = ct_show(d->type, d->is_const && d->type->kind != CT_PTR, "", buf, sizeof buf),
+             .name = name};
   ffi_store(L, 3, t, at, 1, &w);
   return 0;
 }
@@ -478,9 +526,11 @@ static int data_newindex(lua_State *L) {
 /* The address arithmetic starts from, and what it points to. */
 static CType *decayed(lua_State *L, CData *d) {
   if (d->type->kind == CT_PTR) return d->type;
-  if (d->type->kind == CT_ARRAY) return ffi_pointer_to(L, d->type->to, d->type->to_const || d->is_const);
+  if (d->type->kind == CT_ARRAY)
+    return ffi_pointer_to(L, d->type->to, d->type->to_const || d->is_const);
   char buf[120];
-  luaL_error(L, "arithmetic on '%s': only pointers and arrays have it", ct_show(d->type, false, "", buf, sizeof buf));
+  luaL_error(L, "arithmetic on '%s': only pointers and arrays have it",
+             ct_show(d->type, false, "", buf, sizeof buf));
   return NULL;
 }
 
@@ -488,19 +538,26 @@ static int moved(lua_State *L, int at, int by, int sign) {
   CData *d = ffi_check(L, at);
   int ok;
   lua_Integer k = lua_tointegerx(L, by, &ok);
-  if (!ok || lua_type(L, by) != LUA_TNUMBER) return luaL_error(L, "a pointer moves by a whole number, got %s", luaL_typename(L, by));
+  if (!ok || lua_type(L, by) != LUA_TNUMBER)
+    return luaL_error(L, "a pointer moves by a whole number, got %s", luaL_typename(L, by));
   CType *t = decayed(L, d);
-  if (!t->to->size) return luaL_error(L, "pointer arithmetic needs the size of what it points to; use ffi.cast('char *', p)");
-  CData *r = ffi_push_pointer(L, t, (void *)((uintptr_t)d->p + (uintptr_t)(sign * k * (lua_Integer)t->to->size)));
+  if (!t->to->size)
+    return luaL_error(
+        L, "pointer arithmetic needs the size of what it points to; use ffi.cast('char *', p)");
+  CData *r = ffi_push_pointer(
+      L, t, (void *)((uintptr_t)d->p + (uintptr_t)(sign * k * (lua_Integer)t->to->size)));
   if (r) r->lo = d->lo, r->hi = d->hi, set_owner(L, at);
   return 1;
 }
-static int data_add(lua_State *L) { return ffi_todata(L, 1) ? moved(L, 1, 2, 1) : moved(L, 2, 1, 1); }
+static int data_add(lua_State *L) {
+  return ffi_todata(L, 1) ? moved(L, 1, 2, 1) : moved(L, 2, 1, 1);
+}
 static int data_sub(lua_State *L) {
   CData *a = ffi_check(L, 1), *b = ffi_todata(L, 2);
   if (!b) return moved(L, 1, 2, -1);
   CType *t = decayed(L, a);
-  if (!ct_same(t->to, decayed(L, b)->to) || !t->to->size) return luaL_error(L, "these pointers have no distance: they point to different types");
+  if (!ct_same(t->to, decayed(L, b)->to) || !t->to->size)
+    return luaL_error(L, "these pointers have no distance: they point to different types");
   lua_pushinteger(L, (lua_Integer)(a->p - b->p) / (lua_Integer)t->to->size);
   return 1;
 }
@@ -509,8 +566,14 @@ static int data_eq(lua_State *L) {
   lua_pushboolean(L, a && b && a->p == b->p);
   return 1;
 }
-static int data_lt(lua_State *L) { lua_pushboolean(L, ffi_check(L, 1)->p < ffi_check(L, 2)->p); return 1; }
-static int data_le(lua_State *L) { lua_pushboolean(L, ffi_check(L, 1)->p <= ffi_check(L, 2)->p); return 1; }
+static int data_lt(lua_State *L) {
+  lua_pushboolean(L, ffi_check(L, 1)->p < ffi_check(L, 2)->p);
+  return 1;
+}
+static int data_le(lua_State *L) {
+  lua_pushboolean(L, ffi_check(L, 1)->p <= ffi_check(L, 2)->p);
+  return 1;
+}
 static int data_len(lua_State *L) {
   CData *d = ffi_check(L, 1);
   if (d->type->kind != CT_ARRAY) return luaL_error(L, "only C arrays have a length");
@@ -520,14 +583,17 @@ static int data_len(lua_State *L) {
 static int data_tostring(lua_State *L) {
   CData *d = ffi_check(L, 1);
   char buf[160];
-  lua_pushfstring(L, "cdata<%s>: %p", ct_show(d->type, d->is_const && d->type->kind != CT_PTR, "", buf, sizeof buf), (void *)d->p);
+  lua_pushfstring(L, "cdata<%s>: %p",
+                  ct_show(d->type, d->is_const && d->type->kind != CT_PTR, "", buf, sizeof buf),
+                  (void *)d->p);
   return 1;
 }
 static int data_call(lua_State *L) {
   CData *d = ffi_check(L, 1);
   if (d->type->kind != CT_PTR || d->type->to->kind != CT_FUNC) {
     char buf[120];
-    return luaL_error(L, "a C value of type '%s' cannot be called", ct_show(d->type, d->is_const, "", buf, sizeof buf));
+    return luaL_error(L, "a C value of type '%s' cannot be called",
+                      ct_show(d->type, d->is_const, "", buf, sizeof buf));
   }
   return ffi_invoke(L, d->type->to, d->p, 2, "function pointer");
 }
@@ -550,10 +616,19 @@ static int data_dir(lua_State *L) {
 }
 
 void ffi_open_values(lua_State *L) {
-  static const luaL_Reg events[] = {
-      {"__index", data_index}, {"__newindex", data_newindex}, {"__add", data_add}, {"__sub", data_sub}, {"__eq", data_eq}, {"__lt", data_lt},
-      {"__le", data_le}, {"__len", data_len}, {"__tostring", data_tostring}, {"__call", data_call}, {"__gc", data_gc}, {"__dir", data_dir},
-      {NULL, NULL}};
+  static const luaL_Reg events[] = {{"__index", data_index},
+                                    {"__newindex", data_newindex},
+                                    {"__add", data_add},
+                                    {"__sub", data_sub},
+                                    {"__eq", data_eq},
+                                    {"__lt", data_lt},
+                                    {"__le", data_le},
+                                    {"__len", data_len},
+                                    {"__tostring", data_tostring},
+                                    {"__call", data_call},
+                                    {"__gc", data_gc},
+                                    {"__dir", data_dir},
+                                    {NULL, NULL}};
   luaL_newlib(L, events);
   lua_pushliteral(L, "cdata");
   lua_setfield(L, -2, "__name");

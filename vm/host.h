@@ -23,7 +23,7 @@ bool vm_int_passing(void);                 /* an interrupt's error is on its way
 void vm_int_settle(lua_State *L);          /* at the prompt: forget what was pending */
 /* L runs now; returns who ran before, to be entered again after */
 lua_State *vm_int_enter(lua_State *L);
-lua_State *vm_int_running(void);           /* the coroutine that runs; NULL before the program starts */
+lua_State *vm_int_running(void); /* the coroutine that runs; NULL before the program starts */
 /* who raises an error of their own for an interrupt calls this first */
 void vm_int_answered(lua_State *L);
 /* "interrupted!", or "WHAT: interrupted" */

@@ -1,7 +1,7 @@
 /* index.c: x[key] and x[key] = value: integers, Python's subscript text, lists of entries, tensors.
  *
- * Every form becomes a list of Entry; the basic ones make a view step by step, tensors among them are collected for one
- * gather (or scatter) at the end, as PyTorch does. */
+ * Every form becomes a list of Entry; the basic ones make a view step by step, tensors among them
+ * are collected for one gather (or scatter) at the end, as PyTorch does. */
 #include "vm.h"
 #include <ctype.h>
 #include <stdio.h>
@@ -18,7 +18,10 @@ typedef struct { const void *magic; int64_t a, b, step; } Slice;
 
 static Slice *toslice(lua_State *L, int i) {
   Slice *s = lua_touserdata(L, i);
-  return s && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) == sizeof *s && s->magic == &slice_magic ? s : NULL;
+  return s && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) == sizeof *s &&
+                 s->magic == &slice_magic
+             ? s
+             : NULL;
 }
 
 static bool bound(lua_State *L, int i, int64_t *v) {
@@ -39,7 +42,9 @@ static int slice_new(lua_State *L) {
   int64_t v[3] = {MT_NONE_INT, MT_NONE_INT, MT_NONE_INT};
   int n = lua_gettop(L);
   for (int i = 0; i < n && i < 3; i++)
-    if (!bound(L, i + 1, &v[i])) return luaL_error(L, "slice: bound %d must be an integer or None, got %s", i + 1, luaL_typename(L, i + 1));
+    if (!bound(L, i + 1, &v[i]))
+      return luaL_error(L, "slice: bound %d must be an integer or None, got %s", i + 1,
+                        luaL_typename(L, i + 1));
   if (n == 1) { v[1] = v[0]; v[0] = MT_NONE_INT; }
   Slice *s = lua_newuserdatauv(L, sizeof *s, 0);
   s->magic = &slice_magic;
@@ -54,7 +59,10 @@ static int slice_new(lua_State *L) {
   return 1;
 }
 int vm_open_index(lua_State *L);
-int vm_open_index(lua_State *L) { lua_pushcfunction(L, slice_new); return 1; }   /* leaves torch.slice */
+int vm_open_index(lua_State *L) {
+  lua_pushcfunction(L, slice_new);
+  return 1;
+} /* leaves torch.slice */
 
 static Entry *add(Ctx *c, Key *k, EntryKind kind) {
   if (k->n == MAXENT) { mt_fail(c, "too many indices"); return NULL; }
@@ -72,7 +80,11 @@ static bool text_entry(Ctx *c, Key *k, const char *s, size_t n, const char *all)
   buf[n] = 0;
   if (!strcmp(buf, "...") || !strcmp(buf, "Ellipsis")) return add(c, k, E_ELLIPSIS) != NULL;
   if (!strcmp(buf, "None")) return add(c, k, E_NONE) != NULL;
-  if (!strcmp(buf, "True") || !strcmp(buf, "False")) { Entry *e = add(c, k, E_BOOL); if (e) e->a = buf[0] == 'T'; return e != NULL; }
+  if (!strcmp(buf, "True") || !strcmp(buf, "False")) {
+    Entry *e = add(c, k, E_BOOL);
+    if (e) e->a = buf[0] == 'T';
+    return e != NULL;
+  }
   int64_t v[3] = {MT_NONE_INT, MT_NONE_INT, MT_NONE_INT};
   int part = 0;
   for (char *p = buf; *p;) {
@@ -93,7 +105,9 @@ static bool text_entry(Ctx *c, Key *k, const char *s, size_t n, const char *all)
   e->step = v[2];
   return true;
 bad:
-  mt_fail(c, "cannot read '%s' in the index \"%s\"; use integers, slices a:b:c, ..., None, True, False", buf, all);
+  mt_fail(
+      c, "cannot read '%s' in the index \"%s\"; use integers, slices a:b:c, ..., None, True, False",
+      buf, all);
   return false;
 }
 
@@ -122,7 +136,8 @@ static bool tensor_entry(Ctx *c, Key *k, Tensor *t) {
     return e != NULL;
   }
   if (!mt_is_int(t->dtype)) {
-    mt_fail(c, "tensors used as indices must be integer or bool tensors, got %s", mt_dtypes[t->dtype].name);
+    mt_fail(c, "tensors used as indices must be integer or bool tensors, got %s",
+            mt_dtypes[t->dtype].name);
     return false;
   }
   Entry *e = add(c, k, E_TENSOR);
@@ -143,15 +158,25 @@ static bool one_entry(lua_State *L, Ctx *c, Key *k, int i) {
   switch (lua_type(L, i)) {
     case LUA_TNUMBER: {
       int64_t v;
-      if (!vm_toint(L, i, &v)) { mt_fail(c, "an index must be an integer, got %g", lua_tonumber(L, i)); return false; }
+      if (!vm_toint(L, i, &v)) {
+        mt_fail(c, "an index must be an integer, got %g", lua_tonumber(L, i));
+        return false;
+      }
       Entry *e = add(c, k, E_INT);
       if (e) e->a = v;
       return e != NULL;
     }
-    case LUA_TBOOLEAN: { Entry *e = add(c, k, E_BOOL); if (e) e->a = lua_toboolean(L, i); return e != NULL; }
+    case LUA_TBOOLEAN: {
+      Entry *e = add(c, k, E_BOOL);
+      if (e) e->a = lua_toboolean(L, i);
+      return e != NULL;
+    }
     case LUA_TSTRING: {
       const char *text = lua_tostring(L, i);
-      if (strchr(text, ',')) { mt_fail(c, "an entry of an index list is one dimension; got \"%s\"", text); return false; }
+      if (strchr(text, ',')) {
+        mt_fail(c, "an entry of an index list is one dimension; got \"%s\"", text);
+        return false;
+      }
       return text_key(c, k, text);
     }
     case LUA_TTABLE: {
@@ -160,7 +185,8 @@ static bool one_entry(lua_State *L, Ctx *c, Key *k, int i) {
       return x && tensor_entry(c, k, x);
     }
     default:
-      mt_fail(c, "an index must be an integer, slice, None, list or tensor, got %s", luaL_typename(L, i));
+      mt_fail(c, "an index must be an integer, slice, None, list or tensor, got %s",
+              luaL_typename(L, i));
       return false;
   }
 }
@@ -168,7 +194,10 @@ static bool one_entry(lua_State *L, Ctx *c, Key *k, int i) {
 static bool read_key(lua_State *L, Ctx *c, Key *k, int i) {
   k->n = 0;
   i = lua_absindex(L, i);
-  if (lua_isnil(L, i)) { mt_fail(c, "x[nil]: a tensor cannot be indexed with nil (torch.None inserts a dimension)"); return false; }
+  if (lua_isnil(L, i)) {
+    mt_fail(c, "x[nil]: a tensor cannot be indexed with nil (torch.None inserts a dimension)");
+    return false;
+  }
   if (lua_type(L, i) == LUA_TSTRING) return text_key(c, k, lua_tostring(L, i));
   if (lua_type(L, i) != LUA_TTABLE) return one_entry(L, c, k, i);
   lua_Integer n = (lua_Integer)lua_rawlen(L, i);
@@ -186,11 +215,14 @@ static Tensor *apply(Ctx *c, Tensor *x, Key *k, TensorList *idx) {
   int used = 0, ell = -1;
   for (int i = 0; i < k->n; i++) {
     Entry *e = &k->e[i];
-    if (e->k == E_ELLIPSIS) { if (ell >= 0) return mt_fail(c, "an index can have only one ellipsis ('...')"); ell = i; }
-    else if (e->k == E_TENSOR) used += e->t->dtype == MT_bool ? e->t->ndim : 1;
+    if (e->k == E_ELLIPSIS) {
+      if (ell >= 0) return mt_fail(c, "an index can have only one ellipsis ('...')");
+      ell = i;
+    } else if (e->k == E_TENSOR) used += e->t->dtype == MT_bool ? e->t->ndim : 1;
     else if (e->k == E_INT || e->k == E_SLICE) used++;
   }
-  if (used > x->ndim) return mt_fail(c, "too many indices for a tensor of %d dimensions: %d", x->ndim, used);
+  if (used > x->ndim)
+    return mt_fail(c, "too many indices for a tensor of %d dimensions: %d", x->ndim, used);
   idx->v = mt_tmp(c, sizeof(Tensor *) * (MAXENT + MT_MAXDIM));
   idx->n = 0;
   if (!idx->v) return NULL;
@@ -210,7 +242,8 @@ static Tensor *apply(Ctx *c, Tensor *x, Key *k, TensorList *idx) {
       case E_ELLIPSIS: dim += left; break;
       case E_BOOL:
         v = t_unsqueeze(c, v, dim);
-        idx->v[dim++] = t_full(c, mt_il((int64_t[]){1}, 1), mt_sb(e->a != 0), MT_bool, -1, -1, -1, false);
+        idx->v[dim++] =
+            t_full(c, mt_il((int64_t[]){1}, 1), mt_sb(e->a != 0), MT_bool, -1, -1, -1, false);
         idx->n = dim;
         break;
       case E_TENSOR:
@@ -263,7 +296,11 @@ void vm_setindex(lua_State *L, Ctx *c, Tensor *x, int key, int value) {
   Tensor *val = vm_totensor(L, value);
   if (!val && !vm_toscalar(L, value, &s)) {
     if (lua_type(L, value) == LUA_TTABLE) val = vm_build_tensor(L, c, value, x->dtype);
-    else { mt_fail(c, "a tensor's elements can be set to a number or a tensor, got %s", luaL_typename(L, value)); return; }
+    else {
+      mt_fail(c, "a tensor's elements can be set to a number or a tensor, got %s",
+              luaL_typename(L, value));
+      return;
+    }
     if (!val) return;
   }
   if (!read_key(L, c, &k, key)) return;
@@ -272,7 +309,10 @@ void vm_setindex(lua_State *L, Ctx *c, Tensor *x, int key, int value) {
   if (!val) {
     if (idx.n == 0) { t_fill_(c, v, s); return; }
     val = mt_scalar_tensor(c, s, (DType)x->dtype);
-    if (s.kind == K_COMPLEX && !mt_is_complex(x->dtype)) { mt_fail(c, "a complex value cannot be stored in a %s tensor", mt_dtypes[x->dtype].name); return; }
+    if (s.kind == K_COMPLEX && !mt_is_complex(x->dtype)) {
+      mt_fail(c, "a complex value cannot be stored in a %s tensor", mt_dtypes[x->dtype].name);
+      return;
+    }
   }
   if (idx.n) t_index_put_(c, v, idx, val, false);
   else t_copy_(c, v, trim_value(c, val, v->ndim), false);

@@ -1,15 +1,17 @@
-/* info.c: require "moth.ops": the op rows as Lua data, for help, completion, documentation, the fuzzer and the converter.
+/* info.c: require "moth.ops": the op rows as Lua data, for help, completion, documentation, the
+ * fuzzer and the converter.
  *
- * The result has every row in order (1..n) and, under each public name without "torch." ("softmax", "linalg.inv"), the first
- * row of that name; its `overloads` lists all rows that share it. */
+ * The result has every row in order (1..n) and, under each public name without "torch." ("softmax",
+ * "linalg.inv"), the first row of that name; its `overloads` lists all rows that share it. */
 #include "vm.h"
 #include <string.h>
 
 /* Derivative texts by op id; autograd's binding fills this in. */
 const char *(*vm_derivative_text)(int op);
 
-static const char *const type_words[] = {"Tensor", "Tensor[]", "Scalar", "Scalar[]", "int", "int[]", "float", "bool", "str", "dtype", "device",
-                                         "layout", "memory_format", "generator"};
+static const char *const type_words[] = {"Tensor", "Tensor[]", "Scalar",        "Scalar[]", "int",
+                                         "int[]",  "float",    "bool",          "str",      "dtype",
+                                         "device", "layout",   "memory_format", "generator"};
 
 static void str_field(lua_State *L, const char *k, const char *v) {
   if (!v) return;
@@ -50,8 +52,10 @@ static void push_signature(lua_State *L, const OpRow *op, const char *name) {
     if (i) luaL_addstring(&b, ", ");
     if (p->kwonly && !brace) { luaL_addchar(&b, '{'); brace = true; }
     luaL_addstring(&b, p->name);
-    if (p->def_text) { luaL_addstring(&b, "="); luaL_addstring(&b, strcmp(p->def_text, "None") ? p->def_text : "nil"); }
-    else if (p->kwonly) luaL_addchar(&b, '=');
+    if (p->def_text) {
+      luaL_addstring(&b, "=");
+      luaL_addstring(&b, strcmp(p->def_text, "None") ? p->def_text : "nil");
+    } else if (p->kwonly) luaL_addchar(&b, '=');
   }
   if (brace) luaL_addchar(&b, '}');
   luaL_addstring(&b, ") -> ");
@@ -80,11 +84,22 @@ static void push_row(lua_State *L, const OpRow *op) {
   if (vm_derivative_text) str_field(L, "derivative", vm_derivative_text(op->id));
   push_signature(L, op, op->flags & OF_FUNCTION ? shown : op->base);
   lua_setfield(L, -2, "signature");
-  static const struct { const char *name; uint32_t bit; } bits[] = {
-    {"method", OF_METHOD}, {"fn", OF_FUNCTION}, {"inplace", OF_INPLACE}, {"inplace_only", OF_INPLACE_ONLY}, {"out", OF_OUT}, {"attr", OF_ATTR},
-    {"view", OF_VIEW}, {"hidden", OF_HIDDEN}, {"composite", OF_COMPOSITE}, {"nodiff", OF_NODIFF}, {"pending", OF_PENDING},
-    {"random", OF_RANDOM}, {"pointwise", OF_POINTWISE}};
-  for (size_t i = 0; i < sizeof bits / sizeof *bits; i++) flag_field(L, bits[i].name, op->flags & bits[i].bit);
+  static const struct { const char *name; uint32_t bit;
+  } bits[] = {{"method", OF_METHOD},
+              {"fn", OF_FUNCTION},
+              {"inplace", OF_INPLACE},
+              {"inplace_only", OF_INPLACE_ONLY},
+              {"out", OF_OUT},
+              {"attr", OF_ATTR},
+              {"view", OF_VIEW},
+              {"hidden", OF_HIDDEN},
+              {"composite", OF_COMPOSITE},
+              {"nodiff", OF_NODIFF},
+              {"pending", OF_PENDING},
+              {"random", OF_RANDOM},
+              {"pointwise", OF_POINTWISE}};
+  for (size_t i = 0; i < sizeof bits / sizeof *bits; i++)
+    flag_field(L, bits[i].name, op->flags & bits[i].bit);
   push_params(L, op);
   lua_setfield(L, -2, "params");
   lua_createtable(L, op->nret, 0);

@@ -1,9 +1,9 @@
-/* kernel.c: require "kernel.sockets": the notebook kernel's sockets (stdlib/kernel/zmq.c) for the kernel
- * written in Lua, and a file descriptor's catch of what C code prints.
+/* kernel.c: require "kernel.sockets": the notebook kernel's sockets (stdlib/kernel/zmq.c) for the
+ * kernel written in Lua, and a file descriptor's catch of what C code prints.
  *
- *   local k = sockets.open{transport =, ip =, key =, shell =, control =, stdin =, iopub =, heartbeat =}
- *   local channel, frames = k:receive{"shell", "control"}       -- nil when a signal came
- *   k:send("iopub", frames)   k:busy(true)   k:ports()   k:close() */
+ *   local k = sockets.open{transport =, ip =, key =, shell =, control =, stdin =, iopub =,
+ * heartbeat =} local channel, frames = k:receive{"shell", "control"}       -- nil when a signal
+ * came k:send("iopub", frames)   k:busy(true)   k:ports()   k:close() */
 #define _GNU_SOURCE
 #include "kernel/zmq.h"
 #include "host.h"
@@ -43,7 +43,8 @@ static int l_open(lua_State *L) {
   lua_getfield(L, 1, "ip");
   lua_getfield(L, 1, "key");
   int top = lua_gettop(L);
-  b->k = kn_open(luaL_optstring(L, top - 2, "tcp"), luaL_optstring(L, top - 1, "127.0.0.1"), b->ports, luaL_optstring(L, top, ""), &e);
+  b->k = kn_open(luaL_optstring(L, top - 2, "tcp"), luaL_optstring(L, top - 1, "127.0.0.1"),
+                 b->ports, luaL_optstring(L, top, ""), &e);
   if (!b->k) return luaL_error(L, "%s", e.msg);
   vm_int_interactive(true);                /* an interrupt passes through pcall, as at the prompt */
   lua_pushvalue(L, 2);
@@ -66,7 +67,8 @@ static int k_receive(lua_State *L) {
   bool want[KN_CHANNELS] = {false};
   luaL_checktype(L, 2, LUA_TTABLE);
   int wait = (int)luaL_optinteger(L, 3, -1);
-  for (lua_Integer i = 1; lua_rawgeti(L, 2, i) != LUA_TNIL; i++) want[luaL_checkoption(L, -1, NULL, channels)] = true;
+  for (lua_Integer i = 1; lua_rawgeti(L, 2, i) != LUA_TNIL; i++)
+    want[luaL_checkoption(L, -1, NULL, channels)] = true;
   sys_err e = {{0}, 0};
   kn_message m = {NULL, 0};
   int channel = kn_receive(k, want[KN_SHELL], want[KN_CONTROL], want[KN_STDIN], wait, &m, &e);
@@ -104,7 +106,8 @@ static int k_busy(lua_State *L) {
 /* ---- what C code and child processes print ---- */
 static int caught = -1;
 static off_t taken;
-/* catch(): standard output and errors go to memory from now on; -> the real standard error's descriptor */
+/* catch(): standard output and errors go to memory from now on; -> the real standard error's
+ * descriptor */
 static int l_catch(lua_State *L) {
   if (caught >= 0) return 0;
   fflush(stdout);
@@ -127,7 +130,7 @@ static int l_caught(lua_State *L) {
     n = pread(caught, p, 4096, taken);
     if (n > 0) luaL_addsize(&b, (size_t)n), taken += n;
   }
-  if (taken > 1 << 20 && ftruncate(caught, 0) == 0) {        /* start over, so that memory stays small */
+  if (taken > 1 << 20 && ftruncate(caught, 0) == 0) { /* start over, so that memory stays small */
     lseek(caught, 0, SEEK_SET);
     taken = 0;
   }
@@ -136,8 +139,10 @@ static int l_caught(lua_State *L) {
 }
 
 int luaopen_kernel_sockets(lua_State *L) {
-  static const luaL_Reg methods[] = {{"receive", k_receive}, {"send", k_send}, {"busy", k_busy}, {"ports", k_ports}, {"close", k_close}, {NULL, NULL}};
-  static const luaL_Reg fns[] = {{"open", l_open}, {"catch", l_catch}, {"caught", l_caught}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"receive", k_receive}, {"send", k_send},   {"busy", k_busy},
+                                     {"ports", k_ports},     {"close", k_close}, {NULL, NULL}};
+  static const luaL_Reg fns[] = {
+      {"open", l_open}, {"catch", l_catch}, {"caught", l_caught}, {NULL, NULL}};
   luaL_newmetatable(L, kernel_name);
   luaL_newlib(L, methods);
   lua_setfield(L, -2, "__index");

@@ -1,25 +1,28 @@
 /* lazy.c: names of torch's namespaces that live in Lua files and load when first asked for.
  *
- * Invariant: a name listed here is looked up at most once; after that it is a plain field of its namespace.  An empty list
- * of names stands for the module itself under its last word. */
+ * Invariant: a name listed here is looked up at most once; after that it is a plain field of its
+ * namespace.  An empty list of names stands for the module itself under its last word. */
 #include "vm.h"
 #include <string.h>
 
-static const struct { const char *space, *module, *names; } rows[] = {
-  {"utils", "torch.utils.data", ""},
-  {"utils", "torch.utils.checkpoint", ""},
-  {"autograd", "torch.autograd.function", ""},
-  {"autograd", "torch.autograd.function", "Function"},
-  {"autograd", "torch.autograd.functional", ""},
-  {"autograd", "torch.autograd.gradcheck", "gradcheck gradgradcheck GradcheckError"},
-  {"autograd", "torch.autograd.graph", ""},
-  {"autograd", "torch.autograd.explain", "explain"},
-  {"autograd", "torch.autograd.modes", "detect_anomaly forward_ad"},
-  {"func", "torch.func", "grad grad_and_value value_and_grad vjp jvp linearize jacrev jacfwd hessian vmap functional_call stack_module_state "
-                       "functionalize"},
-  {"", "torch.func", "vmap"},
-  {"nn.functional", "torch.nn.functional", "triplet_margin_with_distance_loss"},
-  {"", "torch.summary", ""},
+static const struct { const char *space, *module, *names;
+} rows[] = {
+    {"utils", "torch.utils.data", ""},
+    {"utils", "torch.utils.checkpoint", ""},
+    {"autograd", "torch.autograd.function", ""},
+    {"autograd", "torch.autograd.function", "Function"},
+    {"autograd", "torch.autograd.functional", ""},
+    {"autograd", "torch.autograd.gradcheck", "gradcheck gradgradcheck GradcheckError"},
+    {"autograd", "torch.autograd.graph", ""},
+    {"autograd", "torch.autograd.explain", "explain"},
+    {"autograd", "torch.autograd.modes", "detect_anomaly forward_ad"},
+    {"func", "torch.func",
+     "grad grad_and_value value_and_grad vjp jvp linearize jacrev jacfwd hessian vmap "
+     "functional_call stack_module_state "
+     "functionalize"},
+    {"", "torch.func", "vmap"},
+    {"nn.functional", "torch.nn.functional", "triplet_margin_with_distance_loss"},
+    {"", "torch.summary", ""},
 };
 
 static bool listed(const char *names, const char *name) {
@@ -36,7 +39,8 @@ static int lazy_index(lua_State *L) {
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     bool whole = !*rows[i].names;
     if (strcmp(rows[i].space, space)) continue;
-    if (whole ? strcmp(strrchr(rows[i].module, '.') + 1, name) != 0 : !listed(rows[i].names, name)) continue;
+    if (whole ? strcmp(strrchr(rows[i].module, '.') + 1, name) != 0 : !listed(rows[i].names, name))
+      continue;
     lua_getglobal(L, "require");
     lua_pushstring(L, rows[i].module);
     lua_call(L, 1, 1);
@@ -74,7 +78,8 @@ static void push_space(lua_State *L, int torch, const char *space) {
   }
   if (lua_istable(L, -1)) lua_getfield(L, -1, dot ? dot + 1 : space);
 }
-/* Makes the namespaces of the rows lazy; torch itself too, where nothing else has given it a metatable. */
+/* Makes the namespaces of the rows lazy; torch itself too, where nothing else has given it a
+ * metatable. */
 void vm_open_lazy(lua_State *L, int torch) {
   torch = lua_absindex(L, torch);
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -1,10 +1,12 @@
 /* module.c: nn.Module as Lua sees it: objects, classes, attribute access, calls, walks.
  *
- * Invariants.  A module is a userdata (MBox) over one NnModule; its first user value is the table of its fields (parameters,
- * buffers, children and plain values by name), its second the table of its hooks.  Every write passes through m_newindex, so
- * the fields and the C tree agree.  A box is the only one of its module and is found again through a weak table.  References
- * between modules are Lua's own (fields), so its collector sees every cycle; the C tree refuses them.  A class is a table
- * with `__instance`, the metatable of its objects; layers written in Lua (stdlib/torch/nn) extend these. */
+ * Invariants.  A module is a userdata (MBox) over one NnModule; its first user value is the table
+ * of its fields (parameters, buffers, children and plain values by name), its second the table of
+ * its hooks.  Every write passes through m_newindex, so the fields and the C tree agree.  A box is
+ * the only one of its module and is found again through a weak table.  References between modules
+ * are Lua's own (fields), so its collector sees every cycle; the C tree refuses them.  A class is a
+ * table with `__instance`, the metatable of its objects; layers written in Lua (stdlib/torch/nn)
+ * extend these. */
 #include "host.h"
 #include "module.h"
 #include "vm.h"
@@ -96,7 +98,8 @@ static int m_index(lua_State *L) {
     return 1;
   }
   if (lua_getfield(L, lua_upvalueindex(1), "_getitem") != LUA_TFUNCTION)
-    return luaL_error(L, "%s cannot be indexed with a %s", vm_module_name(L, 1), luaL_typename(L, 2));
+    return luaL_error(L, "%s cannot be indexed with a %s", vm_module_name(L, 1),
+                      luaL_typename(L, 2));
   lua_insert(L, 1);
   lua_settop(L, 3);
   lua_call(L, 2, 1);
@@ -111,7 +114,8 @@ void vm_module_field(lua_State *L, int name,
   lua_rawset(L, -3);
   lua_pop(L, 1);
 }
-/* Registers the value at stack index v (nil: an empty entry) under the name at index k, and sets the field. */
+/* Registers the value at stack index v (nil: an empty entry) under the name at index k, and sets
+ * the field. */
 void vm_module_put_tensor(lua_State *L, NnModule *m, NnKind kind, int k, int v, bool persistent) {
   ENTER;
   Tensor *t = vm_totensor(L, v);
@@ -163,7 +167,8 @@ static int m_newindex(lua_State *L) {
   else if (t && t->flags & MT_PARAM) vm_module_put_tensor(L, m, NN_PARAM, 2, 3, false);
   else if (lua_isnil(L, 3)) { vm_module_field(L, 2, 0); if (e) nn_remove(m, name); }
   else if (e && vm_isnone(L, 3)) {
-    if (kind == NN_CHILD) vm_module_put_child(L, m, 2, 3); else vm_module_put_tensor(L, m, kind, 2, 3, e->persistent);
+    if (kind == NN_CHILD) vm_module_put_child(L, m, 2, 3);
+    else vm_module_put_tensor(L, m, kind, 2, 3, e->persistent);
   }
   else if (e && kind == NN_BUFFER && t) vm_module_put_tensor(L, m, NN_BUFFER, 2, 3, e->persistent);
   else if (e) return bad_value(L, kind, name, 3);
@@ -178,8 +183,9 @@ static int m_newindex(lua_State *L) {
 
 /* ---- calls ---- */
 static int call_done(lua_State *L, int status, lua_KContext n) { return lua_gettop(L) - (int)n; }
-/* Keywords of a layer's forward, `linear{input = x}`: the table at n becomes values by the names (a list) that core.names
- * gave for the forward function at f.  Returns the new count of arguments; they follow from index 2. */
+/* Keywords of a layer's forward, `linear{input = x}`: the table at n becomes values by the names (a
+ * list) that core.names gave for the forward function at f.  Returns the new count of arguments;
+ * they follow from index 2. */
 static int spread_keywords(lua_State *L, int n, int f) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &vm_forward_names_key);
   lua_pushvalue(L, f);
@@ -243,7 +249,8 @@ static int m_call(lua_State *L) { /* self stays at index 1: error messages look 
   return call_done(L, LUA_OK, n);
 }
 
-/* Pushes "in encoder.layer.0 (Linear): " for the modules whose forward is running, "" outside of any. */
+/* Pushes "in encoder.layer.0 (Linear): " for the modules whose forward is running, "" outside of
+ * any. */
 void vm_push_layer(lua_State *L, Ctx *c) {
   lua_Debug ar;
   int boxes = 0, base = lua_gettop(L);
@@ -385,7 +392,8 @@ static int m_dir(lua_State *L) {
   return 1;
 }
 
-/* Fills the class table on top: its instances' metatable and its own; base (0: none) is an absolute index. */
+/* Fills the class table on top: its instances' metatable and its own; base (0: none) is an absolute
+ * index. */
 static void make_class(lua_State *L, const char *name, int base) {
   static const luaL_Reg meta[] = {
       {"__newindex", m_newindex}, {"__call", m_call},   {"__gc", m_gc},

@@ -1,4 +1,5 @@
-/* module.h: nn.Module's objects, for the files of vm/ that bind them (module.c has the invariants). */
+/* module.h: nn.Module's objects, for the files of vm/ that bind them (module.c has the invariants).
+ */
 #ifndef VM_MODULE_H
 #define VM_MODULE_H
 #include <lauxlib.h>
@@ -6,12 +7,12 @@
 #include "nn.h"
 
 extern const char vm_hook_call_key;        /* registry: the function around a hooked forward */
-extern const char vm_forward_names_key;    /* registry: forward function -> names of its arguments */
+extern const char vm_forward_names_key; /* registry: forward function -> names of its arguments */
 NnModule *vm_tomodule(lua_State *L, int i);                   /* NULL: no module */
 NnModule *vm_checkmodule(lua_State *L, int i);
 void vm_push_module(lua_State *L, NnModule *m);               /* its one object; nil for NULL */
 const char *vm_module_name(lua_State *L, int i);              /* the class's name */
-void vm_module_new(lua_State *L, int cls);                    /* pushes an object of the class, without init */
+void vm_module_new(lua_State *L, int cls); /* pushes an object of the class, without init */
 void vm_push_module_class(lua_State *L);
 /* fields[name] = value (0: nil); the module is at 1, indices are absolute. */
 void vm_module_field(lua_State *L, int name, int value);

@@ -1,4 +1,5 @@
-/* module_core.c: "torch.nn.core": what the half of nn.Module that is written in Lua (stdlib/torch/nn) needs of the C half. */
+/* module_core.c: "torch.nn.core": what the half of nn.Module that is written in Lua
+ * (stdlib/torch/nn) needs of the C half. */
 #include "module.h"
 #include "ordered.h"
 #include "vm.h"
@@ -65,7 +66,9 @@ static int f_put(lua_State *L) { /* (m, kind, name, value): without the checks o
   NnEntry *e = nn_find(m, k, lua_tostring(L, 3));
   lua_settop(L, 5);
   if (k == NN_CHILD) vm_module_put_child(L, m, 3, 4);
-  else vm_module_put_tensor(L, m, k, 3, 4, lua_isnil(L, 5) ? !e || e->persistent : lua_toboolean(L, 5));
+  else
+    vm_module_put_tensor(L, m, k, 3, 4,
+                         lua_isnil(L, 5) ? !e || e->persistent : lua_toboolean(L, 5));
   return 0;
 }
 static int f_fields(lua_State *L) { vm_checkmodule(L, 1); lua_getiuservalue(L, 1, 1); return 1; }
@@ -100,8 +103,9 @@ static int f_set_data(lua_State *L) {                         /* (x, y): x takes
   nn_take_data(c, x, y);
   return vm_leave(L, c, sc, 0);
 }
-/* The forward of a linear layer without Lua in between; the tensors are the fields', which functional_call changes.  Anything
- * unusual goes to the Lua function.  Upvalues: that function, "weight", "bias". */
+/* The forward of a linear layer without Lua in between; the tensors are the fields', which
+ * functional_call changes.  Anything unusual goes to the Lua function.  Upvalues: that function,
+ * "weight", "bias". */
 static int linear_forward(lua_State *L) {
   NnModule *m = vm_tomodule(L, 1);
   Tensor *x = vm_totensor(L, 2), *w = NULL, *b = NULL;
@@ -135,7 +139,8 @@ static int f_linear(lua_State *L) {                           /* (forward in Lua
   return 1;
 }
 
-/* Sequential's forward: the children one after the other; what the last one returns is the result. */
+/* Sequential's forward: the children one after the other; what the last one returns is the result.
+ */
 static int sequential_from(lua_State *L, int status, lua_KContext i) {
   NnModule *m = vm_checkmodule(L, 1);
   while (i < m->n[NN_CHILD]) { /* self, then what the last child gave */

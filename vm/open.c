@@ -1,4 +1,5 @@
-/* open.c: opens Lua's libraries and ours: the torch table and its namespaces, the globals torch, nn, F, optim. */
+/* open.c: opens Lua's libraries and ours: the torch table and its namespaces, the globals torch,
+ * nn, F, optim. */
 #include "vm.h"
 #include "vm_print.h"
 #include "formats.h"
@@ -22,7 +23,8 @@ static bool kwarg(lua_State *L, int i, const char *name) {
   return false;
 }
 
-/* torch.tensor(data, {dtype =, device =, requires_grad =}); a table with both parts is a whole call. */
+/* torch.tensor(data, {dtype =, device =, requires_grad =}); a table with both parts is a whole
+ * call. */
 static int t_tensor_new(lua_State *L) {
   ENTER;
   int kw = 2, dtype = -1;
@@ -32,32 +34,36 @@ static int t_tensor_new(lua_State *L) {
     lua_pushnil(L);
     bool strings = false;
     while (lua_next(L, 1)) { lua_pop(L, 1); strings |= lua_type(L, -1) == LUA_TSTRING; }
-    if (strings) {                                   /* torch.tensor{{1, 2}, dtype = d}: the list part is the data */
+    if (strings) { /* torch.tensor{{1, 2}, dtype = d}: the list part is the data */
       whole = true;
       kw = 1;
     }
   }
   lua_settop(L, whole ? 1 : 2);
-  if (!lua_isnoneornil(L, kw) && !lua_istable(L, kw)) return luaL_error(L, "tensor: keywords must be a table, got %s", luaL_typename(L, kw));
+  if (!lua_isnoneornil(L, kw) && !lua_istable(L, kw))
+    return luaL_error(L, "tensor: keywords must be a table, got %s", luaL_typename(L, kw));
   if (lua_istable(L, kw)) {
     lua_pushnil(L);
     while (lua_next(L, kw)) {
       if (lua_type(L, -2) == LUA_TSTRING) {
         const char *k = lua_tostring(L, -2);
-        if (strcmp(k, "dtype") && strcmp(k, "device") && strcmp(k, "requires_grad") && strcmp(k, "pin_memory"))
+        if (strcmp(k, "dtype") && strcmp(k, "device") && strcmp(k, "requires_grad") &&
+            strcmp(k, "pin_memory"))
           return luaL_error(L, "tensor: unknown keyword '%s' (dtype, device, requires_grad)", k);
       }
       lua_pop(L, 1);
     }
   }
   if (kwarg(L, kw, "dtype")) {
-    if (!vm_isnone(L, -1) && (dtype = vm_todtype(L, -1)) < 0) return luaL_error(L, "tensor: dtype must be a dtype, got %s", luaL_typename(L, -1));
+    if (!vm_isnone(L, -1) && (dtype = vm_todtype(L, -1)) < 0)
+      return luaL_error(L, "tensor: dtype must be a dtype, got %s", luaL_typename(L, -1));
     lua_pop(L, 1);
   }
   if (kwarg(L, kw, "requires_grad")) { grad = lua_toboolean(L, -1); lua_pop(L, 1); }
   int device = -1;
   if (kwarg(L, kw, "device")) {
-    if (!vm_isnone(L, -1) && (device = vm_todevice(L, -1)) < 0) return luaL_error(L, "tensor: unknown device");
+    if (!vm_isnone(L, -1) && (device = vm_todevice(L, -1)) < 0)
+      return luaL_error(L, "tensor: unknown device");
     lua_pop(L, 1);
   }
   int data = 1;
@@ -71,11 +77,13 @@ static int t_tensor_new(lua_State *L) {
   Tensor *src = vm_totensor(L, data);
   bool mode = c->grad_mode;
   c->grad_mode = false;
-  Tensor *x = src ? t_clone(c, dtype >= 0 ? t_to_dtype(c, src, dtype, false, -1) : src, -1) : vm_build_tensor(L, c, data, dtype);
+  Tensor *x = src ? t_clone(c, dtype >= 0 ? t_to_dtype(c, src, dtype, false, -1) : src, -1)
+                  : vm_build_tensor(L, c, data, dtype);
   c->grad_mode = mode;
   if (x && device == MT_META) x = t_empty(c, mt_sizes(x), x->dtype, -1, MT_META, -1, false, -1);
   if (x && grad) {
-    if (mt_is_int(x->dtype)) mt_fail(c, "tensor: only tensors of floating point or complex dtype can require gradients");
+    if (mt_is_int(x->dtype))
+      mt_fail(c, "tensor: only tensors of floating point or complex dtype can require gradients");
     else x->flags |= MT_REQ_GRAD;
   }
   vm_pushtensor(L, c->err ? NULL : x);
@@ -96,21 +104,27 @@ static int t_complex_number(lua_State *L) {            /* of two numbers; tensor
 }
 static int t_device_new(lua_State *L) {
   int d = vm_todevice(L, 1);
-  if (d < 0) return luaL_error(L, "device: expected 'cpu' or 'meta', got %s", luaL_tolstring(L, 1, NULL));
+  if (d < 0)
+    return luaL_error(L, "device: expected 'cpu' or 'meta', got %s", luaL_tolstring(L, 1, NULL));
   vm_pushdevice(L, d);
   return 1;
 }
-static int t_get_default_dtype(lua_State *L) { vm_pushdtype(L, vm_ctx(L)->default_dtype); return 1; }
+static int t_get_default_dtype(lua_State *L) {
+  vm_pushdtype(L, vm_ctx(L)->default_dtype);
+  return 1;
+}
 static int t_set_default_dtype(lua_State *L) {
   int d = vm_todtype(L, 1);
-  if (d < 0 || !mt_is_float(d)) return luaL_error(L, "set_default_dtype: expected a floating point dtype");
+  if (d < 0 || !mt_is_float(d))
+    return luaL_error(L, "set_default_dtype: expected a floating point dtype");
   vm_ctx(L)->default_dtype = (DType)d;
   return 0;
 }
 static int t_get_num_threads(lua_State *L) { lua_pushinteger(L, mt_num_threads()); return 1; }
 static int t_set_num_threads(lua_State *L) {
   lua_Integer n = luaL_checkinteger(L, 1);
-  if (n < 1) return luaL_error(L, "set_num_threads: expected a positive integer, got %I", (LUAI_UACINT)n);
+  if (n < 1)
+    return luaL_error(L, "set_num_threads: expected a positive integer, got %I", (LUAI_UACINT)n);
   mt_set_num_threads((int)n);
   return 0;
 }
@@ -146,8 +160,12 @@ static int t_broadcast_shapes(lua_State *L) {
     IntList l;
     int64_t one;
     if (vm_toint(L, i, &one)) l = mt_il(&one, 1);
-    else if (!vm_tointlist(L, c, i, &l)) { mt_fail(c, "broadcast_shapes: argument %d must be a shape", i); break; }
-    for (int64_t k = 0; k < l.n; k++) if (l.v[k] < 0) mt_fail(c, "broadcast_shapes: negative size %lld", (long long)l.v[k]);
+    else if (!vm_tointlist(L, c, i, &l)) {
+      mt_fail(c, "broadcast_shapes: argument %d must be a shape", i);
+      break;
+    }
+    for (int64_t k = 0; k < l.n; k++)
+      if (l.v[k] < 0) mt_fail(c, "broadcast_shapes: negative size %lld", (long long)l.v[k]);
     if (l.n > MT_MAXDIM || !mt_broadcast(c, n, shape, (int)l.n, l.v, &n, shape)) break;
   }
   vm_pushsize(L, shape, n);
@@ -164,24 +182,44 @@ static int t_live(lua_State *L) {
 }
 
 static int open_torch(lua_State *L) {
-  static const luaL_Reg fns[] = {
-    {"tensor", t_tensor_new}, {"is_tensor", t_is_tensor}, {"device", t_device_new}, {"get_default_dtype", t_get_default_dtype},
-    {"set_default_dtype", t_set_default_dtype}, {"get_num_threads", t_get_num_threads}, {"set_num_threads", t_set_num_threads},
-    {"promote_types", t_promote_types}, {"can_cast", t_can_cast}, {"result_type", t_result_type}, {"broadcast_shapes", t_broadcast_shapes},
-    {"_shares_storage", t_is_storage_shared}, {"_live", t_live}, {NULL, NULL}};
-  static const struct { const char *name; DType d; } alias[] = {
-    {"half", MT_float16}, {"float", MT_float32}, {"double", MT_float64}, {"short", MT_int16}, {"int", MT_int32}, {"long", MT_int64},
-    {"cfloat", MT_complex64}, {"cdouble", MT_complex128}};
-  static const char *const formats[] = {"contiguous_format", "channels_last", "channels_last_3d", "preserve_format"};
+  static const luaL_Reg fns[] = {{"tensor", t_tensor_new},
+                                 {"is_tensor", t_is_tensor},
+                                 {"device", t_device_new},
+                                 {"get_default_dtype", t_get_default_dtype},
+                                 {"set_default_dtype", t_set_default_dtype},
+                                 {"get_num_threads", t_get_num_threads},
+                                 {"set_num_threads", t_set_num_threads},
+                                 {"promote_types", t_promote_types},
+                                 {"can_cast", t_can_cast},
+                                 {"result_type", t_result_type},
+                                 {"broadcast_shapes", t_broadcast_shapes},
+                                 {"_shares_storage", t_is_storage_shared},
+                                 {"_live", t_live},
+                                 {NULL, NULL}};
+  static const struct { const char *name; DType d;
+  } alias[] = {{"half", MT_float16},     {"float", MT_float32},     {"double", MT_float64},
+               {"short", MT_int16},      {"int", MT_int32},         {"long", MT_int64},
+               {"cfloat", MT_complex64}, {"cdouble", MT_complex128}};
+  static const char *const formats[] = {"contiguous_format", "channels_last", "channels_last_3d",
+                                        "preserve_format"};
   vm_open_tensor(L);
   lua_newtable(L);
   int torch = lua_gettop(L);
   vm_open_ops(L, torch);
   vm_open_random(L, torch);
   luaL_setfuncs(L, fns, 0);
-  for (int d = 0; d < MT_NDTYPES; d++) { vm_pushdtype(L, (DType)d); lua_setfield(L, torch, mt_dtypes[d].name); }
-  for (size_t i = 0; i < sizeof alias / sizeof *alias; i++) { vm_pushdtype(L, alias[i].d); lua_setfield(L, torch, alias[i].name); }
-  for (int i = 0; i < 4; i++) { vm_pushconst(L, "memory_format", formats[i], i); lua_setfield(L, torch, formats[i]); }
+  for (int d = 0; d < MT_NDTYPES; d++) {
+    vm_pushdtype(L, (DType)d);
+    lua_setfield(L, torch, mt_dtypes[d].name);
+  }
+  for (size_t i = 0; i < sizeof alias / sizeof *alias; i++) {
+    vm_pushdtype(L, alias[i].d);
+    lua_setfield(L, torch, alias[i].name);
+  }
+  for (int i = 0; i < 4; i++) {
+    vm_pushconst(L, "memory_format", formats[i], i);
+    lua_setfield(L, torch, formats[i]);
+  }
   vm_pushconst(L, "layout", "strided", 0);
   lua_setfield(L, torch, "strided");
   vm_pushnone(L);
@@ -207,9 +245,13 @@ static int open_torch(lua_State *L) {
   lua_pushcfunction(L, vm_tensor_tostring);
   lua_setfield(L, -2, "__tostring");
   lua_pop(L, 1);
-  static const char *const spaces[] = {"nn", "optim", "linalg", "fft", "special", "autograd", "utils", "func", "signal", "random", NULL};
+  static const char *const spaces[] = {"nn",    "optim", "linalg", "fft",    "special", "autograd",
+                                       "utils", "func",  "signal", "random", NULL};
   for (int i = 0; spaces[i]; i++) {
-    if (lua_getfield(L, torch, spaces[i]) == LUA_TNIL) { lua_newtable(L); lua_setfield(L, torch, spaces[i]); }
+    if (lua_getfield(L, torch, spaces[i]) == LUA_TNIL) {
+      lua_newtable(L);
+      lua_setfield(L, torch, spaces[i]);
+    }
     lua_pop(L, 1);
   }
   vm_open_nn(L, torch);

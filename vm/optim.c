@@ -260,7 +260,8 @@ static int o_init(lua_State *L) {
     if (!p) break;
     load_state(L, c, 3, &nn_opt_rows[b.kind], s);
     memcpy(before, s, sizeof s);
-    if (advance(c, &b, p, p, s, false)) store_state(L, lua_gettop(L), &nn_opt_rows[b.kind], before, s);
+    if (advance(c, &b, p, p, s, false))
+      store_state(L, lua_gettop(L), &nn_opt_rows[b.kind], before, s);
     lua_pop(L, 2);
   }
   return vm_leave(L, c, sc, 0);

@@ -23,7 +23,8 @@ bool vm_isdefaultgenerator(lua_State *L, int i) {
   return same;
 }
 
-/* A method's own generator, or for the functions of torch the default one; first is the index of the arguments. */
+/* A method's own generator, or for the functions of torch the default one; first is the index of
+ * the arguments. */
 static Rng *target(lua_State *L, int *first) {
   Rng *g = (Rng *)(uintptr_t)vm_togenerator(L, 1);
   *first = g ? 2 : 1;
@@ -41,9 +42,12 @@ static int r_manual_seed(lua_State *L) {
   Rng *g = target(L, &i);
   lua_Number f;
   if (lua_isinteger(L, i)) mt_rng_manual_seed(g, (uint64_t)lua_tointeger(L, i));
-  else if (lua_type(L, i) == LUA_TNUMBER && (f = lua_tonumber(L, i), f >= -0x1p63 && f < 0x1p64 && f == (lua_Number)(int64_t)f))
+  else if (lua_type(L, i) == LUA_TNUMBER &&
+           (f = lua_tonumber(L, i), f >= -0x1p63 && f < 0x1p64 && f == (lua_Number)(int64_t)f))
     mt_rng_manual_seed(g, f < 0 ? (uint64_t)(int64_t)f : (uint64_t)f);
-  else return luaL_error(L, "manual_seed: argument 'seed' must be an integer, got %s", luaL_typename(L, i));
+  else
+    return luaL_error(L, "manual_seed: argument 'seed' must be an integer, got %s",
+                      luaL_typename(L, i));
   if (i == 2) lua_pushvalue(L, 1);
   else lua_getfield(L, LUA_REGISTRYINDEX, "moth.default_generator");
   return 1;
@@ -76,7 +80,8 @@ static int r_set_state(lua_State *L) {
   Scope s = mt_open(c);
   Tensor *d = t->dtype == MT_uint8 && !mt_meta(t) ? mt_contig(c, t) : NULL;
   if (!c->err && (!d || !mt_rng_set_state(g, mt_data(d), (size_t)d->numel)))
-    mt_fail(c, "set_rng_state: expected a generator's state, a uint8 tensor of %d bytes", MT_RNG_STATE_BYTES);
+    mt_fail(c, "set_rng_state: expected a generator's state, a uint8 tensor of %d bytes",
+            MT_RNG_STATE_BYTES);
   if (i == 2) lua_pushvalue(L, 1);
   return vm_leave(L, c, s, i == 2);
 }
@@ -90,10 +95,12 @@ static int r_new(lua_State *L) {
   return 1;
 }
 static int r_tostring(lua_State *L) {
-  lua_pushfstring(L, "torch.Generator (seed %I)", (LUAI_UACINT)((GBox *)lua_touserdata(L, 1))->rng.seed);
+  lua_pushfstring(L, "torch.Generator (seed %I)",
+                  (LUAI_UACINT)((GBox *)lua_touserdata(L, 1))->rng.seed);
   return 1;
 }
-/* torch.default_generator stands for the context's own: a Generator whose methods are the functions of torch. */
+/* torch.default_generator stands for the context's own: a Generator whose methods are the functions
+ * of torch. */
 static int r_default(lua_State *L) {
   lua_remove(L, 1);
   lua_pushvalue(L, lua_upvalueindex(1));
@@ -102,10 +109,16 @@ static int r_default(lua_State *L) {
   return lua_gettop(L);
 }
 
-static const luaL_Reg funcs[] = {{"manual_seed", r_manual_seed}, {"initial_seed", r_initial_seed}, {"seed", r_seed},
-  {"get_rng_state", r_get_state}, {"set_rng_state", r_set_state}, {"Generator", r_new}, {NULL, NULL}};
-static const luaL_Reg methods[] = {{"manual_seed", r_manual_seed}, {"initial_seed", r_initial_seed}, {"seed", r_seed},
-  {"get_state", r_get_state}, {"set_state", r_set_state}, {NULL, NULL}};
+static const luaL_Reg funcs[] = {{"manual_seed", r_manual_seed},
+                                 {"initial_seed", r_initial_seed},
+                                 {"seed", r_seed},
+                                 {"get_rng_state", r_get_state},
+                                 {"set_rng_state", r_set_state},
+                                 {"Generator", r_new},
+                                 {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"manual_seed", r_manual_seed}, {"initial_seed", r_initial_seed}, {"seed", r_seed},
+    {"get_state", r_get_state},     {"set_state", r_set_state},       {NULL, NULL}};
 
 void vm_open_random(lua_State *L, int torch) {
   torch = lua_absindex(L, torch);

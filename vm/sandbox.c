@@ -131,7 +131,8 @@ static void restrict_package(lua_State *L, int fresh) {
 static int l_getmetatable(lua_State *L) {
   luaL_checkany(L, 1);
   int type = lua_type(L, 1);
-  if (type == LUA_TUSERDATA || type == LUA_TLIGHTUSERDATA || !lua_getmetatable(L, 1)) lua_pushnil(L);
+  if (type == LUA_TUSERDATA || type == LUA_TLIGHTUSERDATA || !lua_getmetatable(L, 1))
+    lua_pushnil(L);
   else luaL_getmetafield(L, 1, "__metatable");
   return 1;
 }

@@ -1,6 +1,8 @@
-/* size.c: torch.Size: an immutable list of integers, 0-based as in PyTorch, equal to plain Lua lists of the same values.
+/* size.c: torch.Size: an immutable list of integers, 0-based as in PyTorch, equal to plain Lua
+ * lists of the same values.
  *
- * It is a table (so that == with a table reaches __eq) that keeps its values in a plain 1-based list under a private key. */
+ * It is a table (so that == with a table reaches __eq) that keeps its values in a plain 1-based
+ * list under a private key. */
 #include "vm.h"
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +53,10 @@ static lua_Integer plain(lua_State *L, int i) {
 static int size_len(lua_State *L) { lua_pushinteger(L, plain(L, 1)); return 1; }
 
 static int size_eq(lua_State *L) {
-  if (lua_type(L, 1) != LUA_TTABLE || lua_type(L, 2) != LUA_TTABLE) { lua_pushboolean(L, 0); return 1; }
+  if (lua_type(L, 1) != LUA_TTABLE || lua_type(L, 2) != LUA_TTABLE) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
   lua_Integer n = plain(L, 1), m = plain(L, 2);
   bool same = n == m;
   for (lua_Integer k = 1; same && k <= n; k++) {
@@ -120,7 +125,11 @@ static int size_slice(lua_State *L, const char *text, lua_Integer n) {
   bool given[3] = {false, false, false};
   int part = 0;
   for (const char *p = text; *p;) {
-    if (*p == ':') { if (++part > 2) return luaL_error(L, "cannot read the slice '%s'", text); p++; continue; }
+    if (*p == ':') {
+      if (++part > 2) return luaL_error(L, "cannot read the slice '%s'", text);
+      p++;
+      continue;
+    }
     if (*p == ' ') { p++; continue; }
     char *end;
     v[part] = strtol(p, &end, 10);
@@ -131,7 +140,12 @@ static int size_slice(lua_State *L, const char *text, lua_Integer n) {
   if (part == 0) return luaL_error(L, "torch.Size has no field '%s'", text);
   lua_Integer step = v[2];
   if (step == 0) return luaL_error(L, "slice step cannot be zero");
-  lua_Integer a = given[0] ? v[0] : step > 0 ? 0 : n - 1, b = given[1] ? v[1] : step > 0 ? n : -1 - n;
+  lua_Integer a = given[0]   ? v[0]
+                  : step > 0 ? 0
+                             : n - 1,
+              b = given[1]   ? v[1]
+                  : step > 0 ? n
+                             : -1 - n;
   if (given[0] && a < 0) a += n;
   if (b < 0) b += n;
   if (a < 0) a = step > 0 ? 0 : -1;
@@ -150,7 +164,9 @@ static int size_slice(lua_State *L, const char *text, lua_Integer n) {
 static int size_index(lua_State *L) {
   if (lua_type(L, 2) == LUA_TNUMBER) {
     lua_Integer n = plain(L, 1), k = luaL_checkinteger(L, 2);
-    if (k < -n || k >= n) return luaL_error(L, "index %I is out of range for torch.Size of length %I", (LUAI_UACINT)k, (LUAI_UACINT)n);
+    if (k < -n || k >= n)
+      return luaL_error(L, "index %I is out of range for torch.Size of length %I", (LUAI_UACINT)k,
+                        (LUAI_UACINT)n);
     lua_rawgeti(L, -1, (k < 0 ? k + n : k) + 1);
     return 1;
   }
@@ -161,7 +177,8 @@ static int size_index(lua_State *L) {
     lua_Integer n = plain(L, 1);
     return size_slice(L, lua_tostring(L, 2), n);
   }
-  return luaL_error(L, "torch.Size is indexed by integers or slice text, got %s", luaL_typename(L, 2));
+  return luaL_error(L, "torch.Size is indexed by integers or slice text, got %s",
+                    luaL_typename(L, 2));
 }
 static int size_newindex(lua_State *L) { return luaL_error(L, "torch.Size cannot be changed"); }
 static int size_next(lua_State *L) {
@@ -185,7 +202,8 @@ static int size_new(lua_State *L) {
   for (lua_Integer k = 1; k <= n; k++) {
     int64_t v;
     lua_rawgeti(L, -2, k);
-    if (!vm_toint(L, -1, &v)) return luaL_error(L, "torch.Size: entry %I is not an integer", (LUAI_UACINT)k);
+    if (!vm_toint(L, -1, &v))
+      return luaL_error(L, "torch.Size: entry %I is not an integer", (LUAI_UACINT)k);
     lua_pop(L, 1);
     lua_pushinteger(L, v);
     lua_rawseti(L, -2, k);
@@ -197,9 +215,15 @@ static int size_new(lua_State *L) {
 int vm_open_size(lua_State *L);
 /* Leaves the constructor on the stack. */
 int vm_open_size(lua_State *L) {
-  static const luaL_Reg methods[] = {{"unpack", size_unpack}, {"totable", size_totable}, {"numel", size_numel}, {NULL, NULL}};
-  static const luaL_Reg events[] = {{"__len", size_len}, {"__eq", size_eq}, {"__tostring", size_tostring}, {"__concat", size_concat},
-                                    {"__newindex", size_newindex}, {"__pairs", size_pairs}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"unpack", size_unpack}, {"totable", size_totable}, {"numel", size_numel}, {NULL, NULL}};
+  static const luaL_Reg events[] = {{"__len", size_len},
+                                    {"__eq", size_eq},
+                                    {"__tostring", size_tostring},
+                                    {"__concat", size_concat},
+                                    {"__newindex", size_newindex},
+                                    {"__pairs", size_pairs},
+                                    {NULL, NULL}};
   luaL_newlib(L, events);
   luaL_newlib(L, methods);
   lua_pushcclosure(L, size_index, 1);

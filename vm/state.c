@@ -1,8 +1,9 @@
 /* state.c: a new interpreter: its memory, and what it says when something is wrong.
  *
- * A tensor's handle, a closure, a small table: a script makes and drops them by the million, so blocks of up to SMALL bytes
- * come from free lists by size, cut from slabs that live as long as the process.  Lua tells the size when it frees, so
- * blocks carry no header.  Larger blocks are libc's; so are all in a sanitizer build, which wants to see each one. */
+ * A tensor's handle, a closure, a small table: a script makes and drops them by the million, so
+ * blocks of up to SMALL bytes come from free lists by size, cut from slabs that live as long as the
+ * process.  Lua tells the size when it frees, so blocks carry no header.  Larger blocks are libc's;
+ * so are all in a sanitizer build, which wants to see each one. */
 #include "host.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@ static void *take(Pool *p, size_t n) {
   Block *b = p->free[k];
   if (b) { p->free[k] = b->next; return b; }
   if ((size_t)(p->end - p->at) < k * UNIT) {
-    char *slab = malloc(SLAB);             /* what is left of the last one is lost: less than one block */
+    char *slab = malloc(SLAB); /* what is left of the last one is lost: less than one block */
     if (!slab) return NULL;
     p->at = slab;
     p->end = slab + SLAB;
@@ -76,7 +77,7 @@ lua_State *vm_new_state(void) {
 #ifdef MT_SAN
   return luaL_newstate();
 #else
-  static Pool pool;                        /* one: a second state of the process would share it without a lock */
+  static Pool pool; /* one: a second state of the process would share it without a lock */
   static bool taken;
   if (taken) return luaL_newstate();
   taken = true;

@@ -166,8 +166,8 @@ int sys_lua_spawn(lua_State *L) {
   return launch(L, SYS_INHERIT, SYS_INHERIT, SYS_INHERIT, &e) ? 1 : sys_lua_fail(L, &e);
 }
 
-/* _fork(f): runs f in a child that has a copy of this state, pipes as standard input and output, and ends
- * with f; the process object, as of spawn. */
+/* _fork(f): runs f in a child that has a copy of this state, pipes as standard input and output,
+ * and ends with f; the process object, as of spawn. */
 int sys_lua_fork(lua_State *L) {
   sys_err e = {{0}, 0};
   bool is_child;

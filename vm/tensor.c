@@ -10,7 +10,8 @@ static const char meta_key = 0, box_key = 0, ctx_key = 0;
 
 Ctx *vm_ctx(lua_State *L) { return *(Ctx **)lua_getextraspace(L); }
 
-/* The line of the script that led here: that of the innermost Lua function outside the embedded library. */
+/* The line of the script that led here: that of the innermost Lua function outside the embedded
+ * library. */
 void vm_where(lua_State *L) {
   lua_Debug ar;
   for (int level = 1; level < 200 && lua_getstack(L, level, &ar); level++) {
@@ -45,10 +46,11 @@ int vm_leave(lua_State *L, Ctx *c, Scope s, int n) {
 void vm_push_tensor_meta(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_key); }
 
 /* ---- the collector hears of C bytes ----
- * An op calls before it allocates, when the last op's discarded result is no longer on Lua's stack: a young step there (0.2 us)
- * hands its memory to the next result, which finds it in the cache.  Whoever pushes a tensor calls too, with a longer leash,
- * since a step while values are on the stack makes them old.  Old garbage goes with a full collection for each SLACK, and after
- * many young steps: small models leave little of it, but for ever. */
+ * An op calls before it allocates, when the last op's discarded result is no longer on Lua's stack:
+ * a young step there (0.2 us) hands its memory to the next result, which finds it in the cache.
+ * Whoever pushes a tensor calls too, with a longer leash, since a step while values are on the
+ * stack makes them old.  Old garbage goes with a full collection for each SLACK, and after many
+ * young steps: small models leave little of it, but for ever. */
 enum { BEFORE_BYTES = 3 << 20, PUSHED_BYTES = 24 << 20, YOUNG_STEPS = 100 };
 #define SLACK ((int64_t)32 << 20)
 static int64_t last_live, after_full;
@@ -79,7 +81,8 @@ void vm_pushtensor(lua_State *L, Tensor *t) {
   t->box = b;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_key);
   lua_setmetatable(L, -2);
-  if (t->ref > 2 || (t->flags & MT_REQ_GRAD && !t->ag)) vm_keep(L, -1);   /* C holds it, or will (a leaf): it may be pushed again */
+  if (t->ref > 2 || (t->flags & MT_REQ_GRAD && !t->ag))
+    vm_keep(L, -1); /* C holds it, or will (a leaf): it may be pushed again */
   collect(L, mt_live_bytes(), PUSHED_BYTES);
 }
 

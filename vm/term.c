@@ -84,7 +84,8 @@ static void hint(void *ud, const char *s, size_t n, size_t cursor, TermBuf *out)
 
 static void set_hook(lua_State *L, const char *name, int *ref) {
   luaL_unref(L, LUA_REGISTRYINDEX, *ref);
-  *ref = lua_getfield(L, 1, name) == LUA_TFUNCTION ? luaL_ref(L, LUA_REGISTRYINDEX) : (lua_pop(L, 1), LUA_NOREF);
+  *ref = lua_getfield(L, 1, name) == LUA_TFUNCTION ? luaL_ref(L, LUA_REGISTRYINDEX)
+                                                   : (lua_pop(L, 1), LUA_NOREF);
 }
 
 /* setup{check=, complete=, hint=, history=path, color=} */
@@ -195,10 +196,18 @@ static int l_interrupted(lua_State *L) {
 }
 
 int vm_open_term(lua_State *L) {
-  static const luaL_Reg fns[] = {
-    {"setup", l_setup}, {"readline", l_readline}, {"history", l_history}, {"size", l_size}, {"isatty", l_isatty},
-    {"clock", l_clock}, {"cpu", l_cpu}, {"width", l_width}, {"styles", l_styles}, {"settle", l_settle},
-    {"interrupted", l_interrupted}, {NULL, NULL}};
+  static const luaL_Reg fns[] = {{"setup", l_setup},
+                                 {"readline", l_readline},
+                                 {"history", l_history},
+                                 {"size", l_size},
+                                 {"isatty", l_isatty},
+                                 {"clock", l_clock},
+                                 {"cpu", l_cpu},
+                                 {"width", l_width},
+                                 {"styles", l_styles},
+                                 {"settle", l_settle},
+                                 {"interrupted", l_interrupted},
+                                 {NULL, NULL}};
   luaL_newlib(L, fns);
   lua_getfield(L, LUA_REGISTRYINDEX, VM_CATCH_ALL);
   lua_setfield(L, -2, "xpcall");

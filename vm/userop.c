@@ -1,5 +1,5 @@
-/* userop.c: ops with a schema that are written in Lua: the row behind torch.library.custom_op, whose
- * other half is stdlib/torch/library.lua.
+/* userop.c: ops with a schema that are written in Lua: the row behind torch.library.custom_op,
+ * whose other half is stdlib/torch/library.lua.
  *
  * Invariant: a row and everything it points to live in one userdata, kept by the op's function. */
 #include "vm.h"
@@ -28,7 +28,8 @@ static int type_named(lua_State *L, const char *name) {
   return luaL_error(L, "unknown type '%s' in a schema", name ? name : "?");
 }
 
-/* op{name = "my::scale", params = {{name =, type =, optional =, kwonly =, has_default =, default_text =}}}, run
+/* op{name = "my::scale", params = {{name =, type =, optional =, kwonly =, has_default =,
+ * default_text =}}}, run
  * -> function */
 static int l_op(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);

@@ -10,7 +10,10 @@ static const char const_magic = 0, const_key = 0, const_meta = 0;
 
 static Const *toconst(lua_State *L, int i) {
   Const *k = lua_touserdata(L, i);
-  return k && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) == sizeof *k && k->magic == &const_magic ? k : NULL;
+  return k && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) == sizeof *k &&
+                 k->magic == &const_magic
+             ? k
+             : NULL;
 }
 static int const_tostring(lua_State *L) {
   Const *k = toconst(L, 1);
@@ -77,7 +80,9 @@ int vm_toconst(lua_State *L, int i, const char *kind) {
 }
 void vm_pushdtype(lua_State *L, DType d) { vm_pushconst(L, "dtype", mt_dtypes[d].name, d); }
 int vm_todtype(lua_State *L, int i) { return vm_toconst(L, i, "dtype"); }
-void vm_pushdevice(lua_State *L, int d) { vm_pushconst(L, "device", d == MT_META ? "meta" : "cpu", d); }
+void vm_pushdevice(lua_State *L, int d) {
+  vm_pushconst(L, "device", d == MT_META ? "meta" : "cpu", d);
+}
 int vm_todevice(lua_State *L, int i) {
   if (lua_type(L, i) == LUA_TSTRING) {
     const char *s = lua_tostring(L, i);
@@ -91,7 +96,10 @@ static const char complex_meta = 0;
 typedef struct { const void *magic; double re, im; } Complex;
 static Complex *tocomplex(lua_State *L, int i) {
   Complex *z = lua_touserdata(L, i);
-  return z && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) == sizeof *z && z->magic == &complex_meta ? z : NULL;
+  return z && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) == sizeof *z &&
+                 z->magic == &complex_meta
+             ? z
+             : NULL;
 }
 static int complex_index(lua_State *L) {
   Complex *z = tocomplex(L, 1);
@@ -119,7 +127,11 @@ static int complex_arith(lua_State *L) {
   Scalar a, b;
   static const char ops[] = "+-*/^";
   int op = (int)lua_tointeger(L, lua_upvalueindex(1));
-  if (op == 5) { if (!vm_toscalar(L, 1, &a)) return 0; vm_pushscalar(L, mt_sc(-mt_sre(a), -a.im)); return 1; }
+  if (op == 5) {
+    if (!vm_toscalar(L, 1, &a)) return 0;
+    vm_pushscalar(L, mt_sc(-mt_sre(a), -a.im));
+    return 1;
+  }
   if (vm_totensor(L, 2)) {                  /* number op tensor is the tensor's business */
     static const char *const ev[] = {"__add", "__sub", "__mul", "__div", "__pow"};
     luaL_getmetafield(L, 2, ev[op]);
@@ -128,7 +140,8 @@ static int complex_arith(lua_State *L) {
     lua_call(L, 2, 1);
     return 1;
   }
-  if (!vm_toscalar(L, 1, &a) || !vm_toscalar(L, 2, &b)) return luaL_error(L, "a complex number can be combined with numbers only");
+  if (!vm_toscalar(L, 1, &a) || !vm_toscalar(L, 2, &b))
+    return luaL_error(L, "a complex number can be combined with numbers only");
   cdouble x = CMPLX(mt_sre(a), a.im), y = CMPLX(mt_sre(b), b.im), z;
   switch (ops[op]) {
     case '+': z = x + y; break;
@@ -199,7 +212,8 @@ bool vm_toint(lua_State *L, int i, int64_t *v) {
     return ok != 0;
   }
   Tensor *t = vm_totensor(L, i);
-  if (!t || t->numel != 1 || !mt_is_int(t->dtype) || t->dtype == MT_bool || mt_meta(t)) return false;
+  if (!t || t->numel != 1 || !mt_is_int(t->dtype) || t->dtype == MT_bool || mt_meta(t))
+    return false;
   *v = mt_sint(mt_load(mt_data(t), (DType)t->dtype));
   return true;
 }
@@ -209,7 +223,8 @@ bool vm_tointlist(lua_State *L, Ctx *c, int i, IntList *l) {
   if (pop) { vm_size_values(L, i); i = lua_gettop(L); }
   else if (lua_type(L, i) != LUA_TTABLE) {
     Tensor *t = vm_totensor(L, i);
-    if (!t || t->ndim != 1 || !mt_is_int(t->dtype) || t->dtype == MT_bool || mt_meta(t)) return false;
+    if (!t || t->ndim != 1 || !mt_is_int(t->dtype) || t->dtype == MT_bool || mt_meta(t))
+      return false;
     Tensor *f = mt_contig_as(c, t, MT_int64);
     if (!f) return false;
     *l = mt_il(mt_data(f), f->numel);

@@ -1,4 +1,5 @@
-/* A kernel of one's own for scripts/examples/ffi_kernel.lua: y = x^3 / (1 + x^2) and its derivative. */
+/* A kernel of one's own for scripts/examples/ffi_kernel.lua: y = x^3 / (1 + x^2),
+ * and its derivative. */
 #include <stddef.h>
 
 void bend(const double *x, double *y, size_t n) {

@@ -44,22 +44,49 @@ CType *ct_make(CSpace *s, CKind kind, size_t size, size_t align) {
 }
 
 /* ---- C's own types ---- */
-static const struct { const char *name; uint8_t kind, size, is_unsigned, is_char; } basics[] = {
-    {"void", CT_VOID, 0, 0, 0}, {"bool", CT_BOOL, sizeof(bool), 1, 0},
-    {"char", CT_INT, 1, (char)-1 > 0, 1}, {"signed char", CT_INT, 1, 0, 1}, {"unsigned char", CT_INT, 1, 1, 1},
-    {"short", CT_INT, 2, 0, 0}, {"unsigned short", CT_INT, 2, 1, 0}, {"int", CT_INT, 4, 0, 0},
-    {"unsigned int", CT_INT, 4, 1, 0}, {"long", CT_INT, sizeof(long), 0, 0},
-    {"unsigned long", CT_INT, sizeof(long), 1, 0}, {"long long", CT_INT, 8, 0, 0},
-    {"unsigned long long", CT_INT, 8, 1, 0}, {"float", CT_FLOAT, 4, 0, 0}, {"double", CT_FLOAT, 8, 0, 0},
-    {"long double", CT_FLOAT, sizeof(long double), 0, 0}, {"float _Complex", CT_COMPLEX, 8, 0, 0},
-    {"double _Complex", CT_COMPLEX, 16, 0, 0}};
-static const struct { const char *name, *is; } aliases[] = {
-    {"int8_t", "signed char"}, {"uint8_t", "unsigned char"}, {"int16_t", "short"}, {"uint16_t", "unsigned short"},
-    {"int32_t", "int"}, {"uint32_t", "unsigned int"}, {"int64_t", "long"}, {"uint64_t", "unsigned long"},
-    {"size_t", "unsigned long"}, {"ssize_t", "long"}, {"ptrdiff_t", "long"}, {"intptr_t", "long"},
-    {"uintptr_t", "unsigned long"}, {"intmax_t", "long"}, {"uintmax_t", "unsigned long"}, {"off_t", "long"},
-    {"time_t", "long"}, {"clock_t", "long"}, {"wchar_t", "int"}, {"char16_t", "unsigned short"},
-    {"char32_t", "unsigned int"}, {"pid_t", "int"}, {"uint", "unsigned int"}};
+static const struct { const char *name; uint8_t kind, size, is_unsigned, is_char;
+} basics[] = {{"void", CT_VOID, 0, 0, 0},
+              {"bool", CT_BOOL, sizeof(bool), 1, 0},
+              {"char", CT_INT, 1, (char)-1 > 0, 1},
+              {"signed char", CT_INT, 1, 0, 1},
+              {"unsigned char", CT_INT, 1, 1, 1},
+              {"short", CT_INT, 2, 0, 0},
+              {"unsigned short", CT_INT, 2, 1, 0},
+              {"int", CT_INT, 4, 0, 0},
+              {"unsigned int", CT_INT, 4, 1, 0},
+              {"long", CT_INT, sizeof(long), 0, 0},
+              {"unsigned long", CT_INT, sizeof(long), 1, 0},
+              {"long long", CT_INT, 8, 0, 0},
+              {"unsigned long long", CT_INT, 8, 1, 0},
+              {"float", CT_FLOAT, 4, 0, 0},
+              {"double", CT_FLOAT, 8, 0, 0},
+              {"long double", CT_FLOAT, sizeof(long double), 0, 0},
+              {"float _Complex", CT_COMPLEX, 8, 0, 0},
+              {"double _Complex", CT_COMPLEX, 16, 0, 0}};
+static const struct { const char *name, *is;
+} aliases[] = {{"int8_t", "signed char"},
+               {"uint8_t", "unsigned char"},
+               {"int16_t", "short"},
+               {"uint16_t", "unsigned short"},
+               {"int32_t", "int"},
+               {"uint32_t", "unsigned int"},
+               {"int64_t", "long"},
+               {"uint64_t", "unsigned long"},
+               {"size_t", "unsigned long"},
+               {"ssize_t", "long"},
+               {"ptrdiff_t", "long"},
+               {"intptr_t", "long"},
+               {"uintptr_t", "unsigned long"},
+               {"intmax_t", "long"},
+               {"uintmax_t", "unsigned long"},
+               {"off_t", "long"},
+               {"time_t", "long"},
+               {"clock_t", "long"},
+               {"wchar_t", "int"},
+               {"char16_t", "unsigned short"},
+               {"char32_t", "unsigned int"},
+               {"pid_t", "int"},
+               {"uint", "unsigned int"}};
 
 CType *ct_basic(CSpace *s, const char *name) {
   for (int i = 0; i < s->nbasic; i++)
@@ -81,7 +108,9 @@ CSpace *ct_new(void) {
     s->basic[s->nbasic++].type = t;
   }
   for (size_t i = 0; ok && i < sizeof aliases / sizeof *aliases; i++)
-    ok = ct_add(s, &(CDecl){.kind = CD_TYPEDEF, .name = aliases[i].name, .type = ct_basic(s, aliases[i].is)});
+    ok = ct_add(
+        s,
+        &(CDecl){.kind = CD_TYPEDEF, .name = aliases[i].name, .type = ct_basic(s, aliases[i].is)});
   CType *file = ok ? ct_tagged(s, "struct _IO_FILE", true) : NULL;
   if (file) file->name = "FILE";
   if (ok && file) ok = ct_add(s, &(CDecl){.kind = CD_TYPEDEF, .name = "FILE", .type = file});
@@ -138,7 +167,8 @@ CType *ct_pointer(CSpace *s, CType *to, bool to_const) {
 CType *ct_array(CSpace *s, CType *of, int64_t count, bool to_const, sys_err *e) {
   char buf[120];
   if (!of->complete || of->flexible || of->kind == CT_FUNC) {
-    sys_fail(e, "an array of '%s', whose size is not known", ct_show(of, false, "", buf, sizeof buf));
+    sys_fail(e, "an array of '%s', whose size is not known",
+             ct_show(of, false, "", buf, sizeof buf));
     return NULL;
   }
   if (count > 0 && (uint64_t)count > ((uint64_t)1 << 46) / of->size) {
@@ -163,7 +193,8 @@ bool ct_layout(CType *t, sys_err *e) {
     char buf[120];
     if (f->type->flexible && last && !t->is_union) t->flexible = true;
     else if (!f->type->complete || f->type->flexible || f->type->kind == CT_FUNC)
-      return sys_fail(e, "member '%s' of %s has type '%s', whose size is not known", f->name ? f->name : "?", t->name,
+      return sys_fail(e, "member '%s' of %s has type '%s', whose size is not known",
+                      f->name ? f->name : "?", t->name,
                       ct_show(f->type, false, "", buf, sizeof buf));
     size_t a = t->packed ? 1 : f->type->align;
     if (t->is_union) f->offset = 0;
@@ -201,8 +232,10 @@ bool ct_same(const CType *a, const CType *b) {
     case CT_PTR: return ct_same(a->to, b->to);
     case CT_ARRAY: return a->count == b->count && ct_same(a->to, b->to);
     case CT_FUNC:
-      if (a->nfields != b->nfields || a->variadic != b->variadic || !ct_same(a->to, b->to)) return false;
-      for (int i = 0; i < a->nfields; i++) if (!ct_same(a->fields[i].type, b->fields[i].type)) return false;
+      if (a->nfields != b->nfields || a->variadic != b->variadic || !ct_same(a->to, b->to))
+        return false;
+      for (int i = 0; i < a->nfields; i++)
+        if (!ct_same(a->fields[i].type, b->fields[i].type)) return false;
       return true;
     default: return false;                 /* structs are the same only when they are one */
   }
@@ -216,10 +249,13 @@ const char *ct_show(const CType *t, bool is_const, const char *name, char *buf, 
   for (int depth = 0; depth < 12; depth++) {
     char next[160];
     bool wrap = inner[0] == '*';
-    if (t->kind == CT_PTR) snprintf(next, sizeof next, "*%s%.150s", is_const ? "const " : "", inner);
-    else if (t->kind == CT_ARRAY && t->count < 0) snprintf(next, sizeof next, wrap ? "(%.150s)[]" : "%.150s[]", inner);
+    if (t->kind == CT_PTR)
+      snprintf(next, sizeof next, "*%s%.150s", is_const ? "const " : "", inner);
+    else if (t->kind == CT_ARRAY && t->count < 0)
+      snprintf(next, sizeof next, wrap ? "(%.150s)[]" : "%.150s[]", inner);
     else if (t->kind == CT_ARRAY)
-      snprintf(next, sizeof next, wrap ? "(%.120s)[%lld]" : "%.120s[%lld]", inner, (long long)t->count);
+      snprintf(next, sizeof next, wrap ? "(%.120s)[%lld]" : "%.120s[%lld]", inner,
+               (long long)t->count);
     else if (t->kind == CT_FUNC) {
       size_t used = 0;
       args[0] = 0;
@@ -236,6 +272,7 @@ const char *ct_show(const CType *t, bool is_const, const char *name, char *buf, 
     memcpy(inner, next, sizeof inner);
     t = t->to;
   }
-  snprintf(buf, n, "%s%s%s%s", is_const ? "const " : "", t->name ? t->name : "?", inner[0] ? " " : "", inner);
+  snprintf(buf, n, "%s%s%s%s", is_const ? "const " : "", t->name ? t->name : "?",
+           inner[0] ? " " : "", inner);
   return buf;
 }

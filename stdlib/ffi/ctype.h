@@ -9,7 +9,17 @@
 #define FFI_CTYPE_H
 #include "sys/sys.h"
 
-typedef enum { CT_VOID, CT_BOOL, CT_INT, CT_FLOAT, CT_COMPLEX, CT_PTR, CT_ARRAY, CT_STRUCT, CT_FUNC } CKind;
+typedef enum {
+  CT_VOID,
+  CT_BOOL,
+  CT_INT,
+  CT_FLOAT,
+  CT_COMPLEX,
+  CT_PTR,
+  CT_ARRAY,
+  CT_STRUCT,
+  CT_FUNC
+} CKind;
 typedef struct CType CType;
 typedef struct CField { const char *name; CType *type; size_t offset; bool is_const; } CField;
 struct CType {
@@ -42,21 +52,22 @@ typedef struct CDecl {
 } CDecl;
 
 typedef struct CSpace CSpace;
-CSpace *ct_new(void);                      /* with C's basic types and those of stdint.h, stddef.h */
+CSpace *ct_new(void); /* with C's basic types and those of stdint.h, stddef.h */
 void ct_free(CSpace *s);
 /* Reads declarations; false and e filled when they do not parse. */
 bool ct_declare(CSpace *s, const char *text, size_t n, sys_err *e);
 /* One type name ("const char *", "int[4]", "int (*)(int)") or, with name not NULL, one declaration
- * of a function ("double pow(double, double)"), whose name is stored there.  An array without a size,
- * or with '?' as size, is flexible.  NULL and e filled when it does not parse. */
+ * of a function ("double pow(double, double)"), whose name is stored there.  An array without a
+ * size, or with '?' as size, is flexible.  NULL and e filled when it does not parse. */
 CType *ct_parse(CSpace *s, const char *text, size_t n, const char **name, sys_err *e);
 const CDecl *ct_find(const CSpace *s, const char *name);
 const CDecl *ct_decls(const CSpace *s);    /* newest first */
 CType *ct_pointer(CSpace *s, CType *to, bool to_const);
 CType *ct_array(CSpace *s, CType *of, int64_t count, bool to_const, sys_err *e);
-CType *ct_basic(CSpace *s, const char *name);              /* "int", "char", ...; NULL when it is none */
+CType *ct_basic(CSpace *s, const char *name); /* "int", "char", ...; NULL when it is none */
 bool ct_same(const CType *a, const CType *b);
-const CField *ct_field(const CType *t, const char *name, size_t *offset);    /* of nested unnamed members too */
+const CField *ct_field(const CType *t, const char *name,
+                       size_t *offset); /* of nested unnamed members too */
 /* The type as C text, with name (or "") in its place; returns buf. */
 const char *ct_show(const CType *t, bool is_const, const char *name, char *buf, size_t n);
 
@@ -65,7 +76,8 @@ void *ct_alloc(CSpace *s, size_t n);       /* zeroed, owned by the space; NULL: 
 const char *ct_name(CSpace *s, const char *p, size_t n);
 CType *ct_make(CSpace *s, CKind kind, size_t size, size_t align);
 CType *ct_tagged(CSpace *s, const char *tag, bool make);  /* "struct point" */
-bool ct_layout(CType *t, sys_err *e);      /* offsets, size and alignment of a struct whose fields are set */
+bool ct_layout(CType *t,
+               sys_err *e); /* offsets, size and alignment of a struct whose fields are set */
 bool ct_add(CSpace *s, const CDecl *d);
 void ct_set_decls(CSpace *s, CDecl *first);
 #endif

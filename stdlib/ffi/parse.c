@@ -1,5 +1,6 @@
-/* parse.c: C declarations as they stand in headers: typedefs, functions, variables, structs, unions, enums, and #define
- * of whole numbers.  No other preprocessor lines, no bit-fields, no function bodies: those are errors that say so.
+/* parse.c: C declarations as they stand in headers: typedefs, functions, variables, structs,
+ * unions, enums, and #define of whole numbers.  No other preprocessor lines, no bit-fields, no
+ * function bodies: those are errors that say so.
  *
  * Invariant: the parser's recursion is bounded (DEPTH), and what it makes belongs to the space. */
 #include "ffi/ctype.h"
@@ -25,12 +26,15 @@ typedef struct Decl { CType *type; bool is_const; const char *name, *symbol; } D
 static bool fail(Parser *p, const char *what) {
   char near[60];
   if (p->kind == T_END) return sys_fail(p->e, "C declaration: %s at the end of the text", what);
-  return sys_fail(p->e, "C declaration: %s near '%s'", what, sys_quote(near, sizeof near, p->from, p->len < 40 ? p->len : 40));
+  return sys_fail(p->e, "C declaration: %s near '%s'", what,
+                  sys_quote(near, sizeof near, p->from, p->len < 40 ? p->len : 40));
 }
 static bool no_memory(Parser *p) { return sys_fail(p->e, "not enough memory"); }
 
 /* ---- tokens ---- */
-static bool is_alpha(int c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$'; }
+static bool is_alpha(int c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$';
+}
 static bool is_digit(int c) { return c >= '0' && c <= '9'; }
 
 static bool define_line(Parser *p, const char *line, const char *stop);
@@ -85,7 +89,8 @@ static bool next(Parser *p) {
     p->kind = *stop || errno || n > 39 ? T_BAD : T_NUMBER;
   } else if (c == '\'' || c == '"') {
     p->p++;
-    while (p->p < p->end && *p->p != c && *p->p != '\n') p->p += *p->p == '\\' && p->p + 1 < p->end ? 2 : 1;
+    while (p->p < p->end && *p->p != c && *p->p != '\n')
+      p->p += *p->p == '\\' && p->p + 1 < p->end ? 2 : 1;
     if (p->p >= p->end || *p->p != c) p->kind = T_BAD;
     else {
       p->p++;
@@ -103,7 +108,8 @@ static bool next(Parser *p) {
 }
 
 static bool at(const Parser *p, const char *text) {
-  return (p->kind == T_NAME || p->kind == T_PUNCT) && strlen(text) == p->len && !memcmp(p->from, text, p->len);
+  return (p->kind == T_NAME || p->kind == T_PUNCT) && strlen(text) == p->len &&
+         !memcmp(p->from, text, p->len);
 }
 static bool accept(Parser *p, const char *text) { return at(p, text) && next(p); }
 static bool expect(Parser *p, const char *text) {
@@ -174,7 +180,8 @@ static bool constant(Parser *p, int level, int64_t *v) {
     int64_t w;
     if (!next(p) || !constant(p, l + 1, &w)) return false;
     uint64_t a = (uint64_t)*v, b = (uint64_t)w;
-    if ((op == '/' || op == '%') && (w == 0 || (w == -1 && *v == INT64_MIN))) return fail(p, "division by zero");
+    if ((op == '/' || op == '%') && (w == 0 || (w == -1 && *v == INT64_MIN)))
+      return fail(p, "division by zero");
     if ((op == '<' || op == '>') && b > 63) return fail(p, "a shift of more than 63 bits");
     *v = op == '|' ? (int64_t)(a | b) : op == '^' ? (int64_t)(a ^ b) : op == '&' ? (int64_t)(a & b)
        : op == '<' ? (int64_t)(a << b) : op == '>' ? *v >> b : op == '+' ? (int64_t)(a + b)
@@ -183,7 +190,8 @@ static bool constant(Parser *p, int level, int64_t *v) {
   return true;
 }
 
-/* #define NAME whole-number; other defines without a value, #include, #pragma once and #ifndef guards are skipped. */
+/* #define NAME whole-number; other defines without a value, #include, #pragma once and #ifndef
+ * guards are skipped. */
 static bool define_line(Parser *p, const char *line, const char *stop) {
   Parser q = *p;
   char name[128];
@@ -196,17 +204,19 @@ static bool define_line(Parser *p, const char *line, const char *stop) {
     if (at(&q, "include") || at(&q, "endif") || at(&q, "ifndef") || at(&q, "undef")) return true;
     q.len = (size_t)(stop - line);
     q.from = line;
-    return fail(&q, "only #define of whole numbers is understood (no conditionals, no #pragma pack)");
+    return fail(&q,
+                "only #define of whole numbers is understood (no conditionals, no #pragma pack)");
   }
   if (!next(&q) || q.kind != T_NAME) return q.e->msg[0] ? false : fail(&q, "#define needs a name");
   snprintf(name, sizeof name, "%.*s", q.len < 127 ? (int)q.len : 127, q.from);
-  if (q.p < q.end && *q.p == '(') return true;               /* macros with arguments are not ours */
+  if (q.p < q.end && *q.p == '(') return true; /* macros with arguments are not ours */
   int64_t v;
   sys_err quiet = {{0}, 0};
   q.e = &quiet;
   if (!next(&q) || q.kind == T_END || !constant(&q, 0, &v) || q.kind != T_END) return true;
   const char *kept = ct_name(p->s, name, strlen(name));
-  return kept && ct_add(p->s, &(CDecl){.kind = CD_CONST, .name = kept, .value = v}) ? true : no_memory(p);
+  return kept && ct_add(p->s, &(CDecl){.kind = CD_CONST, .name = kept, .value = v}) ? true
+                                                                                    : no_memory(p);
 }
 
 /* ---- specifiers ---- */
@@ -225,8 +235,10 @@ static bool attribute(Parser *p, Spec *spec) {
 }
 
 static bool qualifier(Parser *p, Spec *spec, bool *any) {
-  static const char *const skipped[] = {"volatile", "__volatile__", "restrict", "__restrict", "__restrict__", "inline", "__inline",
-                                        "__inline__", "static", "extern", "register", "_Noreturn", "__extension__"};
+  static const char *const skipped[] = {"volatile",     "__volatile__", "restrict", "__restrict",
+                                        "__restrict__", "inline",       "__inline", "__inline__",
+                                        "static",       "extern",       "register", "_Noreturn",
+                                        "__extension__"};
   *any = true;
   if (at(p, "const") || at(p, "__const")) return spec->is_const = true, next(p);
   if (at(p, "typedef")) return spec->is_typedef = true, next(p);
@@ -279,8 +291,10 @@ static bool same_members(const CType *a, const CType *b) {
   bool same = a->nfields == b->nfields && a->size == b->size && a->align == b->align;
   for (int i = 0; same && i < a->nfields; i++) {
     const CField *f = &a->fields[i], *g = &b->fields[i];
-    bool unnamed = f->type->kind == CT_STRUCT && strchr(f->type->name, '#') && g->type->kind == CT_STRUCT;
-    same = (!f->name == !g->name) && (!f->name || !strcmp(f->name, g->name)) && f->offset == g->offset &&
+    bool unnamed =
+        f->type->kind == CT_STRUCT && strchr(f->type->name, '#') && g->type->kind == CT_STRUCT;
+    same = (!f->name == !g->name) && (!f->name || !strcmp(f->name, g->name)) &&
+           f->offset == g->offset &&
            (ct_same(f->type, g->type) || (unnamed && same_members(f->type, g->type)));
   }
   return same;
@@ -292,7 +306,8 @@ static bool struct_spec(Parser *p, Spec *spec, bool is_union) {
   Spec attr = {0};
   while (at(p, "__attribute__")) if (!next(p) || !attribute(p, &attr)) return false;
   if (p->kind == T_NAME) {
-    snprintf(tag, sizeof tag, "%s %.*s", is_union ? "union" : "struct", p->len < 120 ? (int)p->len : 120, p->from);
+    snprintf(tag, sizeof tag, "%s %.*s", is_union ? "union" : "struct",
+             p->len < 120 ? (int)p->len : 120, p->from);
     if (!next(p)) return false;
   } else snprintf(tag, sizeof tag, "%s #%u", is_union ? "union" : "struct", ++unnamed);
   CType *t = ct_tagged(p->s, tag, true);
@@ -308,7 +323,8 @@ static bool struct_spec(Parser *p, Spec *spec, bool is_union) {
   made.packed = attr.packed;
   if (!ok || !ct_layout(&made, p->e)) return false;
   if (!t->complete) *t = made;
-  return same_members(t, &made) ? true : fail(p, "this struct was declared before with other members");
+  return same_members(t, &made) ? true
+                                : fail(p, "this struct was declared before with other members");
 }
 
 static bool enum_spec(Parser *p, Spec *spec) {
@@ -345,10 +361,13 @@ static const char *basic_name(const int *n) {
   if (n[LONG]) return n[UNSIGNED] ? "unsigned long" : "long";
   return n[UNSIGNED] ? "unsigned int" : "int";
 }
-static const char *const words[][2] = {{"void", ""}, {"char", ""}, {"short", ""}, {"int", ""}, {"long", ""}, {"float", ""},
-    {"double", ""}, {"signed", "__signed__"}, {"unsigned", ""}, {"_Bool", "bool"}, {"_Complex", "complex"}};
+static const char *const words[][2] = {
+    {"void", ""},     {"char", ""},      {"short", ""},          {"int", ""},
+    {"long", ""},     {"float", ""},     {"double", ""},         {"signed", "__signed__"},
+    {"unsigned", ""}, {"_Bool", "bool"}, {"_Complex", "complex"}};
 static int word_of(const Parser *p) {
-  for (int i = 0; i < 11; i++) if (at(p, words[i][0]) || (words[i][1][0] && at(p, words[i][1]))) return i;
+  for (int i = 0; i < 11; i++)
+    if (at(p, words[i][0]) || (words[i][1][0] && at(p, words[i][1]))) return i;
   return -1;
 }
 static const CDecl *typedef_at(const Parser *p) {
@@ -359,7 +378,8 @@ static const CDecl *typedef_at(const Parser *p) {
   return d && d->kind == CD_TYPEDEF ? d : NULL;
 }
 static bool begins_type(Parser *p) {
-  return word_of(p) >= 0 || at(p, "const") || at(p, "struct") || at(p, "union") || at(p, "enum") || at(p, "volatile") || typedef_at(p);
+  return word_of(p) >= 0 || at(p, "const") || at(p, "struct") || at(p, "union") || at(p, "enum") ||
+         at(p, "volatile") || typedef_at(p);
 }
 
 static bool specifiers(Parser *p, Spec *spec) {
@@ -377,9 +397,11 @@ static bool specifiers(Parser *p, Spec *spec) {
     }
     if (total || spec->type) break;
     bool is_union = at(p, "union");
-    if (is_union || at(p, "struct")) { if (!next(p) || !struct_spec(p, spec, is_union)) return false; }
-    else if (at(p, "enum")) { if (!next(p) || !enum_spec(p, spec)) return false; }
-    else {
+    if (is_union || at(p, "struct")) {
+      if (!next(p) || !struct_spec(p, spec, is_union)) return false;
+    } else if (at(p, "enum")) {
+      if (!next(p) || !enum_spec(p, spec)) return false;
+    } else {
       const CDecl *d = typedef_at(p);
       if (!d) return fail(p, "unknown type name");
       spec->type = d->type;
@@ -456,7 +478,8 @@ static bool suffixes(Parser *p, CType **t, bool *is_const) {
     bool ok = next(p) && parameters(p, fn) && expect(p, ")") && suffixes(p, t, is_const);
     p->depth--;
     if (!ok) return false;
-    if ((*t)->kind == CT_ARRAY || (*t)->kind == CT_FUNC) return fail(p, "a function cannot return this type");
+    if ((*t)->kind == CT_ARRAY || (*t)->kind == CT_FUNC)
+      return fail(p, "a function cannot return this type");
     fn->to = *t;
     *t = fn;
     *is_const = false;
@@ -464,7 +487,8 @@ static bool suffixes(Parser *p, CType **t, bool *is_const) {
   return !p->e->msg[0];
 }
 
-/* The declarator proper; a parenthesised one is read twice: first skipped, then applied to the type its suffixes made. */
+/* The declarator proper; a parenthesised one is read twice: first skipped, then applied to the type
+ * its suffixes made. */
 static bool declarator(Parser *p, CType *base, bool is_const, Decl *out) {
   if (p->depth++ > DEPTH) return fail(p, "nested too deeply");
   while (accept(p, "*")) {
@@ -481,7 +505,8 @@ static bool declarator(Parser *p, CType *base, bool is_const, Decl *out) {
   if (at(p, "(")) {
     Parser look = *p;
     if (!next(&look)) return false;
-    nested = at(&look, "*") || at(&look, "(") || (look.kind == T_NAME && !begins_type(&look)) || at(&look, "__attribute__");
+    nested = at(&look, "*") || at(&look, "(") || (look.kind == T_NAME && !begins_type(&look)) ||
+             at(&look, "__attribute__");
   }
   if (nested) {
     int depth = 0;
@@ -498,7 +523,8 @@ static bool declarator(Parser *p, CType *base, bool is_const, Decl *out) {
   }
   if (!suffixes(p, &base, &is_const)) return false;
   if (nested) {
-    if (!next(&inner) || !declarator(&inner, base, is_const, out) || !expect(&inner, ")")) return false;
+    if (!next(&inner) || !declarator(&inner, base, is_const, out) || !expect(&inner, ")"))
+      return false;
   } else out->type = base, out->is_const = is_const;
   while (at(p, "__attribute__") || at(p, "__asm__") || at(p, "asm") || at(p, "__asm")) {
     bool symbol = !at(p, "__attribute__");
@@ -532,9 +558,11 @@ static bool add(Parser *p, const Spec *spec, const Decl *d) {
   new.kind = spec->is_typedef ? CD_TYPEDEF : d->type->kind == CT_FUNC ? CD_FUNC : CD_VAR;
   char a[160], b[160];
   const CDecl *old = ct_find(p->s, d->name);
-  if (old && old->kind == new.kind && old->kind != CD_CONST && ct_same(old->type, new.type)) return true;
+  if (old && old->kind == new.kind && old->kind != CD_CONST && ct_same(old->type, new.type))
+    return true;
   if (old && old->kind != CD_CONST)
-    return sys_fail(p->e, "C declaration: '%s' was declared as '%s' and now as '%s'", d->name, ct_show(old->type, false, "", a, sizeof a),
+    return sys_fail(p->e, "C declaration: '%s' was declared as '%s' and now as '%s'", d->name,
+                    ct_show(old->type, false, "", a, sizeof a),
                     ct_show(new.type, false, "", b, sizeof b));
   return ct_add(p->s, &new) ? true : no_memory(p);
 }
@@ -547,7 +575,8 @@ static bool declaration(Parser *p) {
     if (p->kind == T_STRING) {
       if (!next(p)) return false;
       if (!accept(p, "{")) return declaration(p);
-      while (!at(p, "}")) if (p->kind == T_END ? !fail(p, "expected '}'") : !declaration(p)) return false;
+      while (!at(p, "}"))
+        if (p->kind == T_END ? !fail(p, "expected '}'") : !declaration(p)) return false;
       return next(p);
     }
   }
@@ -557,7 +586,8 @@ static bool declaration(Parser *p) {
     Decl d = {0};
     if (!declarator(p, spec.type, spec.is_const, &d)) return false;
     if (!d.name) return fail(p, "a declaration needs a name");
-    if (at(p, "{")) return fail(p, "function bodies cannot be given here: compile them into a library");
+    if (at(p, "{"))
+      return fail(p, "function bodies cannot be given here: compile them into a library");
     if (!add(p, &spec, &d)) return false;
   } while (accept(p, ","));
   return p->e->msg[0] ? false : p->kind == T_END ? true : expect(p, ";");
@@ -576,7 +606,8 @@ CType *ct_parse(CSpace *s, const char *text, size_t n, const char **name, sys_er
   Parser p = {.s = s, .e = e, .p = text, .end = text + n, .line_start = true};
   Spec spec = {0};
   Decl d = {0};
-  if (!next(&p) || !specifiers(&p, &spec) || !declarator(&p, spec.type, spec.is_const, &d)) return NULL;
+  if (!next(&p) || !specifiers(&p, &spec) || !declarator(&p, spec.type, spec.is_const, &d))
+    return NULL;
   if (name) accept(&p, ";");
   if (p.kind != T_END) fail(&p, "unexpected text");
   else if (!name && d.name) fail(&p, "a type was expected, without a name");

@@ -9,8 +9,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { Z_PAIR = 0, Z_PUB = 1, Z_REP = 4, Z_ROUTER = 6, Z_POLLIN = 1, Z_SNDMORE = 2, Z_DONTWAIT = 1, Z_LINGER = 17, Z_RCVMORE = 13,
-       Z_LAST_ENDPOINT = 32, MAX_FRAMES = 64 };
+enum {
+  Z_PAIR = 0,
+  Z_PUB = 1,
+  Z_REP = 4,
+  Z_ROUTER = 6,
+  Z_POLLIN = 1,
+  Z_SNDMORE = 2,
+  Z_DONTWAIT = 1,
+  Z_LINGER = 17,
+  Z_RCVMORE = 13,
+  Z_LAST_ENDPOINT = 32,
+  MAX_FRAMES = 64
+};
 typedef struct Item { void *socket; int fd; short events, revents; } Item;
 typedef struct Msg { _Alignas(void *) unsigned char bytes[64]; } Msg;
 static struct {
@@ -35,16 +46,31 @@ static struct {
 } z;
 
 static bool load(sys_err *e) {
-  static const struct { const char *name; void *slot; } names[] = {
-      {"zmq_ctx_new", &z.ctx_new}, {"zmq_ctx_term", &z.ctx_term}, {"zmq_socket", &z.socket}, {"zmq_close", &z.close}, {"zmq_bind", &z.bind},
-      {"zmq_connect", &z.connect}, {"zmq_setsockopt", &z.setsockopt}, {"zmq_getsockopt", &z.getsockopt}, {"zmq_send", &z.send},
-      {"zmq_poll", &z.poll}, {"zmq_msg_init", &z.msg_init}, {"zmq_msg_recv", &z.msg_recv}, {"zmq_msg_close", &z.msg_close},
-      {"zmq_msg_data", &z.msg_data}, {"zmq_msg_size", &z.msg_size}, {"zmq_msg_more", &z.msg_more}, {"zmq_strerror", &z.strerror},
-      {"zmq_errno", &z.error}};
+  static const struct { const char *name; void *slot;
+  } names[] = {{"zmq_ctx_new", &z.ctx_new},
+               {"zmq_ctx_term", &z.ctx_term},
+               {"zmq_socket", &z.socket},
+               {"zmq_close", &z.close},
+               {"zmq_bind", &z.bind},
+               {"zmq_connect", &z.connect},
+               {"zmq_setsockopt", &z.setsockopt},
+               {"zmq_getsockopt", &z.getsockopt},
+               {"zmq_send", &z.send},
+               {"zmq_poll", &z.poll},
+               {"zmq_msg_init", &z.msg_init},
+               {"zmq_msg_recv", &z.msg_recv},
+               {"zmq_msg_close", &z.msg_close},
+               {"zmq_msg_data", &z.msg_data},
+               {"zmq_msg_size", &z.msg_size},
+               {"zmq_msg_more", &z.msg_more},
+               {"zmq_strerror", &z.strerror},
+               {"zmq_errno", &z.error}};
   static const char *const files[] = {"libzmq.so.5", "libzmq.so", "libzmq.5.dylib", NULL};
   void *lib = NULL;
   for (int i = 0; !lib && files[i]; i++) lib = dlopen(files[i], RTLD_NOW | RTLD_LOCAL);
-  if (!lib) return sys_fail(e, "the notebook kernel needs libzmq, which is not here (Debian: apt install libzmq5)");
+  if (!lib)
+    return sys_fail(
+        e, "the notebook kernel needs libzmq, which is not here (Debian: apt install libzmq5)");
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     void *p = dlsym(lib, names[i].name);
     if (!p) return sys_fail(e, "libzmq lacks %s", names[i].name);
@@ -54,14 +80,17 @@ static bool load(sys_err *e) {
 }
 
 struct kn_kernel {
-  void *ctx, *socket[KN_CHANNELS], *pair, *pair_far;        /* pair: the caller's end of the control thread's line */
+  void *ctx, *socket[KN_CHANNELS], *pair,
+      *pair_far; /* pair: the caller's end of the control thread's line */
   pthread_t beat, control, caller;
   bool has_beat, has_control;
   atomic_bool busy, stop;
   char *key;
 };
 
-static bool z_fail(sys_err *e, const char *what) { return sys_fail(e, "%s: %s", what, z.strerror(z.error())); }
+static bool z_fail(sys_err *e, const char *what) {
+  return sys_fail(e, "%s: %s", what, z.strerror(z.error()));
+}
 
 /* ---- messages ---- */
 void kn_message_free(kn_message *m) {
@@ -78,7 +107,8 @@ static bool keep(kn_message *m, const void *p, size_t n) {
   m->v[m->n++] = f;
   return true;
 }
-/* All frames of one message; what does not fit is read and dropped, and the message then refused. */
+/* All frames of one message; what does not fit is read and dropped, and the message then refused.
+ */
 static bool receive(void *socket, kn_message *m) {
   bool ok = true, more = true;
   *m = (kn_message){NULL, 0};
@@ -139,7 +169,8 @@ static bool is_interrupt(const kn_kernel *k, const kn_message *m) {
   uint8_t *all = mt_malloc(total + 1), mac[32];
   char hex[65];
   if (!all) return false;
-  for (size_t j = 2; j < 6; j++) memcpy(all + at, m->v[i + j].p, m->v[i + j].n), at += m->v[i + j].n;
+  for (size_t j = 2; j < 6; j++)
+    memcpy(all + at, m->v[i + j].p, m->v[i + j].n), at += m->v[i + j].n;
   sys_hmac_sha256(k->key, strlen(k->key), all, total, mac);
   mt_free(all);
   for (int j = 0; j < 32; j++) snprintf(hex + 2 * j, 3, "%02x", mac[j]);
@@ -172,7 +203,8 @@ static bool start(pthread_t *t, void *(*fn)(void *), kn_kernel *k, sys_err *e) {
 }
 
 /* ---- opening ---- */
-static bool bind_socket(kn_kernel *k, int channel, const char *transport, const char *ip, int *port, sys_err *e) {
+static bool bind_socket(kn_kernel *k, int channel, const char *transport, const char *ip, int *port,
+                        sys_err *e) {
   static const int types[] = {Z_ROUTER, Z_ROUTER, Z_ROUTER, Z_PUB, Z_REP};
   char address[300];
   int linger = 1000;
@@ -184,7 +216,8 @@ static bool bind_socket(kn_kernel *k, int channel, const char *transport, const 
   if (z.bind(k->socket[channel], address) != 0) return z_fail(e, address);
   if (tcp && *port == 0) {
     size_t n = sizeof address;
-    if (z.getsockopt(k->socket[channel], Z_LAST_ENDPOINT, address, &n) != 0) return z_fail(e, "zmq_getsockopt");
+    if (z.getsockopt(k->socket[channel], Z_LAST_ENDPOINT, address, &n) != 0)
+      return z_fail(e, "zmq_getsockopt");
     const char *colon = strrchr(address, ':');
     *port = colon ? atoi(colon + 1) : 0;
   }
@@ -197,11 +230,13 @@ static bool open_pair(kn_kernel *k, sys_err *e) {
   if (!k->pair || !k->pair_far) return z_fail(e, "zmq_socket");
   z.setsockopt(k->pair, Z_LINGER, &linger, sizeof linger);
   z.setsockopt(k->pair_far, Z_LINGER, &linger, sizeof linger);
-  if (z.bind(k->pair, "inproc://control") != 0 || z.connect(k->pair_far, "inproc://control") != 0) return z_fail(e, "inproc");
+  if (z.bind(k->pair, "inproc://control") != 0 || z.connect(k->pair_far, "inproc://control") != 0)
+    return z_fail(e, "inproc");
   return true;
 }
 
-kn_kernel *kn_open(const char *transport, const char *ip, int ports[KN_CHANNELS], const char *key, sys_err *e) {
+kn_kernel *kn_open(const char *transport, const char *ip, int ports[KN_CHANNELS], const char *key,
+                   sys_err *e) {
   if (strcmp(transport, "tcp") && strcmp(transport, "ipc")) {
     sys_note(e, "transport '%s' is not tcp or ipc", transport);
     return NULL;
@@ -217,7 +252,8 @@ kn_kernel *kn_open(const char *transport, const char *ip, int ports[KN_CHANNELS]
   k->key = strcpy(copy, key);
   k->caller = pthread_self();
   if (!(k->ctx = z.ctx_new())) z_fail(e, "zmq_ctx_new");
-  for (int i = 0; i < KN_CHANNELS && !e->msg[0]; i++) bind_socket(k, i, transport, ip, &ports[i], e);
+  for (int i = 0; i < KN_CHANNELS && !e->msg[0]; i++)
+    bind_socket(k, i, transport, ip, &ports[i], e);
   if (!e->msg[0] && open_pair(k, e) && start(&k->beat, beat, k, e)) {
     k->has_beat = true;
     k->has_control = start(&k->control, control, k, e);
@@ -243,7 +279,8 @@ void kn_close(kn_kernel *k) {
 /* ---- the caller's side ---- */
 void kn_busy(kn_kernel *k, bool on) { atomic_store(&k->busy, on); }
 
-int kn_receive(kn_kernel *k, bool shell, bool ctl, bool in, int milliseconds, kn_message *m, sys_err *e) {
+int kn_receive(kn_kernel *k, bool shell, bool ctl, bool in, int milliseconds, kn_message *m,
+               sys_err *e) {
   Item items[3];
   int channel[3], n = 0;
   if (ctl) items[n] = (Item){k->pair, 0, Z_POLLIN, 0}, channel[n++] = KN_CONTROL;
@@ -257,5 +294,7 @@ int kn_receive(kn_kernel *k, bool shell, bool ctl, bool in, int milliseconds, kn
   return -2;
 }
 bool kn_send(kn_kernel *k, int channel, const kn_frame *v, size_t n, sys_err *e) {
-  return transmit(channel == KN_CONTROL ? k->pair : k->socket[channel], v, n) ? true : z_fail(e, "zmq_send");
+  return transmit(channel == KN_CONTROL ? k->pair : k->socket[channel], v, n)
+             ? true
+             : z_fail(e, "zmq_send");
 }

@@ -1,5 +1,6 @@
-/* raster.c: shapes on the canvas.  A shape first leaves its coverage in the mask, the greatest where
- * parts overlap, and is then blended once, so that joints and crossings of a line are not darker. */
+/* raster.c: shapes on the canvas.  A shape first leaves its coverage in the mask, the greatest
+ * where parts overlap, and is then blended once, so that joints and crossings of a line are not
+ * darker. */
 #include "plot/raster.h"
 #include "plot/font.h"
 #include <math.h>
@@ -14,7 +15,8 @@ bool plot_init(plot_canvas *c, int w, int h, plot_color ground) {
   if (!c->px || !c->mask) { plot_free(c); return false; }
   c->w = w, c->h = h;
   c->clip[2] = w, c->clip[3] = h;
-  for (size_t i = 0; i < n; i++) c->px[3 * i] = ground.r, c->px[3 * i + 1] = ground.g, c->px[3 * i + 2] = ground.b;
+  for (size_t i = 0; i < n; i++)
+    c->px[3 * i] = ground.r, c->px[3 * i + 1] = ground.g, c->px[3 * i + 2] = ground.b;
   return true;
 }
 void plot_free(plot_canvas *c) {
@@ -24,7 +26,9 @@ void plot_free(plot_canvas *c) {
 }
 
 /* Whole pixels of a coordinate, kept where ints are safe; nan is far away. */
-static int whole(double v) { return v > -1e6 && v < 1e6 ? (int)floor(v) : v >= 1e6 ? 1000000 : -1000000; }
+static int whole(double v) {
+  return v > -1e6 && v < 1e6 ? (int)floor(v) : v >= 1e6 ? 1000000 : -1000000;
+}
 static int clamp(int v, int lo, int hi) { return v < lo ? lo : v > hi ? hi : v; }
 
 void plot_clip(plot_canvas *c, double x0, double y0, double x1, double y1) {
@@ -37,7 +41,8 @@ static const Box nothing = {1 << 20, 1 << 20, -1, -1};
 
 static Box inside(const plot_canvas *c, double x0, double y0, double x1, double y1) {
   Box b = {clamp(whole(x0), c->clip[0], c->clip[2]), clamp(whole(y0), c->clip[1], c->clip[3]),
-           clamp(whole(x1) + 1, c->clip[0], c->clip[2]), clamp(whole(y1) + 1, c->clip[1], c->clip[3])};
+           clamp(whole(x1) + 1, c->clip[0], c->clip[2]),
+           clamp(whole(y1) + 1, c->clip[1], c->clip[3])};
   return b;
 }
 static void join(Box *a, Box b) {
@@ -91,7 +96,8 @@ static Box capsule(plot_canvas *c, double x0, double y0, double x1, double y1, d
   for (int y = b.y0; y < b.y1; y++) {
     int from = b.x0, to = b.x1;
     if (fabs(dy) > 4 && len2 > 64) {       /* long: only the part of the row that is near */
-      double t0 = (y - e - y0) / dy, t1 = (y + 1 + e - y0) / dy, lo = fmax(0, fmin(t0, t1)), hi = fmin(1, fmax(t0, t1));
+      double t0 = (y - e - y0) / dy, t1 = (y + 1 + e - y0) / dy, lo = fmax(0, fmin(t0, t1)),
+             hi = fmin(1, fmax(t0, t1));
       double xa = x0 + lo * dx, xb = x0 + hi * dx;
       from = clamp(whole(fmin(xa, xb) - e), b.x0, b.x1);
       to = clamp(whole(fmax(xa, xb) + e) + 1, b.x0, b.x1);
@@ -155,20 +161,24 @@ void plot_polygon(plot_canvas *c, const double *xy, size_t n, plot_color k) {
   blend(c, b, k);
 }
 
-void plot_image(plot_canvas *c, const uint8_t *rgb, int iw, int ih, double x0, double y0, double x1, double y1) {
+void plot_image(plot_canvas *c, const uint8_t *rgb, int iw, int ih, double x0, double y0, double x1,
+                double y1) {
   if (iw < 1 || ih < 1 || !(x1 > x0) || !(y1 > y0)) return;
   Box b = inside(c, x0, y0, x1 - 1e-9, y1 - 1e-9);
   for (int y = b.y0; y < b.y1; y++) {
     int sy = clamp((int)((y + 0.5 - y0) / (y1 - y0) * ih), 0, ih - 1);
     for (int x = b.x0; x < b.x1; x++) {
       int sx = clamp((int)((x + 0.5 - x0) / (x1 - x0) * iw), 0, iw - 1);
-      memcpy(c->px + 3 * ((size_t)y * (size_t)c->w + (size_t)x), rgb + 3 * ((size_t)sy * (size_t)iw + (size_t)sx), 3);
+      memcpy(c->px + 3 * ((size_t)y * (size_t)c->w + (size_t)x),
+             rgb + 3 * ((size_t)sy * (size_t)iw + (size_t)sx), 3);
     }
   }
 }
 
 /* ---- text: the dots of a glyph are joined into strokes, which scale ---- */
-static bool dot(const uint8_t *g, int x, int y) { return x >= 0 && x < 5 && y >= 0 && y < 8 && g[x] >> y & 1; }
+static bool dot(const uint8_t *g, int x, int y) {
+  return x >= 0 && x < 5 && y >= 0 && y < 8 && g[x] >> y & 1;
+}
 
 typedef struct Pen { double x, y, unit; bool up; } Pen;      /* the glyph's upper left corner */
 static void at(const Pen *p, double x, double y, double *ox, double *oy) {
@@ -188,8 +198,10 @@ static void glyph(plot_canvas *c, const Pen *p, const uint8_t *g, Box *all) {
       bool alone = true;
       if (dot(g, x + 1, y)) join(all, stroke(c, p, x, y, x + 1, y)), alone = false;
       if (dot(g, x, y + 1)) join(all, stroke(c, p, x, y, x, y + 1)), alone = false;
-      if (dot(g, x + 1, y + 1) && !dot(g, x + 1, y) && !dot(g, x, y + 1)) join(all, stroke(c, p, x, y, x + 1, y + 1)), alone = false;
-      if (dot(g, x - 1, y + 1) && !dot(g, x - 1, y) && !dot(g, x, y + 1)) join(all, stroke(c, p, x, y, x - 1, y + 1)), alone = false;
+      if (dot(g, x + 1, y + 1) && !dot(g, x + 1, y) && !dot(g, x, y + 1))
+        join(all, stroke(c, p, x, y, x + 1, y + 1)), alone = false;
+      if (dot(g, x - 1, y + 1) && !dot(g, x - 1, y) && !dot(g, x, y + 1))
+        join(all, stroke(c, p, x, y, x - 1, y + 1)), alone = false;
       if (alone) join(all, stroke(c, p, x, y, x, y));
     }
 }
@@ -200,8 +212,9 @@ static const uint8_t *next_glyph(const char **s) {
   unsigned char b = (unsigned char)*(*s)++;
   if (b >= 32 && b < 127) return plot_font[b - 32];
   if (b == 0xC2 || b == 0xC3 || b == 0xE2) {
-    static const struct { const char *bytes, *as; } same[] = {
-        {"\xC2\xB7", "."}, {"\xC2\xB5", "u"}, {"\xC3\x97", "x"}, {"\xE2\x88\x92", "-"}, {"\xC2\xB1", "+"}, {"\xE2\x80\x93", "-"}};
+    static const struct { const char *bytes, *as;
+    } same[] = {{"\xC2\xB7", "."},     {"\xC2\xB5", "u"}, {"\xC3\x97", "x"},
+                {"\xE2\x88\x92", "-"}, {"\xC2\xB1", "+"}, {"\xE2\x80\x93", "-"}};
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
       if (!strncmp(*s - 1, same[i].bytes, strlen(same[i].bytes))) {
         *s += strlen(same[i].bytes) - 1;
@@ -216,7 +229,8 @@ double plot_text_width(const char *s, double size) {
   while (*s) next_glyph(&s), n++;
   return n ? ((double)n * 6 - 1) * size / 10 : 0;
 }
-void plot_text(plot_canvas *c, double x, double y, double size, int h, int v, bool up, const char *s, plot_color k) {
+void plot_text(plot_canvas *c, double x, double y, double size, int h, int v, bool up,
+               const char *s, plot_color k) {
   double unit = size / 10, w = plot_text_width(s, size), tall = 7 * unit;
   double along = h < 0 ? 0 : h == 0 ? -w / 2 : -w, across = v < 0 ? 0 : v == 0 ? -tall / 2 : -tall;
   Pen p = {.unit = unit, .up = up};

@@ -1,8 +1,8 @@
-/* raster.h: pictures drawn into memory, without Lua: anti-aliased lines, discs, rectangles, text and
- * images on an RGB canvas, and the canvas as sixels.
+/* raster.h: pictures drawn into memory, without Lua: anti-aliased lines, discs, rectangles, text
+ * and images on an RGB canvas, and the canvas as sixels.
  *
- * Invariants.  Coordinates are pixels from the upper left corner, pixel centres at .5; everything is
- * clipped to the canvas and to the clip rectangle, whatever the numbers (nan included) are.  A
+ * Invariants.  Coordinates are pixels from the upper left corner, pixel centres at .5; everything
+ * is clipped to the canvas and to the clip rectangle, whatever the numbers (nan included) are.  A
  * function that needs memory returns false (or NULL) without it and leaves the canvas whole. */
 #ifndef PLOT_RASTER_H
 #define PLOT_RASTER_H
@@ -24,12 +24,14 @@ void plot_rect(plot_canvas *c, double x0, double y0, double x1, double y1, plot_
 void plot_polyline(plot_canvas *c, const double *xy, size_t n, double width, plot_color k);
 void plot_disc(plot_canvas *c, double x, double y, double r, plot_color k);
 void plot_polygon(plot_canvas *c, const double *xy, size_t n, plot_color k);
-/* h, v: -1 left/top, 0 centre, 1 right/bottom of the text is at x, y.  up: turned to read upwards. */
-void plot_text(plot_canvas *c, double x, double y, double size, int h, int v, bool up, const char *s,
-               plot_color k);
+/* h, v: -1 left/top, 0 centre, 1 right/bottom of the text is at x, y.  up: turned to read upwards.
+ */
+void plot_text(plot_canvas *c, double x, double y, double size, int h, int v, bool up,
+               const char *s, plot_color k);
 double plot_text_width(const char *s, double size);
 /* An RGB picture of iw x ih stretched over the rectangle, nearest pixels. */
-void plot_image(plot_canvas *c, const uint8_t *rgb, int iw, int ih, double x0, double y0, double x1, double y1);
+void plot_image(plot_canvas *c, const uint8_t *rgb, int iw, int ih, double x0, double y0, double x1,
+                double y1);
 /* The canvas as a sixel sequence; mt_free.  NULL: out of memory. */
 char *plot_sixel(const plot_canvas *c, size_t *n);
 /* Writes text to the terminal and reads what it answers until `until` comes or the time is up;

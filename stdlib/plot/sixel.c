@@ -26,7 +26,12 @@ static void addf(Out *o, const char *fmt, int a, int b, int c, int d) {
 }
 
 enum { COLORS = 256, SLOTS = 1024 };
-typedef struct Palette { uint32_t color[COLORS]; int n; int16_t slot[SLOTS]; bool rounded; } Palette;
+typedef struct Palette {
+  uint32_t color[COLORS];
+  int n;
+  int16_t slot[SLOTS];
+  bool rounded;
+} Palette;
 
 static uint32_t rounded(const uint8_t *p) {
   uint32_t r = (p[0] * 5u + 127) / 255, g = (p[1] * 6u + 127) / 255, b = (p[2] * 5u + 127) / 255;
@@ -68,7 +73,8 @@ char *plot_sixel(const plot_canvas *c, size_t *n) {
   add(&o, "\033P0;1q", 6);
   addf(&o, "\"1;1;%d;%d", c->w, c->h, 0, 0);
   for (int i = 0; i < q.n; i++)
-    addf(&o, "#%d;2;%d;%d;%d", i, (int)((q.color[i] >> 16) * 100 + 127) / 255, (int)((q.color[i] >> 8 & 255) * 100 + 127) / 255,
+    addf(&o, "#%d;2;%d;%d;%d", i, (int)((q.color[i] >> 16) * 100 + 127) / 255,
+         (int)((q.color[i] >> 8 & 255) * 100 + 127) / 255,
          (int)((q.color[i] & 255) * 100 + 127) / 255);
   for (int top = 0; top < c->h && !o.failed; top += 6) {
     bool used[COLORS] = {false};

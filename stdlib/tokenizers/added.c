@@ -1,4 +1,5 @@
-/* added.c: cuts added tokens out of a text: the leftmost, longest first, with their neighbouring spaces when they ask.
+/* added.c: cuts added tokens out of a text: the leftmost, longest first, with their neighbouring
+ * spaces when they ask.
  *
  * Invariant: the pieces appended cover [a, b) in order without gaps or overlap. */
 #include "tokenizers/tk_int.h"
@@ -15,7 +16,8 @@ static bool word_after(const TkText *t, size_t b, size_t i) {
 
 static size_t longest(const TkTrie *trie, const TkText *t, size_t at, size_t b, int32_t *which) {
   size_t end = 0;
-  for (uint32_t node = trie->root[(unsigned char)t->s[at]]; node; node = tk_trie_step(trie, node, (uint8_t)t->s[at])) {
+  for (uint32_t node = trie->root[(unsigned char)t->s[at]]; node;
+       node = tk_trie_step(trie, node, (uint8_t)t->s[at])) {
     at++;
     if (trie->value[node] >= 0) { *which = trie->value[node]; end = at; }
     if (at >= b) break;
@@ -41,7 +43,8 @@ static size_t spaces_after(const TkText *t, size_t b, size_t i) {
   return i;
 }
 
-bool tk_added_split(const TkAddedSet *set, const TkTrie *trie, const TkText *t, size_t a, size_t b, TkPieces *out) {
+bool tk_added_split(const TkAddedSet *set, const TkTrie *trie, const TkText *t, size_t a, size_t b,
+                    TkPieces *out) {
   size_t from = a;                                           /* what is not yet in a piece */
   for (size_t i = a; trie->n && i < b;) {
     int32_t which = -1;
@@ -54,7 +57,8 @@ bool tk_added_split(const TkAddedSet *set, const TkTrie *trie, const TkText *t, 
     if (x->single_word && (word_before(t, a, start) || word_after(t, b, end))) continue;
     if (x->lstrip) start = spaces_before(t, from, start);
     if (x->rstrip) end = spaces_after(t, b, end);
-    if (!tk_pieces_add(out, from, start, -1) || !tk_pieces_add(out, start, end, (int32_t)x->id)) return false;
+    if (!tk_pieces_add(out, from, start, -1) || !tk_pieces_add(out, start, end, (int32_t)x->id))
+      return false;
     from = end;
   }
   return tk_pieces_add(out, from, b, -1);

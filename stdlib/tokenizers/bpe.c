@@ -1,8 +1,10 @@
-/* bpe.c: byte pair encoding of one word, over characters or (when the pre-tokenizer ends in ByteLevel) over raw bytes.
+/* bpe.c: byte pair encoding of one word, over characters or (when the pre-tokenizer ends in
+ * ByteLevel) over raw bytes.
  *
- * Invariants.  Symbols of a word are a linked list in arrays; pair_rank[i] is the rank of the pair that starts at symbol i,
- * NONE when it has none or the symbol is gone, so an entry of the heap is alive exactly when its rank is still there.
- * Lowest rank first, leftmost first among equals.  The scratch arrays grow and are kept. */
+ * Invariants.  Symbols of a word are a linked list in arrays; pair_rank[i] is the rank of the pair
+ * that starts at symbol i, NONE when it has none or the symbol is gone, so an entry of the heap is
+ * alive exactly when its rank is still there. Lowest rank first, leftmost first among equals.  The
+ * scratch arrays grow and are kept. */
 #include "tokenizers/tk_int.h"
 #include <string.h>
 
@@ -14,14 +16,19 @@ struct TkBpe {
   bool bytelevel, byte_fallback, fuse_unk, ignore_merges, has_unk;
   uint32_t unk, letter[256], fallback[256];    /* ids of single bytes; NONE: not there */
   TkBuf prefix, suffix, piece;
-  TkVocab raw;                                 /* whole tokens as raw bytes, for ignore_merges over bytes */
+  TkVocab raw; /* whole tokens as raw bytes, for ignore_merges over bytes */
   Sym *sym; size_t sym_cap;
   uint64_t *heap; size_t heap_n, heap_cap;
 };
 
 void tk_bpe_free(TkBpe *b) {
   if (!b) return;
-  mt_free(b->merge); mt_free(b->prefix.p); mt_free(b->suffix.p); mt_free(b->piece.p); mt_free(b->sym); mt_free(b->heap);
+  mt_free(b->merge);
+  mt_free(b->prefix.p);
+  mt_free(b->suffix.p);
+  mt_free(b->piece.p);
+  mt_free(b->sym);
+  mt_free(b->heap);
   tk_vocab_free(&b->raw);
   mt_free(b);
 }
@@ -52,7 +59,7 @@ static bool add_sym(TkBpe *b, size_t *n, uint32_t id, uint32_t len) {
 typedef struct { bool on; uint32_t len; } Unk;
 
 static bool unknown(TkBpe *b, size_t *n, Unk *u, uint32_t len) {
-  if (!b->has_unk) return true;                              /* the character is lost, as in the reference */
+  if (!b->has_unk) return true; /* the character is lost, as in the reference */
   if (u->on && b->fuse_unk) { u->len += len; return true; }
   if (u->on && !add_sym(b, n, b->unk, u->len)) return false;
   *u = (Unk){true, len};
@@ -68,7 +75,8 @@ static bool known(TkBpe *b, size_t *n, Unk *u, uint32_t id, uint32_t len) {
 static bool fall_back(TkBpe *b, size_t *n, const char *s, size_t len, bool *did) {
   *did = b->byte_fallback;
   for (size_t i = 0; i < len && *did; i++) *did = b->fallback[(unsigned char)s[i]] != NONE;
-  for (size_t i = 0; i < len && *did; i++) if (!add_sym(b, n, b->fallback[(unsigned char)s[i]], 1)) return false;
+  for (size_t i = 0; i < len && *did; i++)
+    if (!add_sym(b, n, b->fallback[(unsigned char)s[i]], 1)) return false;
   return true;
 }
 
@@ -116,7 +124,11 @@ static void merge_short(const TkBpe *b, Sym *sym) {
   for (;;) {
     uint32_t best = NONE;
     int32_t at = -1;
-    for (int32_t i = 0; i >= 0; i = sym[i].next) if (sym[i].rank < best) { best = sym[i].rank; at = i; }
+    for (int32_t i = 0; i >= 0; i = sym[i].next)
+      if (sym[i].rank < best) {
+        best = sym[i].rank;
+        at = i;
+      }
     if (at < 0) return;
     join(b, sym, (size_t)at);
   }
@@ -190,7 +202,8 @@ static bool merge_parts(const TjDoc *d, const Tj *m, TkStr *a, TkStr *b) {
     *b = (TkStr){gap + 1, m->len - a->n - 1};
     return memchr(b->s, ' ', b->n) == NULL;
   }
-  const Tj *x = m->t == TJ_ARR && m->len == 2 ? tj_child(d, m) : NULL, *y = x ? tj_next(d, x) : NULL;
+  const Tj *x = m->t == TJ_ARR && m->len == 2 ? tj_child(d, m) : NULL,
+           *y = x ? tj_next(d, x) : NULL;
   if (!y || x->t != TJ_STR || y->t != TJ_STR) return false;
   *a = (TkStr){x->s, x->len};
   *b = (TkStr){y->s, y->len};
@@ -202,7 +215,8 @@ static bool load_merge(TkBpe *b, const TkVocab *v, TkStr x, TkStr y, uint32_t ra
   size_t cut = b->prefix.n && y.n >= b->prefix.n ? b->prefix.n : 0;
   b->piece.n = 0;
   if (!tk_put(&b->piece, x.s, x.n) || !tk_put(&b->piece, y.s + cut, y.n - cut)) return tk_oom(e);
-  if (!tk_vocab_find(v, x.s, x.n, &ix) || !tk_vocab_find(v, y.s, y.n, &iy) || !tk_vocab_find(v, b->piece.p, b->piece.n, &id))
+  if (!tk_vocab_find(v, x.s, x.n, &ix) || !tk_vocab_find(v, y.s, y.n, &iy) ||
+      !tk_vocab_find(v, b->piece.p, b->piece.n, &id))
     return tk_fail(e, "model.merges[%u]: token '%.80s' is not in the vocabulary", rank, b->piece.p);
   uint64_t pair = (uint64_t)ix << 32 | iy;
   b->merge[pair_slot(b, pair)] = (Merge){pair, rank, id};
@@ -217,7 +231,8 @@ static bool load_merges(TkBpe *b, const TkVocab *v, const TjDoc *d, const Tj *li
   uint32_t rank = 0;
   for (const Tj *m = tj_child(d, list); m; m = tj_next(d, m), rank++) {
     TkStr x, y;
-    if (!merge_parts(d, m, &x, &y)) return tk_fail(e, "model.merges[%u]: expected two tokens", rank);
+    if (!merge_parts(d, m, &x, &y))
+      return tk_fail(e, "model.merges[%u]: expected two tokens", rank);
     if (!load_merge(b, v, x, y, rank, e)) return false;
   }
   return true;
@@ -253,7 +268,9 @@ static bool load_letters(TkBpe *b, const TkVocab *v, TkErr *e) {
   b->raw.limit = v->ids;
   for (uint32_t id = 0; b->bytelevel && b->ignore_merges && id < v->ids; id++) {
     TkStr t;
-    if (tk_vocab_str(v, id, &t) && raw_bytes(&b->piece, t) && !tk_vocab_add(&b->raw, b->piece.p, b->piece.n, id, e)) return false;
+    if (tk_vocab_str(v, id, &t) && raw_bytes(&b->piece, t) &&
+        !tk_vocab_add(&b->raw, b->piece.p, b->piece.n, id, e))
+      return false;
   }
   return true;
 }
@@ -269,13 +286,16 @@ static bool fill(TkBpe *b, const TkVocab *v, const TjDoc *d, const Tj *j, TkErr 
   const char *flag[] = {"byte_fallback", "fuse_unk", "ignore_merges"};
   bool *to[] = {&b->byte_fallback, &b->fuse_unk, &b->ignore_merges};
   for (int i = 0; i < 3; i++) *to[i] = (x = tj_get(d, j, flag[i])) && x->t == TJ_TRUE;
-  if ((x = tj_get(d, j, "dropout")) && x->t == TJ_NUM && x->num > 0) return tk_fail(e, "model.dropout: not supported");
+  if ((x = tj_get(d, j, "dropout")) && x->t == TJ_NUM && x->num > 0)
+    return tk_fail(e, "model.dropout: not supported");
   if (unk) {
     if (unk->t != TJ_STR) return tk_fail(e, "model.unk_token: expected a string");
     b->has_unk = tk_vocab_find(v, unk->s, unk->len, &b->unk);
   }
-  if (!load_string(&b->prefix, tj_get(d, j, "continuing_subword_prefix"), "continuing_subword_prefix", e) ||
-      !load_string(&b->suffix, tj_get(d, j, "end_of_word_suffix"), "end_of_word_suffix", e)) return false;
+  if (!load_string(&b->prefix, tj_get(d, j, "continuing_subword_prefix"),
+                   "continuing_subword_prefix", e) ||
+      !load_string(&b->suffix, tj_get(d, j, "end_of_word_suffix"), "end_of_word_suffix", e))
+    return false;
   if (b->prefix.n || b->suffix.n) b->bytelevel = false;
   return load_merges(b, v, d, tj_get(d, j, "merges"), e) && load_letters(b, v, e);
 }

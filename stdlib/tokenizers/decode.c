@@ -1,16 +1,28 @@
 /* decode.c: tokens back to text: a chain of steps over a list of strings, joined at the end.
  *
- * Invariant: a step takes the list and leaves a list; strings that a step makes live in one pool, given by offset until the
- * step is over, so that the pool may move.  The text that comes out is valid UTF-8. */
+ * Invariant: a step takes the list and leaves a list; strings that a step makes live in one pool,
+ * given by offset until the step is over, so that the pool may move.  The text that comes out is
+ * valid UTF-8. */
 #define _GNU_SOURCE                            /* memmem */
 #include "tokenizers/tk_int.h"
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum { D_SEQ, D_BYTES, D_WORDPIECE, D_META, D_BPE, D_CTC, D_REPLACE, D_FUSE, D_STRIP, D_FALLBACK } DecKind;
+typedef enum {
+  D_SEQ,
+  D_BYTES,
+  D_WORDPIECE,
+  D_META,
+  D_BPE,
+  D_CTC,
+  D_REPLACE,
+  D_FUSE,
+  D_STRIP,
+  D_FALLBACK
+} DecKind;
 struct TkDec {
   DecKind kind;
-  TkBuf a, b;                                  /* prefix, suffix, pattern and content, pad and delimiter: by kind */
+  TkBuf a, b; /* prefix, suffix, pattern and content, pad and delimiter: by kind */
   TkRegex *regex;
   bool cleanup, keep_first;
   uint32_t ch; size_t start, stop;
@@ -41,7 +53,8 @@ static void clear(List *l) { l->n = 0; l->pool.n = 0; l->ok = true; }
 static void drop(List *l) { mt_free(l->p); mt_free(l->pool.p); }
 
 /* Copies s to the open string, every `from` replaced by `to`. */
-static void put_replaced(List *l, const char *s, size_t n, const char *from, size_t nf, const char *to, size_t nt) {
+static void put_replaced(List *l, const char *s, size_t n, const char *from, size_t nf,
+                         const char *to, size_t nt) {
   while (nf) {
     const char *hit = n >= nf ? memmem(s, n, from, nf) : NULL;
     if (!hit) break;
@@ -54,7 +67,8 @@ static void put_replaced(List *l, const char *s, size_t n, const char *from, siz
 }
 
 /* ---- the steps: in -> out ---- */
-static void put_lossy(List *l, const char *s, size_t n) {     /* maximal invalid parts become U+FFFD, as Rust does */
+static void put_lossy(List *l, const char *s,
+                      size_t n) { /* maximal invalid parts become U+FFFD, as Rust does */
   while (n) {
     size_t good = tk_utf8_bad(s, n);
     put(l, s, good);
@@ -62,7 +76,11 @@ static void put_lossy(List *l, const char *s, size_t n) {     /* maximal invalid
     n -= good;
     if (!n) return;
     unsigned char c = (unsigned char)s[0];
-    size_t want = c >= 0xC2 && c < 0xE0 ? 2 : c >= 0xE0 && c < 0xF0 ? 3 : c >= 0xF0 && c < 0xF5 ? 4 : 1, k = 1;
+    size_t want = c >= 0xC2 && c < 0xE0   ? 2
+                  : c >= 0xE0 && c < 0xF0 ? 3
+                  : c >= 0xF0 && c < 0xF5 ? 4
+                                          : 1,
+           k = 1;
     while (k < want && k < n) {
       unsigned char x = (unsigned char)s[k], lo = 0x80, hi = 0xBF;
       if (k == 1) {
@@ -80,7 +98,8 @@ static void put_lossy(List *l, const char *s, size_t n) {     /* maximal invalid
   }
 }
 
-static bool letters_to_bytes(TkBuf *out, const char *s, size_t n, const int16_t *byte) {   /* false: not all letters */
+static bool letters_to_bytes(TkBuf *out, const char *s, size_t n,
+                             const int16_t *byte) { /* false: not all letters */
   size_t had = out->n;
   for (size_t i = 0; i < n;) {
     uint32_t cp = tk_next(s, &i);
@@ -99,22 +118,26 @@ static void step_bytes(const List *in, List *out) {
   memset(byte, 0xFF, sizeof byte);
   for (int i = 0; i < 256; i++) byte[letter[i]] = (int16_t)i;
   for (size_t i = 0; i < in->n && out->ok; i++)
-    if (!letters_to_bytes(&raw, str(in, i), in->p[i].n, byte)) out->ok = tk_put(&raw, str(in, i), in->p[i].n);
+    if (!letters_to_bytes(&raw, str(in, i), in->p[i].n, byte))
+      out->ok = tk_put(&raw, str(in, i), in->p[i].n);
   begin(out);
   if (raw.n) put_lossy(out, raw.p, raw.n);
   mt_free(raw.p);
 }
 
 static void clean(List *l, const char *s, size_t n) {
-  static const char *const rule[][2] = {{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"},
-    {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+  static const char *const rule[][2] = {{" .", "."},     {" ?", "?"},           {" !", "!"},
+                                        {" ,", ","},     {" ' ", "'"},          {" n't", "n't"},
+                                        {" 'm", "'m"},   {" do not", " don't"}, {" 's", "'s"},
+                                        {" 've", "'ve"}, {" 're", "'re"}};
   List work = {.ok = true}, next = {.ok = true};
   begin(&work);
   put(&work, s, n);
   for (size_t k = 0; k < sizeof rule / sizeof *rule && work.ok; k++) {
     clear(&next);
     begin(&next);
-    put_replaced(&next, str(&work, 0), work.p[0].n, rule[k][0], strlen(rule[k][0]), rule[k][1], strlen(rule[k][1]));
+    put_replaced(&next, str(&work, 0), work.p[0].n, rule[k][0], strlen(rule[k][0]), rule[k][1],
+                 strlen(rule[k][1]));
     List t = work;
     work = next;
     next = t;
@@ -156,7 +179,8 @@ static void step_fallback(const List *in, List *out) {
     if (i < in->n && in->p[i].n == 6 && memcmp(s, "<0x", 3) == 0 && s[5] == '>') {
       memcpy(hex, s + 3, 2);
       long v = strtol(hex, &end, 16);
-      bool digits = end == hex + 2 && hex[0] != '-' && hex[0] != ' ' && ((hex[0] | 32) != 'x') && ((hex[1] | 32) != 'x');
+      bool digits = end == hex + 2 && hex[0] != '-' && hex[0] != ' ' && ((hex[0] | 32) != 'x') &&
+                    ((hex[1] | 32) != 'x');
       char c = (char)v;
       if (digits) { out->ok = tk_put(&raw, &c, 1); continue; }
     }
@@ -172,8 +196,16 @@ static void step_strip(const TkDec *x, const List *in, List *out) {
   for (size_t i = 0; i < in->n && out->ok; i++) {
     const char *s = str(in, i);
     size_t a = 0, b = in->p[i].n, k;
-    for (k = 0; k < x->start && a < b; k++) { size_t j = a; if (tk_next(s, &j) != x->ch) break; a = j; }
-    for (k = 0; k < x->stop && b > a; k++) { size_t j = tk_prev(s, b), q = j; if (tk_next(s, &q) != x->ch) break; b = j; }
+    for (k = 0; k < x->start && a < b; k++) {
+      size_t j = a;
+      if (tk_next(s, &j) != x->ch) break;
+      a = j;
+    }
+    for (k = 0; k < x->stop && b > a; k++) {
+      size_t j = tk_prev(s, b), q = j;
+      if (tk_next(s, &q) != x->ch) break;
+      b = j;
+    }
     begin(out);
     put(out, s + a, b - a);
   }
@@ -206,7 +238,8 @@ static void step_bpe(const TkDec *x, const List *in, List *out) {
   }
 }
 
-static void step_ctc(const TkDec *x, const List *in, List *out) {   /* a: padding token, b: word delimiter */
+static void step_ctc(const TkDec *x, const List *in,
+                     List *out) { /* a: padding token, b: word delimiter */
   for (size_t i = 0; i < in->n && out->ok; i++) {
     const char *s = str(in, i);
     size_t n = in->p[i].n;
@@ -215,7 +248,8 @@ static void step_ctc(const TkDec *x, const List *in, List *out) {   /* a: paddin
     begin(&one);
     put_replaced(&one, s, n, x->a.p, x->a.n, "", 0);
     begin(&two);
-    if (one.ok && x->cleanup) clean(&two, str(&one, 0), one.p[0].n); else if (one.ok) put(&two, str(&one, 0), one.p[0].n);
+    if (one.ok && x->cleanup) clean(&two, str(&one, 0), one.p[0].n);
+    else if (one.ok) put(&two, str(&one, 0), one.p[0].n);
     if (!(out->ok = out->ok && one.ok && two.ok)) ;
     else if (two.p[0].n) {
       begin(out);
@@ -295,7 +329,8 @@ static size_t whole(const TjDoc *d, const Tj *j, const char *key) {
 }
 
 static bool load_sequence(TkDec *x, const TjDoc *d, const Tj *list, int depth, TkErr *e) {
-  if (!list || list->t != TJ_ARR) return tk_fail(e, "decoder: Sequence.decoders: expected an array");
+  if (!list || list->t != TJ_ARR)
+    return tk_fail(e, "decoder: Sequence.decoders: expected an array");
   if (!(x->sub = mt_calloc((list->len + 1) * sizeof *x->sub))) return tk_oom(e);
   for (const Tj *c = tj_child(d, list); c; c = tj_next(d, c), x->n++)
     if (!(x->sub[x->n] = tk_dec_load(d, c, depth + 1, e))) return false;
@@ -303,25 +338,29 @@ static bool load_sequence(TkDec *x, const TjDoc *d, const Tj *list, int depth, T
 }
 
 static bool load_replace(TkDec *x, const TjDoc *d, const Tj *j, TkErr *e) {
-  const Tj *pat = tj_get(d, j, "pattern"), *s = tj_get(d, pat, "String"), *r = tj_get(d, pat, "Regex");
+  const Tj *pat = tj_get(d, j, "pattern"), *s = tj_get(d, pat, "String"),
+           *r = tj_get(d, pat, "Regex");
   if (r && r->t == TJ_STR) { if (!(x->regex = tk_regex(r->s, r->len, e))) return false; }
   else if (!take(&x->a, s, NULL, "Replace.pattern", e)) return false;
   return take(&x->b, tj_get(d, j, "content"), NULL, "Replace.content", e);
 }
 
 static bool fill(TkDec *x, const TjDoc *d, const Tj *j, int depth, TkErr *e) {
-  static const char *const name[] = {"Sequence", "ByteLevel", "WordPiece", "Metaspace", "BPEDecoder", "CTC", "Replace", "Fuse",
-                                     "Strip", "ByteFallback"};
+  static const char *const name[] = {"Sequence",   "ByteLevel",   "WordPiece", "Metaspace",
+                                     "BPEDecoder", "CTC",         "Replace",   "Fuse",
+                                     "Strip",      "ByteFallback"};
   const Tj *type = tj_get(d, j, "type"), *s;
   size_t k = 0, i = 0;
   while (k < 10 && !tj_is(type, name[k])) k++;
-  if (k == 10) return tk_fail(e, "decoder: unknown type '%.60s'", type && type->t == TJ_STR ? type->s : "?");
+  if (k == 10)
+    return tk_fail(e, "decoder: unknown type '%.60s'", type && type->t == TJ_STR ? type->s : "?");
   x->cleanup = truth(d, j, "cleanup", true);
   switch (x->kind = (DecKind)k) {
     case D_SEQ: return load_sequence(x, d, tj_get(d, j, "decoders"), depth, e);
     case D_WORDPIECE: return take(&x->a, tj_get(d, j, "prefix"), "##", "WordPiece.prefix", e);
     case D_META:
-      x->keep_first = tj_is(tj_get(d, j, "prepend_scheme"), "never") || !truth(d, j, "add_prefix_space", true);
+      x->keep_first =
+          tj_is(tj_get(d, j, "prepend_scheme"), "never") || !truth(d, j, "add_prefix_space", true);
       return take(&x->a, tj_get(d, j, "replacement"), "\xE2\x96\x81", "Metaspace.replacement", e);
     case D_BPE: return take(&x->a, tj_get(d, j, "suffix"), "</w>", "BPEDecoder.suffix", e);
     case D_CTC:
@@ -329,7 +368,8 @@ static bool fill(TkDec *x, const TjDoc *d, const Tj *j, int depth, TkErr *e) {
              take(&x->b, tj_get(d, j, "word_delimiter_token"), "|", "CTC.word_delimiter_token", e);
     case D_REPLACE: return load_replace(x, d, j, e);
     case D_STRIP:
-      if (!(s = tj_get(d, j, "content")) || s->t != TJ_STR || !s->len) return tk_fail(e, "decoder: Strip.content: expected a character");
+      if (!(s = tj_get(d, j, "content")) || s->t != TJ_STR || !s->len)
+        return tk_fail(e, "decoder: Strip.content: expected a character");
       x->ch = tk_next(s->s, &i);
       x->start = whole(d, j, "start");
       x->stop = whole(d, j, "stop");

@@ -1,8 +1,9 @@
 /* json.c: reads a whole JSON text into an array of nodes.
  *
- * Invariant: a parsed document owns a copy of its text; strings are decoded in place in that copy (they only shrink), are
- * valid UTF-8 and closed by a zero.  Nesting is bounded, numbers are doubles, and every error names the byte offset.
- * Node 0 is the root; index 0 as next or child means none, which the root never is. */
+ * Invariant: a parsed document owns a copy of its text; strings are decoded in place in that copy
+ * (they only shrink), are valid UTF-8 and closed by a zero.  Nesting is bounded, numbers are
+ * doubles, and every error names the byte offset. Node 0 is the root; index 0 as next or child
+ * means none, which the root never is. */
 #include "tokenizers/tk_int.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,15 +12,20 @@
 #define MAX_DEPTH 120
 typedef struct { TjDoc *d; char *s; size_t i, n; const char *name; TkErr *e; } P;
 
-static bool bad(P *p, const char *what) { return tk_fail(p->e, "%s: byte %zu: %s", p->name, p->i, what); }
+static bool bad(P *p, const char *what) {
+  return tk_fail(p->e, "%s: byte %zu: %s", p->name, p->i, what);
+}
 
 static void space(P *p) {
-  while (p->i < p->n && (p->s[p->i] == ' ' || p->s[p->i] == '\n' || p->s[p->i] == '\r' || p->s[p->i] == '\t')) p->i++;
+  while (p->i < p->n &&
+         (p->s[p->i] == ' ' || p->s[p->i] == '\n' || p->s[p->i] == '\r' || p->s[p->i] == '\t'))
+    p->i++;
 }
 
 static bool add(P *p, TjType t, uint32_t *at) {
   TjDoc *d = p->d;
-  if (d->n >= UINT32_MAX - 1 || !tk_grow(&d->node, &d->cap, d->n + 1, sizeof *d->node)) return tk_oom(p->e);
+  if (d->n >= UINT32_MAX - 1 || !tk_grow(&d->node, &d->cap, d->n + 1, sizeof *d->node))
+    return tk_oom(p->e);
   d->node[d->n] = (Tj){.t = t};
   *at = (uint32_t)d->n++;
   return true;
@@ -28,7 +34,9 @@ static bool add(P *p, TjType t, uint32_t *at) {
 static int hex4(const char *s) {
   int v = 0;
   for (int i = 0; i < 4; i++) {
-    int c = s[i], h = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+    int c = s[i], h = c >= '0' && c <= '9'                 ? c - '0'
+                      : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+                                                           : -1;
     if (h < 0) return -1;
     v = v * 16 + h;
   }
@@ -45,7 +53,9 @@ static bool escape(P *p, size_t *out) {
   uint32_t cp = (uint32_t)hi;
   size_t used = 6;
   if (cp - 0xD800 < 0x400) {
-    int lo = p->n - p->i >= 12 && p->s[p->i + 6] == '\\' && p->s[p->i + 7] == 'u' ? hex4(p->s + p->i + 8) : -1;
+    int lo = p->n - p->i >= 12 && p->s[p->i + 6] == '\\' && p->s[p->i + 7] == 'u'
+                 ? hex4(p->s + p->i + 8)
+                 : -1;
     if (lo < 0xDC00 || lo > 0xDFFF) return bad(p, "half of a surrogate pair");
     cp = 0x10000 + ((cp - 0xD800) << 10) + ((uint32_t)lo - 0xDC00);
     used = 12;
@@ -59,7 +69,9 @@ static bool string(P *p, const char **s, uint32_t *len) {
   size_t start = ++p->i, out = start;
   for (;;) {
     size_t from = p->i;
-    while (p->i < p->n && p->s[p->i] != '"' && p->s[p->i] != '\\' && (unsigned char)p->s[p->i] >= 32) p->i++;
+    while (p->i < p->n && p->s[p->i] != '"' && p->s[p->i] != '\\' &&
+           (unsigned char)p->s[p->i] >= 32)
+      p->i++;
     if (out != from) memmove(p->s + out, p->s + from, p->i - from);
     out += p->i - from;
     if (p->i >= p->n) return bad(p, "string not closed");
@@ -70,13 +82,14 @@ static bool string(P *p, const char **s, uint32_t *len) {
   if (out - start > UINT32_MAX) return bad(p, "string too long");
   *s = p->s + start;
   *len = (uint32_t)(out - start);
-  p->s[out] = 0;                                            /* at most the place of the closing quote */
+  p->s[out] = 0; /* at most the place of the closing quote */
   p->i++;
   return true;
 }
 
-/* A number as the reference's reader makes it: the digits that fit 64 bits, scaled by one power of ten.  That is not always
- * the nearest double, and ties between Unigram paths hang on the last bit. */
+/* A number as the reference's reader makes it: the digits that fit 64 bits, scaled by one power of
+ * ten.  That is not always the nearest double, and ties between Unigram paths hang on the last bit.
+ */
 static double scaled(uint64_t digits, int exponent) {
   double f = (double)digits;
   if (f == 0) return 0;
@@ -106,7 +119,8 @@ static bool number(P *p, double *out) {
   if (i < p->n && (s[i] == 'e' || s[i] == 'E')) {
     i++;
     if (i < p->n && (s[i] == '+' || s[i] == '-')) minus = s[i++] == '-';
-    for (d = i; i < p->n && s[i] >= '0' && s[i] <= '9'; i++) if (written < 1000000) written = written * 10 + (s[i] - '0');
+    for (d = i; i < p->n && s[i] >= '0' && s[i] <= '9'; i++)
+      if (written < 1000000) written = written * 10 + (s[i] - '0');
     if (d == i) return bad(p, "bad number");
   }
   exponent += minus ? -written : written;
@@ -151,7 +165,8 @@ static bool members(P *p, uint32_t self, bool obj, int depth) {
     count++;
     space(p);
     if (p->i < p->n && p->s[p->i] == ',') { p->i++; continue; }
-    if (p->i >= p->n || p->s[p->i] != close) return bad(p, obj ? "expected ',' or '}'" : "expected ',' or ']'");
+    if (p->i >= p->n || p->s[p->i] != close)
+      return bad(p, obj ? "expected ',' or '}'" : "expected ',' or ']'");
     p->i++;
     n[self].len = count;
     return true;
@@ -163,12 +178,14 @@ static bool value(P *p, uint32_t *at, int depth) {
   if (p->i >= p->n) return bad(p, "unexpected end");
   if (depth > MAX_DEPTH) return bad(p, "nested too deeply");
   char c = p->s[p->i];
-  if (c == '{' || c == '[') return add(p, c == '{' ? TJ_OBJ : TJ_ARR, at) && members(p, *at, c == '{', depth);
+  if (c == '{' || c == '[')
+    return add(p, c == '{' ? TJ_OBJ : TJ_ARR, at) && members(p, *at, c == '{', depth);
   if (c == '"') return add(p, TJ_STR, at) && string(p, &p->d->node[*at].s, &p->d->node[*at].len);
   if (c == 't') return word(p, "true", TJ_TRUE, at);
   if (c == 'f') return word(p, "false", TJ_FALSE, at);
   if (c == 'n') return word(p, "null", TJ_NULL, at);
-  if (c == '-' || (c >= '0' && c <= '9')) return add(p, TJ_NUM, at) && number(p, &p->d->node[*at].num);
+  if (c == '-' || (c >= '0' && c <= '9'))
+    return add(p, TJ_NUM, at) && number(p, &p->d->node[*at].num);
   return bad(p, "unexpected character");
 }
 

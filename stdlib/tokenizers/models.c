@@ -1,7 +1,9 @@
-/* models.c: a word to tokens: WordPiece, Unigram, WordLevel here, BPE in bpe.c; and the cache of words in front of them.
+/* models.c: a word to tokens: WordPiece, Unigram, WordLevel here, BPE in bpe.c; and the cache of
+ * words in front of them.
  *
- * Invariant: the cache is direct-mapped and holds short words with few tokens, keyed by their exact bytes, so a hit gives
- * what the model would.  All models produce tokens whose offsets are bytes of the word. */
+ * Invariant: the cache is direct-mapped and holds short words with few tokens, keyed by their exact
+ * bytes, so a hit gives what the model would.  All models produce tokens whose offsets are bytes of
+ * the word. */
 #include "tokenizers/tk_int.h"
 #include <string.h>
 
@@ -9,14 +11,19 @@
 #define CACHE_MOST 32768u
 #define CACHE_KEY 30
 #define CACHE_TOKENS 7
-typedef struct { uint8_t klen, n; char key[CACHE_KEY]; uint32_t id[CACHE_TOKENS]; uint8_t a[CACHE_TOKENS], b[CACHE_TOKENS]; } Slot;
+typedef struct {
+  uint8_t klen, n;
+  char key[CACHE_KEY];
+  uint32_t id[CACHE_TOKENS];
+  uint8_t a[CACHE_TOKENS], b[CACHE_TOKENS];
+} Slot;
 typedef enum { M_BPE, M_WORDPIECE, M_UNIGRAM, M_WORDLEVEL } ModelKind;
 typedef struct { double score; uint32_t from, id; } Best;
 struct TkModel {
   ModelKind kind;
   TkVocab vocab;
   TkBpe *bpe;
-  TkTrie start, rest;                          /* WordPiece: at a word's start, after it; Unigram: start */
+  TkTrie start, rest; /* WordPiece: at a word's start, after it; Unigram: start */
   bool has_unk, byte_fallback;
   uint32_t unk, fallback[256];
   size_t max_chars;
@@ -44,7 +51,9 @@ bool tk_tokens_add(TkTokens *t, uint32_t id, size_t a, size_t b) {
 }
 
 static bool lone_unk(TkModel *m, size_t n, TkTokens *out, TkErr *e) {
-  if (!m->has_unk) return tk_fail(e, "the unknown token is missing from the vocabulary, and the text has unknown words");
+  if (!m->has_unk)
+    return tk_fail(
+        e, "the unknown token is missing from the vocabulary, and the text has unknown words");
   return tk_tokens_add(out, m->unk, 0, n) || tk_oom(e);
 }
 
@@ -56,7 +65,8 @@ static bool wordpiece(TkModel *m, const char *s, size_t n, TkTokens *out, TkErr 
     const TkTrie *t = at ? &m->rest : &m->start;
     size_t end = 0, i = at + 1;
     int32_t id = -1;
-    for (uint32_t node = t->root[(unsigned char)s[at]]; node; node = i < n ? tk_trie_step(t, node, (uint8_t)s[i++]) : 0) {
+    for (uint32_t node = t->root[(unsigned char)s[at]]; node;
+         node = i < n ? tk_trie_step(t, node, (uint8_t)s[i++]) : 0) {
       if (t->value[node] >= 0) { id = t->value[node]; end = i; }
       if (i >= n) break;
     }
@@ -91,7 +101,8 @@ static bool forward(TkModel *m, const char *s, size_t n, TkErr *e) {
       node = tk_trie_step(t, node, (uint8_t)s[i]);
     }
     if (single) continue;
-    if (!m->has_unk) return tk_fail(e, "Unigram: the text has unknown characters and the model no unk_id");
+    if (!m->has_unk)
+      return tk_fail(e, "Unigram: the text has unknown characters and the model no unk_id");
     better(&best[at + k], m->unk_score + here, (uint32_t)at, m->unk);
   }
   return true;
@@ -100,7 +111,7 @@ static bool forward(TkModel *m, const char *s, size_t n, TkErr *e) {
 static bool fallen_back(TkModel *m, const char *s, size_t a, size_t b, TkTokens *out, bool *did) {
   *did = m->byte_fallback;
   for (size_t i = a; i < b && *did; i++) *did = m->fallback[(unsigned char)s[i]] != UINT32_MAX;
-  for (size_t i = a; i < b && *did; i++)                      /* the caller turns the word round: last byte first */
+  for (size_t i = a; i < b && *did; i++) /* the caller turns the word round: last byte first */
     if (!tk_tokens_add(out, m->fallback[(unsigned char)s[b - 1 - (i - a)]], a, b)) return false;
   return true;
 }
@@ -113,7 +124,7 @@ static bool unigram(TkModel *m, const char *s, size_t n, TkTokens *out, TkErr *e
     Best b = m->best[end];
     size_t from = b.from;
     bool unk = m->has_unk && b.id == m->unk, did = false;
-    if (unk) {                                               /* neighbouring unknowns are one token */
+    if (unk) { /* neighbouring unknowns are one token */
       while (from > 0 && m->best[from].id == m->unk) from = m->best[from].from;
       uint32_t id;
       if (tk_vocab_find(&m->vocab, s + from, end - from, &id)) b.id = id;
@@ -122,7 +133,11 @@ static bool unigram(TkModel *m, const char *s, size_t n, TkTokens *out, TkErr *e
     if (!did && !tk_tokens_add(out, b.id, from, end)) return tk_oom(e);
     end = from;
   }
-  for (size_t i = first, j = out->n; i + 1 < j; i++) { TkToken t = out->p[i]; out->p[i] = out->p[--j]; out->p[j] = t; }
+  for (size_t i = first, j = out->n; i + 1 < j; i++) {
+    TkToken t = out->p[i];
+    out->p[i] = out->p[--j];
+    out->p[j] = t;
+  }
   return true;
 }
 
@@ -142,7 +157,7 @@ static bool by_model(TkModel *m, const char *s, size_t n, TkTokens *out, TkErr *
 }
 
 /* ---- the cache ---- */
-static void cache_room(TkModel *m) {                          /* without memory the cache stays as it is */
+static void cache_room(TkModel *m) { /* without memory the cache stays as it is */
   size_t want = m->slots ? m->slots * 4 : CACHE_FIRST;
   if (m->filled < m->slots || want > CACHE_MOST) return;
   Slot *more = mt_calloc(want * sizeof *more);
@@ -187,7 +202,8 @@ bool tk_vocab_load(TkVocab *v, const TjDoc *d, const Tj *obj, TkErr *e) {
   if (!tk_vocab_reserve(v, obj->len)) return tk_oom(e);
   v->limit = (size_t)obj->len * 8;
   for (const Tj *c = tj_child(d, obj); c; c = tj_next(d, c)) {
-    if (c->t != TJ_NUM || !(c->num >= 0 && c->num <= 0x2000000) || c->num != (double)(uint32_t)c->num)
+    if (c->t != TJ_NUM || !(c->num >= 0 && c->num <= 0x2000000) ||
+        c->num != (double)(uint32_t)c->num)
       return tk_fail(e, "model.vocab: the id of '%.60s' is not a whole number", c->key);
     if (!tk_vocab_add(v, c->key, c->klen, (uint32_t)c->num, e)) return false;
   }
@@ -195,9 +211,11 @@ bool tk_vocab_load(TkVocab *v, const TjDoc *d, const Tj *obj, TkErr *e) {
 }
 
 static bool load_wordpiece(TkModel *m, const TjDoc *d, const Tj *j, TkErr *e) {
-  const Tj *p = tj_get(d, j, "continuing_subword_prefix"), *max = tj_get(d, j, "max_input_chars_per_word");
+  const Tj *p = tj_get(d, j, "continuing_subword_prefix"),
+           *max = tj_get(d, j, "max_input_chars_per_word");
   TkStr prefix = p && p->t == TJ_STR ? (TkStr){p->s, p->len} : (TkStr){"##", 2}, s;
-  m->max_chars = max && max->t == TJ_NUM && max->num >= 0 && max->num < 1e9 ? (size_t)max->num : 100;
+  m->max_chars =
+      max && max->t == TJ_NUM && max->num >= 0 && max->num < 1e9 ? (size_t)max->num : 100;
   TkKey *key = mt_malloc((m->vocab.ids + 1) * sizeof *key);
   if (!key) return tk_oom(e);
   size_t n = 0, k = 0;
@@ -212,9 +230,12 @@ static bool load_wordpiece(TkModel *m, const TjDoc *d, const Tj *j, TkErr *e) {
   return ok || tk_oom(e);
 }
 
-static bool unigram_entry(TkModel *m, const TjDoc *d, const Tj *c, uint32_t id, double *min, TkErr *e) {
-  const Tj *s = c->t == TJ_ARR && c->len == 2 ? tj_child(d, c) : NULL, *x = s ? tj_next(d, s) : NULL;
-  if (!x || s->t != TJ_STR || x->t != TJ_NUM) return tk_fail(e, "model.vocab[%u]: expected [token, score]", id);
+static bool unigram_entry(TkModel *m, const TjDoc *d, const Tj *c, uint32_t id, double *min,
+                          TkErr *e) {
+  const Tj *s = c->t == TJ_ARR && c->len == 2 ? tj_child(d, c) : NULL,
+           *x = s ? tj_next(d, s) : NULL;
+  if (!x || s->t != TJ_STR || x->t != TJ_NUM)
+    return tk_fail(e, "model.vocab[%u]: expected [token, score]", id);
   m->score[id] = x->num;
   if (id == 0 || x->num < *min) *min = x->num;
   return tk_vocab_add(&m->vocab, s->s, s->len, id, e);
@@ -223,20 +244,25 @@ static bool unigram_entry(TkModel *m, const TjDoc *d, const Tj *c, uint32_t id, 
 static bool load_unigram(TkModel *m, const TjDoc *d, const Tj *j, TkErr *e) {
   const Tj *list = tj_get(d, j, "vocab"), *unk = tj_get(d, j, "unk_id"), *x;
   if (!list || list->t != TJ_ARR) return tk_fail(e, "model.vocab: expected an array");
-  if (!tk_vocab_reserve(&m->vocab, list->len) || !(m->score = mt_malloc((list->len + 1) * sizeof *m->score))) return tk_oom(e);
+  if (!tk_vocab_reserve(&m->vocab, list->len) ||
+      !(m->score = mt_malloc((list->len + 1) * sizeof *m->score)))
+    return tk_oom(e);
   double min = 0;
   uint32_t n = 0;
   m->vocab.limit = list->len;
-  for (const Tj *c = tj_child(d, list); c; c = tj_next(d, c), n++) if (!unigram_entry(m, d, c, n, &min, e)) return false;
+  for (const Tj *c = tj_child(d, list); c; c = tj_next(d, c), n++)
+    if (!unigram_entry(m, d, c, n, &min, e)) return false;
   m->unk_score = min - 10;
   m->byte_fallback = (x = tj_get(d, j, "byte_fallback")) && x->t == TJ_TRUE;
   if (unk) {
-    if (unk->t != TJ_NUM || !(unk->num >= 0 && unk->num < n)) return tk_fail(e, "model.unk_id: not an index of the vocabulary");
+    if (unk->t != TJ_NUM || !(unk->num >= 0 && unk->num < n))
+      return tk_fail(e, "model.unk_id: not an index of the vocabulary");
     m->has_unk = true;
     m->unk = (uint32_t)unk->num;
   }
   for (unsigned i = 0; i < 256; i++) {
-    const char digit[] = "0123456789ABCDEF", c[6] = {'<', '0', 'x', digit[i >> 4], digit[i & 15], '>'};
+    const char digit[] = "0123456789ABCDEF",
+               c[6] = {'<', '0', 'x', digit[i >> 4], digit[i & 15], '>'};
     if (!tk_vocab_find(&m->vocab, c, 6, &m->fallback[i])) m->fallback[i] = UINT32_MAX;
   }
   TkKey *key = mt_malloc((n + 1) * sizeof *key);
@@ -254,7 +280,8 @@ static bool load_unigram(TkModel *m, const TjDoc *d, const Tj *j, TkErr *e) {
 static ModelKind kind_of(const TjDoc *d, const Tj *j, const Tj *type) {
   const Tj *v = tj_get(d, j, "vocab");
   if (tj_is(type, "BPE") || (!type && tj_get(d, j, "merges"))) return M_BPE;
-  if (tj_is(type, "WordPiece") || (!type && tj_get(d, j, "continuing_subword_prefix"))) return M_WORDPIECE;
+  if (tj_is(type, "WordPiece") || (!type && tj_get(d, j, "continuing_subword_prefix")))
+    return M_WORDPIECE;
   if (tj_is(type, "Unigram") || (!type && v && v->t == TJ_ARR)) return M_UNIGRAM;
   return M_WORDLEVEL;
 }
@@ -268,7 +295,8 @@ static bool fill(TkModel *m, const TjDoc *d, const Tj *j, bool bytelevel, TkErr 
   if (m->kind == M_UNIGRAM) return load_unigram(m, d, j, e);
   if (!tk_vocab_load(&m->vocab, d, tj_get(d, j, "vocab"), e)) return false;
   if (unk && unk->t == TJ_STR) m->has_unk = tk_vocab_find(&m->vocab, unk->s, unk->len, &m->unk);
-  else if (!unk && m->kind == M_WORDPIECE) m->has_unk = tk_vocab_find(&m->vocab, "[UNK]", 5, &m->unk);
+  else if (!unk && m->kind == M_WORDPIECE)
+    m->has_unk = tk_vocab_find(&m->vocab, "[UNK]", 5, &m->unk);
   if (m->kind == M_WORDPIECE) return load_wordpiece(m, d, j, e);
   return m->kind != M_BPE || (m->bpe = tk_bpe_load(&m->vocab, d, j, bytelevel, e));
 }

@@ -1,15 +1,27 @@
 /* norm.c: normalizers: each rewrites a text and keeps, byte by byte, where it came from.
  *
- * Invariant: tk_norm_apply leaves in t the rewritten text; tmp is scratch.  A text that a normalizer does not change keeps
- * its cheap identity alignment; one that needs rewriting gets its own first.  The change counts handed to tk_xf_put are
- * the reference's, quirks included, because offsets are compared with it. */
+ * Invariant: tk_norm_apply leaves in t the rewritten text; tmp is scratch.  A text that a
+ * normalizer does not change keeps its cheap identity alignment; one that needs rewriting gets its
+ * own first.  The change counts handed to tk_xf_put are the reference's, quirks included, because
+ * offsets are compared with it. */
 #define _GNU_SOURCE                            /* memmem */
 #include "tokenizers/tk_int.h"
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum { NM_SEQ, NM_BERT, NM_FORM, NM_LOWER, NM_STRIP, NM_ACCENTS, NM_REPLACE, NM_PREPEND, NM_NMT, NM_PRECOMPILED,
-               NM_BYTES } NmKind;
+typedef enum {
+  NM_SEQ,
+  NM_BERT,
+  NM_FORM,
+  NM_LOWER,
+  NM_STRIP,
+  NM_ACCENTS,
+  NM_REPLACE,
+  NM_PREPEND,
+  NM_NMT,
+  NM_PRECOMPILED,
+  NM_BYTES
+} NmKind;
 struct TkNorm {
   NmKind kind;
   TkForm form;
@@ -37,7 +49,8 @@ static bool done(TkXf *x, TkText *t, TkText *tmp, TkErr *e) {
   return true;
 }
 
-/* ---- normal forms: decompose, order the marks, compose; each character drags its change count along ---- */
+/* ---- normal forms: decompose, order the marks, compose; each character drags its change count
+ * along ---- */
 typedef struct { uint32_t cp; int change; uint8_t ccc; } Mark;
 typedef struct { Mark *p; size_t n, cap; } Marks;
 
@@ -55,13 +68,13 @@ static bool decompose_all(const TkText *t, bool compat, Marks *m) {
     if (!k && !push_mark(m, cp, 0)) return false;
     for (size_t j = 0; j < k; j++) if (!push_mark(m, d[j], j > 0)) return false;
   }
-  for (size_t i = 0; i < m->n;) {                            /* stable order within each run of marks */
+  for (size_t i = 0; i < m->n;) { /* stable order within each run of marks */
     if (!m->p[i].ccc) { i++; continue; }
     size_t from = i;
     for (; i < m->n && m->p[i].ccc; i++) {
       Mark x = m->p[i];
       size_t k = i;
-      if (i - from > 400) continue;                          /* hostile: leave the rest of an absurd run as it stands */
+      if (i - from > 400) continue; /* hostile: leave the rest of an absurd run as it stands */
       for (; k > from && m->p[k - 1].ccc > x.ccc; k--) m->p[k] = m->p[k - 1];
       m->p[k] = x;
     }
@@ -74,7 +87,7 @@ static size_t compose_all(Mark *p, size_t n) {               /* in place; return
   while (i < n) {
     if (p[i].ccc) { p[out++] = p[i++]; continue; }
     Mark base = p[i++];
-    size_t at = out++;                                       /* base's place; its left-over marks follow */
+    size_t at = out++; /* base's place; its left-over marks follow */
     int last = -1;
     for (; i < n; i++) {
       uint32_t c = 0;
@@ -110,7 +123,8 @@ static bool normal_form(TkForm f, TkText *t, TkText *tmp, TkErr *e) {
 
 bool tk_nfkc(const char *s, size_t n, char **out, size_t *len, TkErr *e) {
   TkText t = {0}, tmp = {0};
-  bool ok = ((tk_uni_init() && tk_text_set(&t, s, 0, n, true)) || tk_oom(e)) && normal_form(TK_NFKC, &t, &tmp, e);
+  bool ok = ((tk_uni_init() && tk_text_set(&t, s, 0, n, true)) || tk_oom(e)) &&
+            normal_form(TK_NFKC, &t, &tmp, e);
   if (ok) {
     *out = mt_malloc(t.n + 1);
     ok = *out || tk_oom(e);
@@ -127,7 +141,7 @@ bool tk_nfkc(const char *s, size_t n, char **out, size_t *len, TkErr *e) {
 
 /* ---- filters and maps ---- */
 static bool lower_text(TkText *t, TkText *tmp, TkErr *e) {
-  bool same = true;                                          /* every capital has a small letter of as many bytes */
+  bool same = true; /* every capital has a small letter of as many bytes */
   for (size_t i = 0; i < t->n;) {
     size_t at = i;
     uint32_t cp = tk_next(t->s, &i), low = cp < 128 ? cp : tk_lower(cp);
@@ -171,11 +185,12 @@ static bool drop_flagged(TkText *t, unsigned flags) {
 }
 
 static bool nmt_drops(uint32_t c) {
-  return (c >= 1 && c <= 8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F;
+  return (c >= 1 && c <= 8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F || c == 0x8F ||
+         c == 0x9F;
 }
 static bool nmt_space(uint32_t c) {
-  return c == 9 || c == 10 || c == 12 || c == 13 || c == 0x1680 || (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 ||
-         c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
+  return c == 9 || c == 10 || c == 12 || c == 13 || c == 0x1680 || (c >= 0x200B && c <= 0x200F) ||
+         c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
 }
 
 static bool nmt(TkText *t, TkText *tmp, TkErr *e) {
@@ -242,7 +257,9 @@ static bool bert(const TkNorm *nm, TkText *t, TkText *tmp, TkErr *e) {
   if (bert_ascii(nm, t)) return true;
   if (nm->clean && !bert_clean(t, tmp, e)) return false;
   if (nm->cjk && !bert_cjk(t, tmp, e)) return false;
-  if (nm->accents && (!normal_form(TK_NFD, t, tmp, e) || !(drop_flagged(t, TK_ACCENT) || tk_oom(e)))) return false;
+  if (nm->accents &&
+      (!normal_form(TK_NFD, t, tmp, e) || !(drop_flagged(t, TK_ACCENT) || tk_oom(e))))
+    return false;
   return !nm->lower || lower_text(t, tmp, e);
 }
 
@@ -292,7 +309,7 @@ static bool replace(TkNorm *nm, TkText *t, TkText *tmp, TkErr *e) {
     if (x.ok && !(x.ok = tk_text_append(tmp, t, at, ms))) break;
     tk_xf_bytes(&x, nm->to.p, nm->to.n, me ? t->al[me - 1] : (TkSpan){0, 0});
     at = me;
-    if (me == ms) {                                          /* an empty match: the next character stays */
+    if (me == ms) { /* an empty match: the next character stays */
       if (me >= t->n) break;
       at = me + tk_char_len((unsigned char)t->s[me]);
       if (x.ok) x.ok = tk_text_append(tmp, t, me, at);
@@ -337,7 +354,7 @@ static const char *charsmap(const TkNorm *nm, const char *s, size_t n, size_t *l
     unit = nm->units[pos];
     if ((unit & (1u << 31 | 0xFF)) != c) return NULL;
     pos ^= OFFSET(unit);
-    if (unit >> 8 & 1) {                                     /* the shortest entry wins, as in the reference */
+    if (unit >> 8 & 1) { /* the shortest entry wins, as in the reference */
       size_t at = pos < nm->nunits ? nm->units[pos] & 0x7FFFFFFF : SIZE_MAX;
       if (at > nm->from.n) return NULL;
       *len = strlen(nm->from.p + at);
@@ -347,7 +364,8 @@ static const char *charsmap(const TkNorm *nm, const char *s, size_t n, size_t *l
   return NULL;
 }
 
-/* What disappears is charged to the character before it, so that one waits until its successor is known. */
+/* What disappears is charged to the character before it, so that one waits until its successor is
+ * known. */
 typedef struct { TkXf x; uint32_t cp; int change; bool any; } Waiting;
 
 static void put_waiting(Waiting *w, uint32_t cp, int change) {
@@ -424,12 +442,16 @@ static bool load_pattern(TkNorm *nm, const TjDoc *d, const Tj *j, TkErr *e) {
 
 static bool load_charsmap(TkNorm *nm, const Tj *s, TkErr *e) {
   static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  if (!s || s->t != TJ_STR) return tk_fail(e, "normalizer: Precompiled.precompiled_charsmap: expected a string");
+  if (!s || s->t != TJ_STR)
+    return tk_fail(e, "normalizer: Precompiled.precompiled_charsmap: expected a string");
   TkBuf raw = {0};
   uint32_t acc = 0, bits = 0;
   for (uint32_t i = 0; i < s->len && s->s[i] != '='; i++) {
     const char *k = s->s[i] ? strchr(alphabet, s->s[i]) : NULL;
-    if (!k) { mt_free(raw.p); return tk_fail(e, "normalizer: Precompiled.precompiled_charsmap: bad base64 at %u", i); }
+    if (!k) {
+      mt_free(raw.p);
+      return tk_fail(e, "normalizer: Precompiled.precompiled_charsmap: bad base64 at %u", i);
+    }
     acc = acc << 6 | (uint32_t)(k - alphabet);
     if ((bits += 6) >= 8) {
       char c = (char)(acc >> (bits -= 8));
@@ -439,7 +461,8 @@ static bool load_charsmap(TkNorm *nm, const Tj *s, TkErr *e) {
   uint32_t size = 0;
   bool ok = raw.n >= 4;
   if (ok) memcpy(&size, raw.p, 4);
-  ok = ok && size % 4 == 0 && size <= raw.n - 4 && tk_utf8_bad(raw.p + 4 + size, raw.n - 4 - size) == raw.n - 4 - size;
+  ok = ok && size % 4 == 0 && size <= raw.n - 4 &&
+       tk_utf8_bad(raw.p + 4 + size, raw.n - 4 - size) == raw.n - 4 - size;
   if (!ok) tk_fail(e, "normalizer: Precompiled.precompiled_charsmap: broken table");
   if (ok && size && !(nm->units = mt_malloc(size))) ok = tk_oom(e);
   if (ok && !tk_put(&nm->from, raw.p + 4 + size, raw.n - 4 - size)) ok = tk_oom(e);
@@ -449,7 +472,8 @@ static bool load_charsmap(TkNorm *nm, const Tj *s, TkErr *e) {
 }
 
 static bool load_sequence(TkNorm *nm, const TjDoc *d, const Tj *list, int depth, TkErr *e) {
-  if (!list || list->t != TJ_ARR) return tk_fail(e, "normalizer: Sequence.normalizers: expected an array");
+  if (!list || list->t != TJ_ARR)
+    return tk_fail(e, "normalizer: Sequence.normalizers: expected an array");
   if (!(nm->sub = mt_calloc((list->len + 1) * sizeof *nm->sub))) return tk_oom(e);
   for (const Tj *c = tj_child(d, list); c; c = tj_next(d, c), nm->n++)
     if (!(nm->sub[nm->n] = tk_norm_load(d, c, depth + 1, e))) return false;
@@ -457,15 +481,27 @@ static bool load_sequence(TkNorm *nm, const TjDoc *d, const Tj *list, int depth,
 }
 
 static bool fill(TkNorm *nm, const TjDoc *d, const Tj *j, int depth, TkErr *e) {
-  static const struct { const char *name; NmKind kind; TkForm form; } K[] = {
-    {"Sequence", NM_SEQ, 0}, {"BertNormalizer", NM_BERT, 0}, {"NFC", NM_FORM, TK_NFC}, {"NFD", NM_FORM, TK_NFD},
-    {"NFKC", NM_FORM, TK_NFKC}, {"NFKD", NM_FORM, TK_NFKD}, {"Lowercase", NM_LOWER, 0}, {"Strip", NM_STRIP, 0},
-    {"StripAccents", NM_ACCENTS, 0}, {"Replace", NM_REPLACE, 0}, {"Prepend", NM_PREPEND, 0}, {"Nmt", NM_NMT, 0},
-    {"Precompiled", NM_PRECOMPILED, 0}, {"ByteLevel", NM_BYTES, 0}};
+  static const struct { const char *name; NmKind kind; TkForm form;
+  } K[] = {{"Sequence", NM_SEQ, 0},
+           {"BertNormalizer", NM_BERT, 0},
+           {"NFC", NM_FORM, TK_NFC},
+           {"NFD", NM_FORM, TK_NFD},
+           {"NFKC", NM_FORM, TK_NFKC},
+           {"NFKD", NM_FORM, TK_NFKD},
+           {"Lowercase", NM_LOWER, 0},
+           {"Strip", NM_STRIP, 0},
+           {"StripAccents", NM_ACCENTS, 0},
+           {"Replace", NM_REPLACE, 0},
+           {"Prepend", NM_PREPEND, 0},
+           {"Nmt", NM_NMT, 0},
+           {"Precompiled", NM_PRECOMPILED, 0},
+           {"ByteLevel", NM_BYTES, 0}};
   const Tj *type = tj_get(d, j, "type");
   size_t k = 0, n = sizeof K / sizeof *K;
   while (k < n && !tj_is(type, K[k].name)) k++;
-  if (k == n) return tk_fail(e, "normalizer: unknown type '%.60s'", type && type->t == TJ_STR ? type->s : "?");
+  if (k == n)
+    return tk_fail(e, "normalizer: unknown type '%.60s'",
+                   type && type->t == TJ_STR ? type->s : "?");
   nm->kind = K[k].kind;
   nm->form = K[k].form;
   switch (nm->kind) {

@@ -5,13 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool tk_enc_push(TkEnc *e, uint32_t id, uint32_t type, TkSpan off, int32_t word, int32_t seq, bool special) {
+bool tk_enc_push(TkEnc *e, uint32_t id, uint32_t type, TkSpan off, int32_t word, int32_t seq,
+                 bool special) {
   if (e->n == e->cap) {
     size_t c[7], need = e->n < 16 ? 32 : e->n * 2;
     for (int i = 0; i < 7; i++) c[i] = e->cap;
-    if (!tk_grow(&e->ids, &c[0], need, 4) || !tk_grow(&e->types, &c[1], need, 4) || !tk_grow(&e->offsets, &c[2], need, 8) ||
-        !tk_grow(&e->words, &c[3], need, 4) || !tk_grow(&e->seqs, &c[4], need, 4) || !tk_grow(&e->attention, &c[5], need, 1) ||
-        !tk_grow(&e->special, &c[6], need, 1)) return false;
+    if (!tk_grow(&e->ids, &c[0], need, 4) || !tk_grow(&e->types, &c[1], need, 4) ||
+        !tk_grow(&e->offsets, &c[2], need, 8) || !tk_grow(&e->words, &c[3], need, 4) ||
+        !tk_grow(&e->seqs, &c[4], need, 4) || !tk_grow(&e->attention, &c[5], need, 1) ||
+        !tk_grow(&e->special, &c[6], need, 1))
+      return false;
     e->cap = c[0];
   }
   size_t i = e->n++;
@@ -66,7 +69,8 @@ bool tk_truncate(TkEnc *a, TkEnc *b, const TkTrunc *t, TkErr *e) {
   }
   TkEnc *x = t->strategy == TK_ONLY_FIRST ? a : b;
   if (!x) return tk_fail(e, "truncation 'only_second' needs a pair of texts");
-  if (x->n <= drop) return tk_fail(e, "truncation: the text to cut has %zu tokens, %zu must go", x->n, drop);
+  if (x->n <= drop)
+    return tk_fail(e, "truncation: the text to cut has %zu tokens, %zu must go", x->n, drop);
   cut(x, x->n - drop, t->left);
   return true;
 }
@@ -86,7 +90,10 @@ bool tk_pad(TkEnc *encs, size_t n, const TkPad *pad, TkErr *e) {
     if (!pad->left) continue;
     shift(x, 0, len - had, had);
     for (size_t k = 0; k < len - had; k++) {
-      x->ids[k] = pad->id; x->types[k] = pad->type; x->offsets[k] = (TkSpan){0, 0}; x->words[k] = x->seqs[k] = -1;
+      x->ids[k] = pad->id;
+      x->types[k] = pad->type;
+      x->offsets[k] = (TkSpan){0, 0};
+      x->words[k] = x->seqs[k] = -1;
       x->attention[k] = 0; x->special[k] = 1;
     }
   }
@@ -95,7 +102,10 @@ bool tk_pad(TkEnc *encs, size_t n, const TkPad *pad, TkErr *e) {
 
 /* ---- post-processors ---- */
 typedef enum { POST_SEQ, POST_TEMPLATE, POST_BERT, POST_ROBERTA, POST_BYTES } PostKind;
-typedef struct { int seq; uint32_t type, id; } Item;          /* seq: 0 first text, 1 second, -1 the token id */
+typedef struct {
+  int seq;
+  uint32_t type, id;
+} Item; /* seq: 0 first text, 1 second, -1 the token id */
 typedef struct { Item *p; size_t n, cap; } Items;
 struct TkPost {
   PostKind kind;
@@ -121,8 +131,9 @@ size_t tk_post_added(const TkPost *p, bool pair) {
   return k;
 }
 
-/* ---- ByteLevel: spaces inside a token do not count in its offsets.  Until the texts are put together seqs holds, for an
- * added token, the spaces of the text that it took: leading * 4096 + trailing. ---- */
+/* ---- ByteLevel: spaces inside a token do not count in its offsets.  Until the texts are put
+ * together seqs holds, for an added token, the spaces of the text that it took: leading * 4096 +
+ * trailing. ---- */
 bool tk_space_letter(const char *s, size_t n, size_t *i, bool back) {
   size_t k = *i;
   if (back ? k == 0 : k >= n) return false;
@@ -138,12 +149,16 @@ static void trim_offsets(TkEnc *e, const TkVocab *v, bool add_space) {
     TkStr t;
     TkSpan *o = &e->offsets[k];
     uint32_t lead = 0, trail = 0;
-    if (e->seqs[k] >= 0) { lead = (uint32_t)e->seqs[k] >> 12; trail = e->seqs[k] & 0xFFF; t = (TkStr){"", 0}; }
-    else if (!tk_vocab_str(v, e->ids[k], &t)) continue;
+    if (e->seqs[k] >= 0) {
+      lead = (uint32_t)e->seqs[k] >> 12;
+      trail = e->seqs[k] & 0xFFF;
+      t = (TkStr){"", 0};
+    } else if (!tk_vocab_str(v, e->ids[k], &t)) continue;
     for (size_t i = 0; tk_space_letter(t.s, t.n, &i, false);) lead++;
     for (size_t i = t.n; tk_space_letter(t.s, t.n, &i, true);) trail++;
     if (lead) {
-      if ((k == 0 || o->a == 0) && add_space && lead == 1) lead = 0;   /* the space that was added, not the text's */
+      if ((k == 0 || o->a == 0) && add_space && lead == 1)
+        lead = 0; /* the space that was added, not the text's */
       o->a = o->a + lead < o->b ? o->a + lead : o->b;
     }
     if (trail && o->b >= trail) o->b = o->b - trail > o->a ? o->b - trail : o->a;
@@ -152,13 +167,16 @@ static void trim_offsets(TkEnc *e, const TkVocab *v, bool add_space) {
 
 static bool take(TkEnc *out, const TkEnc *in, uint32_t type, bool set_type, int32_t seq) {
   for (size_t i = 0; i < in->n; i++) {
-    if (!tk_enc_push(out, in->ids[i], set_type ? type : in->types[i], in->offsets[i], in->words[i], seq, in->special[i])) return false;
+    if (!tk_enc_push(out, in->ids[i], set_type ? type : in->types[i], in->offsets[i], in->words[i],
+                     seq, in->special[i]))
+      return false;
     out->attention[out->n - 1] = in->attention[i];
   }
   return true;
 }
 
-static bool apply_items(const TkPost *p, TkEnc *a, TkEnc *b, bool add_special, TkEnc *out, TkErr *e) {
+static bool apply_items(const TkPost *p, TkEnc *a, TkEnc *b, bool add_special, TkEnc *out,
+                        TkErr *e) {
   const Items *it = b ? &p->pair : &p->single;
   for (size_t i = 0; i < it->n; i++) {
     Item x = it->p[i];
@@ -170,8 +188,9 @@ static bool apply_items(const TkPost *p, TkEnc *a, TkEnc *b, bool add_special, T
   return true;
 }
 
-/* Trimming steps run on the texts where they stand in the sequence; one step may add special tokens.  A second adder would
- * have to wrap what the first made; no file seen does that, and loading refuses it. */
+/* Trimming steps run on the texts where they stand in the sequence; one step may add special
+ * tokens.  A second adder would have to wrap what the first made; no file seen does that, and
+ * loading refuses it. */
 static void trims(const TkPost *p, const TkVocab *v, TkEnc *a, TkEnc *b) {
   for (size_t i = 0; i < p->n; i++) trims(p->sub[i], v, a, b);
   if (!p->trim) return;
@@ -191,10 +210,12 @@ static size_t adders(const TkPost *p) {
   return k;
 }
 
-bool tk_post_apply(const TkPost *p, const TkVocab *v, TkEnc *a, TkEnc *b, bool add_special, TkEnc *out, TkErr *e) {
+bool tk_post_apply(const TkPost *p, const TkVocab *v, TkEnc *a, TkEnc *b, bool add_special,
+                   TkEnc *out, TkErr *e) {
   if (p) trims(p, v, a, b);
   const TkPost *x = p ? adder(p) : NULL;
-  if (x && (add_special || x->kind == POST_TEMPLATE)) return apply_items(x, a, b, add_special, out, e);
+  if (x && (add_special || x->kind == POST_TEMPLATE))
+    return apply_items(x, a, b, add_special, out, e);
   if (x && x->kind == POST_ROBERTA)                          /* its types are all 0 in any case */
     return (take(out, a, 0, true, 0) && (!b || take(out, b, 0, true, 1))) || tk_oom(e);
   return (take(out, a, 0, false, 0) && (!b || take(out, b, 1, false, 1))) || tk_oom(e);
@@ -218,28 +239,40 @@ static bool add_item(Items *it, int seq, uint32_t type, uint32_t id) {
   return true;
 }
 
-static bool special_items(Items *it, const TjDoc *d, const Tj *special, const Tj *name, uint32_t type, TkErr *e) {
-  const Tj *def = name && name->t == TJ_STR ? tj_get(d, special, name->s) : NULL, *ids = tj_get(d, def, "ids");
+static bool special_items(Items *it, const TjDoc *d, const Tj *special, const Tj *name,
+                          uint32_t type, TkErr *e) {
+  const Tj *def = name && name->t == TJ_STR ? tj_get(d, special, name->s) : NULL,
+           *ids = tj_get(d, def, "ids");
   if (!ids || ids->t != TJ_ARR)
-    return tk_fail(e, "post_processor: special token '%.60s' is not defined", name && name->t == TJ_STR ? name->s : "?");
+    return tk_fail(e, "post_processor: special token '%.60s' is not defined",
+                   name && name->t == TJ_STR ? name->s : "?");
   for (const Tj *c = tj_child(d, ids); c; c = tj_next(d, c)) {
     uint32_t id;
-    if (!whole(c, &id)) return tk_fail(e, "post_processor: special_tokens: an id is not a whole number");
+    if (!whole(c, &id))
+      return tk_fail(e, "post_processor: special_tokens: an id is not a whole number");
     if (!add_item(it, -1, type, id)) return tk_oom(e);
   }
   return true;
 }
 
-static bool load_template(Items *it, const TjDoc *d, const Tj *list, const Tj *special, bool pair, TkErr *e) {
-  if (!list || list->t != TJ_ARR) return tk_fail(e, "post_processor: TemplateProcessing: expected an array");
+static bool load_template(Items *it, const TjDoc *d, const Tj *list, const Tj *special, bool pair,
+                          TkErr *e) {
+  if (!list || list->t != TJ_ARR)
+    return tk_fail(e, "post_processor: TemplateProcessing: expected an array");
   for (const Tj *c = tj_child(d, list); c; c = tj_next(d, c)) {
-    const Tj *seq = tj_get(d, c, "Sequence"), *sp = tj_get(d, c, "SpecialToken"), *x = seq ? seq : sp;
+    const Tj *seq = tj_get(d, c, "Sequence"), *sp = tj_get(d, c, "SpecialToken"),
+             *x = seq ? seq : sp;
     uint32_t type = 0;
     if (!x || (tj_get(d, x, "type_id") && !whole(tj_get(d, x, "type_id"), &type)))
-      return tk_fail(e, "post_processor: TemplateProcessing: expected a Sequence or a SpecialToken");
-    if (sp) { if (!special_items(it, d, special, tj_get(d, sp, "id"), type, e)) return false; continue; }
+      return tk_fail(e,
+                     "post_processor: TemplateProcessing: expected a Sequence or a SpecialToken");
+    if (sp) {
+      if (!special_items(it, d, special, tj_get(d, sp, "id"), type, e)) return false;
+      continue;
+    }
     bool second = tj_is(tj_get(d, seq, "id"), "B");
-    if (second && !pair) return tk_fail(e, "post_processor: TemplateProcessing: sequence B in the single template");
+    if (second && !pair)
+      return tk_fail(e, "post_processor: TemplateProcessing: sequence B in the single template");
     if (!add_item(it, second, type, 0)) return tk_oom(e);
   }
   return true;
@@ -254,28 +287,34 @@ static bool load_bert(TkPost *p, const TjDoc *d, const Tj *j, bool roberta, TkEr
   if (!token_pair(d, tj_get(d, j, "sep"), &p->sep) || !token_pair(d, tj_get(d, j, "cls"), &p->cls))
     return tk_fail(e, "post_processor: sep and cls: expected [token, id]");
   uint32_t second = roberta ? 0 : 1;
-  bool ok = add_item(&p->single, -1, 0, p->cls) && add_item(&p->single, 0, 0, 0) && add_item(&p->single, -1, 0, p->sep) &&
-            add_item(&p->pair, -1, 0, p->cls) && add_item(&p->pair, 0, 0, 0) && add_item(&p->pair, -1, 0, p->sep) &&
+  bool ok = add_item(&p->single, -1, 0, p->cls) && add_item(&p->single, 0, 0, 0) &&
+            add_item(&p->single, -1, 0, p->sep) && add_item(&p->pair, -1, 0, p->cls) &&
+            add_item(&p->pair, 0, 0, 0) && add_item(&p->pair, -1, 0, p->sep) &&
             (!roberta || add_item(&p->pair, -1, 0, p->sep)) && add_item(&p->pair, 1, second, 0) &&
             add_item(&p->pair, -1, second, p->sep);
   return ok || tk_oom(e);
 }
 
 static bool load_sequence(TkPost *p, const TjDoc *d, const Tj *list, int depth, TkErr *e) {
-  if (!list || list->t != TJ_ARR) return tk_fail(e, "post_processor: Sequence.processors: expected an array");
+  if (!list || list->t != TJ_ARR)
+    return tk_fail(e, "post_processor: Sequence.processors: expected an array");
   if (!(p->sub = mt_calloc((list->len + 1) * sizeof *p->sub))) return tk_oom(e);
   for (const Tj *c = tj_child(d, list); c; c = tj_next(d, c), p->n++)
     if (!(p->sub[p->n] = tk_post_load(d, c, depth + 1, e))) return false;
-  return adders(p) <= 1 || tk_fail(e, "post_processor: more than one step adds special tokens: not supported");
+  return adders(p) <= 1 ||
+         tk_fail(e, "post_processor: more than one step adds special tokens: not supported");
 }
 
 static bool fill(TkPost *p, const TjDoc *d, const Tj *j, int depth, TkErr *e) {
-  static const char *const name[] = {"Sequence", "TemplateProcessing", "BertProcessing", "RobertaProcessing", "ByteLevel"};
+  static const char *const name[] = {"Sequence", "TemplateProcessing", "BertProcessing",
+                                     "RobertaProcessing", "ByteLevel"};
   const Tj *type = tj_get(d, j, "type"), *special = tj_get(d, j, "special_tokens");
   int k = 0;
   while (k < 5 && !tj_is(type, name[k])) k++;
   switch (k) {
-    case POST_SEQ: p->kind = POST_SEQ; return load_sequence(p, d, tj_get(d, j, "processors"), depth, e);
+    case POST_SEQ:
+      p->kind = POST_SEQ;
+      return load_sequence(p, d, tj_get(d, j, "processors"), depth, e);
     case POST_TEMPLATE:
       p->kind = POST_TEMPLATE;
       return load_template(&p->single, d, tj_get(d, j, "single"), special, false, e) &&
@@ -286,7 +325,9 @@ static bool fill(TkPost *p, const TjDoc *d, const Tj *j, int depth, TkErr *e) {
       p->trim = truth(d, j, "trim_offsets", true);
       p->add_space = truth(d, j, "add_prefix_space", true);
       return k == POST_BYTES || load_bert(p, d, j, true, e);
-    default: return tk_fail(e, "post_processor: unknown type '%.60s'", type && type->t == TJ_STR ? type->s : "?");
+    default:
+      return tk_fail(e, "post_processor: unknown type '%.60s'",
+                     type && type->t == TJ_STR ? type->s : "?");
   }
 }
 

@@ -1,14 +1,28 @@
-/* pretok.c: pre-tokenizers: each cuts the pieces of the work's text finer, some rewrite the text first.
+/* pretok.c: pre-tokenizers: each cuts the pieces of the work's text finer, some rewrite the text
+ * first.
  *
- * Invariant: the pieces always cover parts of w->text in order, never empty, cut between characters; pieces that are added
- * tokens (id >= 0) pass through untouched.  A rewriting step builds w->next and swaps. */
+ * Invariant: the pieces always cover parts of w->text in order, never empty, cut between
+ * characters; pieces that are added tokens (id >= 0) pass through untouched.  A rewriting step
+ * builds w->next and swaps. */
 #define _GNU_SOURCE                            /* memmem */
 #include "tokenizers/tk_int.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum { P_SEQ, P_BERT, P_BYTES, P_SPLIT, P_WORDS, P_SPACES, P_PUNCT, P_DIGITS, P_META, P_CHAR, P_FIXED } PreKind;
+typedef enum {
+  P_SEQ,
+  P_BERT,
+  P_BYTES,
+  P_SPLIT,
+  P_WORDS,
+  P_SPACES,
+  P_PUNCT,
+  P_DIGITS,
+  P_META,
+  P_CHAR,
+  P_FIXED
+} PreKind;
 typedef enum { B_REMOVED, B_ISOLATED, B_PREVIOUS, B_NEXT, B_CONTIGUOUS } Behavior;
 typedef enum { ALWAYS, FIRST, NEVER } Prefix;
 struct TkPre {
@@ -43,15 +57,23 @@ static pthread_once_t letters_once = PTHREAD_ONCE_INIT;
 static void init_letters(void) {
   uint16_t next = 256;
   for (unsigned b = 0; b < 256; b++)
-    letters[b] = (b >= '!' && b <= '~') || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE ? (uint16_t)b : next++;
+    letters[b] =
+        (b >= '!' && b <= '~') || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE ? (uint16_t)b : next++;
 }
 const uint16_t *tk_byte_letter(void) {
   pthread_once(&letters_once, init_letters);
   return letters;
 }
 
-/* ---- cutting one piece: segments arrive in order, alternating or not, and are joined as the behaviour says ---- */
-typedef struct { TkPieces *out; Behavior how; bool invert, before, ok; uint32_t a, b; bool open; } Cut;
+/* ---- cutting one piece: segments arrive in order, alternating or not, and are joined as the
+ * behaviour says ---- */
+typedef struct {
+  TkPieces *out;
+  Behavior how;
+  bool invert, before, ok;
+  uint32_t a, b;
+  bool open;
+} Cut;
 
 static void flush(Cut *c) {
   if (c->open && c->ok) c->ok = tk_pieces_add(c->out, c->a, c->b, -1);
@@ -67,7 +89,9 @@ static void segment(Cut *c, size_t a, size_t b, bool match) {
     case B_ISOLATED: break;
     case B_CONTIGUOUS: join = match == was; break;
     case B_PREVIOUS: join = match && !was; break;
-    case B_NEXT: join = !match && was && c->open; break;      /* a match waits for what follows; another match frees it */
+    case B_NEXT:
+      join = !match && was && c->open;
+      break; /* a match waits for what follows; another match frees it */
   }
   if (join && c->open) { c->b = (uint32_t)b; return; }
   flush(c);
@@ -121,7 +145,8 @@ static bool cut_bert(TkPieces *out, const char *s, size_t a, size_t b) {
     size_t at = i;
     unsigned f = tk_rec(tk_next(s, &i))->flags;
     if (!(f & (TK_WHITE | TK_PUNCT))) continue;
-    if (!tk_pieces_add(out, from, at, -1) || (!(f & TK_WHITE) && !tk_pieces_add(out, at, i, -1))) return false;
+    if (!tk_pieces_add(out, from, at, -1) || (!(f & TK_WHITE) && !tk_pieces_add(out, at, i, -1)))
+      return false;
     from = i;
   }
   return tk_pieces_add(out, from, b, -1);
@@ -164,7 +189,10 @@ static bool cut_piece(TkPre *p, TkWork *w, TkPiece x, TkErr *e) {
     case P_FIXED: return cut_fixed(c.out, w->text.s, x.a, x.b, p->length) || tk_oom(e);
     case P_SPACES: c.how = B_REMOVED; cut_class(TK_WHITE, 0, &c, s, n, x.a); break;
     case P_PUNCT: cut_class(TK_PUNCT, 0, &c, s, n, x.a); break;
-    case P_DIGITS: c.how = p->individual ? B_ISOLATED : B_CONTIGUOUS; cut_class(TK_NUMERIC, 0, &c, s, n, x.a); break;
+    case P_DIGITS:
+      c.how = p->individual ? B_ISOLATED : B_CONTIGUOUS;
+      cut_class(TK_NUMERIC, 0, &c, s, n, x.a);
+      break;
     case P_CHAR: c.how = B_REMOVED; cut_class(0, p->ch, &c, s, n, x.a); break;
     case P_META: c.how = B_NEXT; cut_string(&p->text, &c, s, n, x.a); break;
     default:
@@ -179,7 +207,9 @@ static bool cut_all(TkPre *p, TkWork *w, TkErr *e) {
   w->spare.n = 0;
   for (size_t i = 0; i < w->pieces.n; i++) {
     TkPiece x = w->pieces.p[i];
-    if (x.id >= 0 ? !(tk_pieces_add(&w->spare, x.a, x.b, x.id) || tk_oom(e)) : !cut_piece(p, w, x, e)) return false;
+    if (x.id >= 0 ? !(tk_pieces_add(&w->spare, x.a, x.b, x.id) || tk_oom(e))
+                  : !cut_piece(p, w, x, e))
+      return false;
   }
   TkPieces t = w->pieces;
   w->pieces = w->spare;
@@ -209,7 +239,8 @@ static bool rewrite_all(const TkPre *p, TkWork *w, Rewriter f, TkErr *e) {
   for (size_t i = 0; i < w->pieces.n; i++) {
     TkPiece *x = &w->pieces.p[i];
     size_t from = w->next.n;
-    if (!(x->id >= 0 ? tk_text_append(&w->next, &w->text, x->a, x->b) : f(p, w, *x))) return tk_oom(e);
+    if (!(x->id >= 0 ? tk_text_append(&w->next, &w->text, x->a, x->b) : f(p, w, *x)))
+      return tk_oom(e);
     x->a = (uint32_t)from;
     x->b = (uint32_t)w->next.n;
   }
@@ -223,7 +254,8 @@ static bool meta_piece(const TkPre *p, TkWork *w, TkPiece x) {
   const TkText *t = &w->text;
   bool has = t->s[x.a] == ' ' || starts_with(t, x.a, x.b, p->text.p, p->text.n);
   TkSpan first = tk_text_at(t, x.a);
-  if (!has && (p->prefix == ALWAYS || (p->prefix == FIRST && first.a == 0)) && !put_copy(&w->next, p->text.p, p->text.n, first))
+  if (!has && (p->prefix == ALWAYS || (p->prefix == FIRST && first.a == 0)) &&
+      !put_copy(&w->next, p->text.p, p->text.n, first))
     return false;
   for (size_t i = x.a; i < x.b;) {
     if (t->s[i] == ' ') {
@@ -246,7 +278,9 @@ static bool space_piece(const TkPre *p, TkWork *w, TkPiece x) {
 static bool letter_piece(const TkPre *p, TkWork *w, TkPiece x) {
   for (size_t i = x.a; i < x.b; i++) {
     char c[4];
-    if (!put_copy(&w->next, c, tk_utf8_put(c, letters[(unsigned char)w->text.s[i]]), tk_text_at(&w->text, i))) return false;
+    if (!put_copy(&w->next, c, tk_utf8_put(c, letters[(unsigned char)w->text.s[i]]),
+                  tk_text_at(&w->text, i)))
+      return false;
   }
   return true;
 }
@@ -291,7 +325,8 @@ static bool truth(const TjDoc *d, const Tj *j, const char *key, bool missing) {
 }
 
 static bool load_behavior(TkPre *p, const Tj *j, Behavior missing, TkErr *e) {
-  static const char *const name[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"};
+  static const char *const name[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext",
+                                     "Contiguous"};
   p->behavior = missing;
   if (!j) return true;
   for (int i = 0; i < 5; i++) if (tj_is(j, name[i])) { p->behavior = (Behavior)i; return true; }
@@ -299,25 +334,32 @@ static bool load_behavior(TkPre *p, const Tj *j, Behavior missing, TkErr *e) {
 }
 
 static bool load_split(TkPre *p, const TjDoc *d, const Tj *j, TkErr *e) {
-  const Tj *pat = tj_get(d, j, "pattern"), *s = tj_get(d, pat, "String"), *r = tj_get(d, pat, "Regex");
+  const Tj *pat = tj_get(d, j, "pattern"), *s = tj_get(d, pat, "String"),
+           *r = tj_get(d, pat, "Regex");
   p->invert = truth(d, j, "invert", false);
   if (!load_behavior(p, tj_get(d, j, "behavior"), B_ISOLATED, e)) return false;
   if (r && r->t == TJ_STR) return (p->regex = tk_regex(r->s, r->len, e)) != NULL;
-  if (!s || s->t != TJ_STR) return tk_fail(e, "pre_tokenizer: Split.pattern: expected a String or a Regex");
+  if (!s || s->t != TJ_STR)
+    return tk_fail(e, "pre_tokenizer: Split.pattern: expected a String or a Regex");
   return tk_put(&p->text, s->s, s->len) || tk_oom(e);
 }
 
 static bool load_meta(TkPre *p, const TjDoc *d, const Tj *j, TkErr *e) {
   const Tj *rep = tj_get(d, j, "replacement"), *scheme = tj_get(d, j, "prepend_scheme");
-  if (rep && rep->t != TJ_STR) return tk_fail(e, "pre_tokenizer: Metaspace.replacement: expected a string");
-  if (!(rep && rep->len ? tk_put(&p->text, rep->s, rep->len) : tk_put(&p->text, "\xE2\x96\x81", 3))) return tk_oom(e);
-  p->prefix = tj_is(scheme, "never") || !truth(d, j, "add_prefix_space", true) ? NEVER : tj_is(scheme, "first") ? FIRST : ALWAYS;
+  if (rep && rep->t != TJ_STR)
+    return tk_fail(e, "pre_tokenizer: Metaspace.replacement: expected a string");
+  if (!(rep && rep->len ? tk_put(&p->text, rep->s, rep->len) : tk_put(&p->text, "\xE2\x96\x81", 3)))
+    return tk_oom(e);
+  p->prefix = tj_is(scheme, "never") || !truth(d, j, "add_prefix_space", true) ? NEVER
+              : tj_is(scheme, "first")                                         ? FIRST
+                                                                               : ALWAYS;
   p->split = truth(d, j, "split", true);
   return true;
 }
 
 static bool load_sequence(TkPre *p, const TjDoc *d, const Tj *list, int depth, TkErr *e) {
-  if (!list || list->t != TJ_ARR) return tk_fail(e, "pre_tokenizer: Sequence.pretokenizers: expected an array");
+  if (!list || list->t != TJ_ARR)
+    return tk_fail(e, "pre_tokenizer: Sequence.pretokenizers: expected an array");
   if (!(p->sub = mt_calloc((list->len + 1) * sizeof *p->sub))) return tk_oom(e);
   for (const Tj *c = tj_child(d, list); c; c = tj_next(d, c), p->n++)
     if (!(p->sub[p->n] = tk_pre_load(d, c, depth + 1, e))) return false;
@@ -325,17 +367,24 @@ static bool load_sequence(TkPre *p, const TjDoc *d, const Tj *list, int depth, T
 }
 
 #define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
-static bool pattern(TkPre *p, const char *s, TkErr *e) { return (p->regex = tk_regex(s, strlen(s), e)) != NULL; }
+static bool pattern(TkPre *p, const char *s, TkErr *e) {
+  return (p->regex = tk_regex(s, strlen(s), e)) != NULL;
+}
 
 static bool fill(TkPre *p, const TjDoc *d, const Tj *j, int depth, TkErr *e) {
-  static const struct { const char *name; PreKind kind; } K[] = {
-    {"Sequence", P_SEQ}, {"BertPreTokenizer", P_BERT}, {"ByteLevel", P_BYTES}, {"Split", P_SPLIT}, {"Whitespace", P_WORDS},
-    {"WhitespaceSplit", P_SPACES}, {"Punctuation", P_PUNCT}, {"Digits", P_DIGITS}, {"Metaspace", P_META},
-    {"CharDelimiterSplit", P_CHAR}, {"FixedLength", P_FIXED}};
+  static const struct { const char *name; PreKind kind;
+  } K[] = {{"Sequence", P_SEQ},      {"BertPreTokenizer", P_BERT},
+           {"ByteLevel", P_BYTES},   {"Split", P_SPLIT},
+           {"Whitespace", P_WORDS},  {"WhitespaceSplit", P_SPACES},
+           {"Punctuation", P_PUNCT}, {"Digits", P_DIGITS},
+           {"Metaspace", P_META},    {"CharDelimiterSplit", P_CHAR},
+           {"FixedLength", P_FIXED}};
   const Tj *type = tj_get(d, j, "type"), *x;
   size_t k = 0, n = sizeof K / sizeof *K, i = 0;
   while (k < n && !tj_is(type, K[k].name)) k++;
-  if (k == n) return tk_fail(e, "pre_tokenizer: unknown type '%.60s'", type && type->t == TJ_STR ? type->s : "?");
+  if (k == n)
+    return tk_fail(e, "pre_tokenizer: unknown type '%.60s'",
+                   type && type->t == TJ_STR ? type->s : "?");
   switch (p->kind = K[k].kind) {
     case P_SEQ: return load_sequence(p, d, tj_get(d, j, "pretokenizers"), depth, e);
     case P_BYTES:

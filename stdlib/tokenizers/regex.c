@@ -1,9 +1,11 @@
-/* regex.c: the regular expressions that tokenizer.json files carry, matched as the reference's engine (Oniguruma) does:
- * leftmost, alternatives in order, greedy, lazy and possessive repeats, look-around, classes with Unicode properties.
+/* regex.c: the regular expressions that tokenizer.json files carry, matched as the reference's
+ * engine (Oniguruma) does: leftmost, alternatives in order, greedy, lazy and possessive repeats,
+ * look-around, classes with Unicode properties.
  *
- * Invariants.  A pattern is parsed to a tree (bounded depth), compiled to a flat program (bounded size) and run by a
- * backtracking loop whose stack is on the heap and whose steps are counted: a hostile pattern ends in an error, never in a
- * crash or an endless loop.  Sets answer ASCII from a bitmap.  A matcher belongs to one thread at a time. */
+ * Invariants.  A pattern is parsed to a tree (bounded depth), compiled to a flat program (bounded
+ * size) and run by a backtracking loop whose stack is on the heap and whose steps are counted: a
+ * hostile pattern ends in an error, never in a crash or an endless loop.  Sets answer ASCII from a
+ * bitmap.  A matcher belongs to one thread at a time. */
 #include "tokenizers/tk_int.h"
 #include <stdlib.h>
 #include <string.h>
@@ -16,12 +18,33 @@ typedef struct { uint8_t kind; bool neg; uint32_t a, b; } Item;
 typedef struct { uint64_t ascii[2]; Item *item; size_t n, cap; int and; bool neg; } Set;
 
 typedef enum { N_EMPTY, N_SET, N_CAT, N_ALT, N_REP, N_LOOK, N_ATOMIC, N_ASSERT } NodeOp;
-typedef struct { uint8_t op, mode; bool neg, behind; int a, b, set; uint32_t min, max; } Node;   /* mode: 0 greedy 1 lazy 2 possessive */
+typedef struct {
+  uint8_t op, mode;
+  bool neg, behind;
+  int a, b, set;
+  uint32_t min, max;
+} Node; /* mode: 0 greedy 1 lazy 2 possessive */
 
-typedef enum { I_SET, I_RUN, I_SPLIT, I_LAZY, I_TRY, I_JMP, I_LOOK, I_ATOMIC, I_ASSERT, I_MATCH } InsOp;
+typedef enum {
+  I_SET,
+  I_RUN,
+  I_SPLIT,
+  I_LAZY,
+  I_TRY,
+  I_JMP,
+  I_LOOK,
+  I_ATOMIC,
+  I_ASSERT,
+  I_MATCH
+} InsOp;
 typedef struct { uint8_t op, kind; bool neg; int x, set; uint32_t min, max; } Ins;
-typedef struct { int pc; uint32_t pos, low; } Back;           /* low < pos: a run that may give characters back */
-typedef struct { uint8_t bits[32]; } First;                   /* the bytes that a part may begin with */
+typedef struct {
+  int pc;
+  uint32_t pos, low;
+} Back; /* low < pos: a run that may give characters back */
+typedef struct {
+  uint8_t bits[32];
+} First; /* the bytes that a part may begin with */
 
 struct TkRegex {
   Set *set; size_t sets, sets_cap;
@@ -71,11 +94,20 @@ static bool item(TkRegex *r, int set, Item it) {
 
 static void set_close(TkRegex *r, int set) {
   Set *s = &r->set[set];
-  for (uint32_t c = 0; c < 128; c++) if (set_eval(r, s, c)) s->ascii[c >> 6] |= (uint64_t)1 << (c & 63);
+  for (uint32_t c = 0; c < 128; c++)
+    if (set_eval(r, s, c)) s->ascii[c >> 6] |= (uint64_t)1 << (c & 63);
 }
 
 /* ---- parsing ---- */
-typedef struct { TkRegex *r; const char *s; size_t i, n; bool icase; TkErr *e; int depth; size_t work; } P;
+typedef struct {
+  TkRegex *r;
+  const char *s;
+  size_t i, n;
+  bool icase;
+  TkErr *e;
+  int depth;
+  size_t work;
+} P;
 
 static bool bad(P *p, const char *what) {
   return tk_fail(p->e, "regular expression: byte %zu: %s", p->i, what);
@@ -106,10 +138,13 @@ static bool add_range(P *p, int set, uint32_t a, uint32_t b) {
     while (k--) if (!item(p->r, set, (Item){ITEM_RANGE, false, v[k], v[k]})) return tk_oom(p->e);
     return true;
   }
-  for (uint32_t c = a; c <= b && c < 0x600; c++) {           /* capitals beyond Armenian in a range: not asked for yet */
+  for (uint32_t c = a; c <= b && c < 0x600;
+       c++) { /* capitals beyond Armenian in a range: not asked for yet */
     uint32_t v[8];
     size_t k = tk_fold_variants(c, v);
-    while (k--) if ((v[k] < a || v[k] > b) && !item(p->r, set, (Item){ITEM_RANGE, false, v[k], v[k]})) return tk_oom(p->e);
+    while (k--)
+      if ((v[k] < a || v[k] > b) && !item(p->r, set, (Item){ITEM_RANGE, false, v[k], v[k]}))
+        return tk_oom(p->e);
   }
   return true;
 }
@@ -117,19 +152,46 @@ static bool add_range(P *p, int set, uint32_t a, uint32_t b) {
 static const char CAT_NAMES[] = "LuLlLtLmLoMnMcMeNdNlNoPcPdPsPePiPfPoSmScSkSoZsZlZpCcCfCsCoCn";
 
 static bool named_property(P *p, const char *s, size_t n, Item *out) {
-  static const struct { const char *name; const char *cats; } LONG[] = {
-    {"Letter", "L"}, {"Alpha", "L"}, {"Mark", "M"}, {"Number", "N"}, {"Digit", "Nd"}, {"Punctuation", "P"}, {"Punct", "P"},
-    {"Symbol", "S"}, {"Separator", "Z"}, {"Other", "C"}, {"Uppercase_Letter", "Lu"}, {"Lowercase_Letter", "Ll"},
-    {"Upper", "Lu"}, {"Lower", "Ll"}, {"Space_Separator", "Zs"}, {"Decimal_Number", "Nd"}, {"Control", "Cc"},
-    {"Nonspacing_Mark", "Mn"}, {"Other_Letter", "Lo"}, {"Emoji", NULL}};
+  static const struct { const char *name; const char *cats;
+  } LONG[] = {{"Letter", "L"},
+              {"Alpha", "L"},
+              {"Mark", "M"},
+              {"Number", "N"},
+              {"Digit", "Nd"},
+              {"Punctuation", "P"},
+              {"Punct", "P"},
+              {"Symbol", "S"},
+              {"Separator", "Z"},
+              {"Other", "C"},
+              {"Uppercase_Letter", "Lu"},
+              {"Lowercase_Letter", "Ll"},
+              {"Upper", "Lu"},
+              {"Lower", "Ll"},
+              {"Space_Separator", "Zs"},
+              {"Decimal_Number", "Nd"},
+              {"Control", "Cc"},
+              {"Nonspacing_Mark", "Mn"},
+              {"Other_Letter", "Lo"},
+              {"Emoji", NULL}};
   *out = (Item){ITEM_CATS, false, 0, 0};
   for (size_t i = 0; i < sizeof LONG / sizeof *LONG; i++)
-    if (LONG[i].cats && strlen(LONG[i].name) == n && memcmp(LONG[i].name, s, n) == 0) { s = LONG[i].cats; n = strlen(s); break; }
+    if (LONG[i].cats && strlen(LONG[i].name) == n && memcmp(LONG[i].name, s, n) == 0) {
+      s = LONG[i].cats;
+      n = strlen(s);
+      break;
+    }
   for (int c = 0; c < 30; c++)
-    if (n >= 1 && n <= 2 && CAT_NAMES[c * 2] == s[0] && (n == 1 || CAT_NAMES[c * 2 + 1] == s[1])) out->a |= 1u << c;
+    if (n >= 1 && n <= 2 && CAT_NAMES[c * 2] == s[0] && (n == 1 || CAT_NAMES[c * 2 + 1] == s[1]))
+      out->a |= 1u << c;
   if (out->a) return true;
-  if (n == 5 && memcmp(s, "Space", 5) == 0) { *out = (Item){ITEM_FLAG, false, TK_WHITE, 0}; return true; }
-  if (n == 4 && memcmp(s, "Word", 4) == 0) { *out = (Item){ITEM_FLAG, false, TK_RXWORD, 0}; return true; }
+  if (n == 5 && memcmp(s, "Space", 5) == 0) {
+    *out = (Item){ITEM_FLAG, false, TK_WHITE, 0};
+    return true;
+  }
+  if (n == 4 && memcmp(s, "Word", 4) == 0) {
+    *out = (Item){ITEM_FLAG, false, TK_RXWORD, 0};
+    return true;
+  }
   if (n > 7 && memcmp(s, "Script=", 7) == 0) { s += 7; n -= 7; }
   int script = tk_script_named(s, n);
   if (script < 0) return bad(p, "unknown property");
@@ -160,7 +222,9 @@ static bool hex(P *p, size_t max, uint32_t *cp) {
   *cp = 0;
   size_t k = 0;
   for (; more(p) && k < (brace ? 8 : max); k++, p->i++) {
-    int c = peek(p), h = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+    int c = peek(p), h = c >= '0' && c <= '9'                 ? c - '0'
+                         : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+                                                              : -1;
     if (h < 0) break;
     *cp = *cp * 16 + (uint32_t)h;
   }
@@ -193,7 +257,10 @@ static bool escape(P *p, Item *it, bool *is_item, uint32_t *cp) {
     case 'x': return hex(p, 2, cp);
     case 'u': return hex(p, 4, cp);
   }
-  if (((c | 32) >= 'a' && (c | 32) <= 'z') || (c >= '1' && c <= '9')) { p->i--; return bad(p, "this escape is not supported"); }
+  if (((c | 32) >= 'a' && (c | 32) <= 'z') || (c >= '1' && c <= '9')) {
+    p->i--;
+    return bad(p, "this escape is not supported");
+  }
   if ((unsigned char)c >= 0x80) *cp = tk_next(p->s, &p->i); else *cp = (unsigned char)c;
   return true;
 }
@@ -201,17 +268,24 @@ static bool escape(P *p, Item *it, bool *is_item, uint32_t *cp) {
 static int klass(P *p);
 
 static bool posix_item(P *p, int set, bool *hit) {
-  static const struct { const char *name; uint32_t cats, flag; } K[] = {
-    {"alpha:]", 0x1F, 0}, {"digit:]", 1u << TK_Nd, 0}, {"space:]", 0, TK_WHITE}, {"upper:]", 1u << TK_Lu, 0},
-    {"lower:]", 1u << TK_Ll, 0}, {"alnum:]", 0x1F | 1u << TK_Nd, 0}, {"punct:]", 0x7Fu << TK_Pc | 0xFu << TK_Sm, 0},
-    {"cntrl:]", 1u << TK_Cc, 0}, {"word:]", 0, TK_RXWORD}};
+  static const struct { const char *name; uint32_t cats, flag;
+  } K[] = {{"alpha:]", 0x1F, 0},
+           {"digit:]", 1u << TK_Nd, 0},
+           {"space:]", 0, TK_WHITE},
+           {"upper:]", 1u << TK_Lu, 0},
+           {"lower:]", 1u << TK_Ll, 0},
+           {"alnum:]", 0x1F | 1u << TK_Nd, 0},
+           {"punct:]", 0x7Fu << TK_Pc | 0xFu << TK_Sm, 0},
+           {"cntrl:]", 1u << TK_Cc, 0},
+           {"word:]", 0, TK_RXWORD}};
   size_t at = p->i;
   *hit = false;
   if (!eat(p, "[:")) return true;
   bool neg = eat(p, "^");
   for (size_t i = 0; i < sizeof K / sizeof *K && !*hit; i++)
-    if ((*hit = eat(p, K[i].name)) &&
-        !item(p->r, set, K[i].flag ? (Item){ITEM_FLAG, neg, K[i].flag, 0} : (Item){ITEM_CATS, neg, K[i].cats, 0}))
+    if ((*hit = eat(p, K[i].name)) && !item(p->r, set,
+                                            K[i].flag ? (Item){ITEM_FLAG, neg, K[i].flag, 0}
+                                                      : (Item){ITEM_CATS, neg, K[i].cats, 0}))
       return tk_oom(p->e);
   if (!*hit) p->i = at;
   return true;
@@ -237,7 +311,11 @@ static bool class_member(P *p, int set) {
     size_t at = p->i++;
     if (eat(p, "\\")) {
       if (!escape(p, &it, &is_item, &b)) return false;
-      if (is_item) { p->i = at; b = a; return add_range(p, set, a, a) && eat(p, "-") && add_range(p, set, '-', '-'); }
+      if (is_item) {
+        p->i = at;
+        b = a;
+        return add_range(p, set, a, a) && eat(p, "-") && add_range(p, set, '-', '-');
+      }
     } else b = tk_next(p->s, &p->i);
     if (b < a) return bad(p, "empty range in a class");
   }
@@ -271,7 +349,9 @@ static int klass(P *p) {                                      /* at '[' */
 
 static int alternatives(P *p);
 
-static int set_node(P *p, int set) { return set < 0 ? -1 : node(p, (Node){.op = N_SET, .set = set}); }
+static int set_node(P *p, int set) {
+  return set < 0 ? -1 : node(p, (Node){.op = N_SET, .set = set});
+}
 
 static int char_node(P *p, uint32_t cp) {
   int set = set_new(p->r);
@@ -298,10 +378,12 @@ static int group(P *p) {                                      /* after '(' */
   else if (eat(p, "?>")) n = (Node){.op = N_ATOMIC};
   else if (eat(p, "?i:")) p->icase = true;
   else if (eat(p, "?-i:")) p->icase = false;
-  else if (eat(p, "?i)")) {                                   /* to the end of the enclosing group */
-    p->icase = true;
+  else if (eat(p, "?i)")) { /* to the end of the enclosing group */ p->icase = true;
     return alternatives(p);
-  } else if (peek(p) == '?') { bad(p, "this kind of group is not supported"); return -1; }
+  } else if (peek(p) == '?') {
+    bad(p, "this kind of group is not supported");
+    return -1;
+  }
   int a = alternatives(p);
   if (a < 0) return -1;
   if (!eat(p, ")")) { bad(p, "')' missing"); return -1; }
@@ -327,18 +409,23 @@ static int atom(P *p) {
   if (c != '\\') return char_node(p, tk_next(p->s, &p->i));
   p->i++;
   c = peek(p);
-  if (c == 'A' || c == 'z' || c == 'Z' || c == 'b' || c == 'B') { p->i++; return node(p, (Node){.op = N_ASSERT, .set = c}); }
+  if (c == 'A' || c == 'z' || c == 'Z' || c == 'b' || c == 'B') {
+    p->i++;
+    return node(p, (Node){.op = N_ASSERT, .set = c});
+  }
   if (!escape(p, &it, &is_item, &cp)) return -1;
   return is_item ? item_node(p, it) : char_node(p, cp);
 }
 
-static bool count_of(P *p, uint32_t *min, uint32_t *max) {    /* {n} {n,} {,m} {n,m}; otherwise a plain brace */
+static bool count_of(P *p, uint32_t *min,
+                     uint32_t *max) { /* {n} {n,} {,m} {n,m}; otherwise a plain brace */
   size_t at = p->i++;
   uint32_t v[2] = {0, INF};
   bool got[2] = {false, false};
   for (int k = 0; k < 2; k++) {
     uint32_t x = 0;
-    for (; more(p) && peek(p) >= '0' && peek(p) <= '9'; p->i++, got[k] = true) x = x < 100000 ? x * 10 + (uint32_t)(peek(p) - '0') : x;
+    for (; more(p) && peek(p) >= '0' && peek(p) <= '9'; p->i++, got[k] = true)
+      x = x < 100000 ? x * 10 + (uint32_t)(peek(p) - '0') : x;
     if (got[k]) v[k] = x;
     if (k == 0 && !eat(p, ",")) { v[1] = v[0]; break; }
   }
@@ -387,14 +474,15 @@ static int alternatives(P *p) {
   return left;
 }
 
-/* ---- what a part can begin with, and how wide it is.  CAT and ALT chains lean left and may be long: depth is bounded by
- * MAX_CHAIN, checked before anything recurses over the tree. ---- */
+/* ---- what a part can begin with, and how wide it is.  CAT and ALT chains lean left and may be
+ * long: depth is bounded by MAX_CHAIN, checked before anything recurses over the tree. ---- */
 #define MAX_CHAIN 2000
 static int tree_depth(const TkRegex *r, int at, int depth) {
   const Node *n = &r->node[at];
   if (depth > MAX_CHAIN) return depth;
   int a = 0, b = 0;
-  if (n->op == N_CAT || n->op == N_ALT || n->op == N_REP || n->op == N_LOOK || n->op == N_ATOMIC) a = tree_depth(r, n->a, depth + 1);
+  if (n->op == N_CAT || n->op == N_ALT || n->op == N_REP || n->op == N_LOOK || n->op == N_ATOMIC)
+    a = tree_depth(r, n->a, depth + 1);
   if (n->op == N_CAT || n->op == N_ALT) b = tree_depth(r, n->b, depth + 1);
   return a > b ? (a > depth ? a : depth) : (b > depth ? b : depth);
 }
@@ -406,13 +494,15 @@ static bool beyond_ascii(const Set *s) {
   return false;
 }
 
-static bool first_of(const TkRegex *r, int at, First *f) {    /* adds to f; true when the part may be empty */
+static bool first_of(const TkRegex *r, int at,
+                     First *f) { /* adds to f; true when the part may be empty */
   const Node *n = &r->node[at];
   bool a;
   switch (n->op) {
     case N_SET: {
       const Set *s = &r->set[n->set];
-      for (unsigned c = 0; c < 128; c++) if (s->ascii[c >> 6] >> (c & 63) & 1) f->bits[c >> 3] |= (uint8_t)(1 << (c & 7));
+      for (unsigned c = 0; c < 128; c++)
+        if (s->ascii[c >> 6] >> (c & 63) & 1) f->bits[c >> 3] |= (uint8_t)(1 << (c & 7));
       if (beyond_ascii(s)) memset(f->bits + 16, 0xFF, 16);
       return false;
     }
@@ -435,7 +525,9 @@ static int width(const TkRegex *r, int at) {                  /* in characters; 
     case N_ATOMIC: return width(r, n->a);
     case N_CAT: a = width(r, n->a); b = width(r, n->b); return a < 0 || b < 0 ? -1 : a + b;
     case N_ALT: a = width(r, n->a); b = width(r, n->b); return a == b ? a : -1;
-    default: a = width(r, n->a); return a < 0 || n->min != n->max || n->min > 1000 ? -1 : a * (int)n->min;
+    default:
+      a = width(r, n->a);
+      return a < 0 || n->min != n->max || n->min > 1000 ? -1 : a * (int)n->min;
   }
 }
 
@@ -450,7 +542,7 @@ static int emit(P *p, Ins in) {
 
 static bool compile(P *p, int at);
 
-static bool compile_alt(P *p, int at) {                       /* TRY first: skips to the next alternative at once */
+static bool compile_alt(P *p, int at) { /* TRY first: skips to the next alternative at once */
   TkRegex *r = p->r;
   Node n = r->node[at];
   First f = {{0}};
@@ -483,8 +575,10 @@ static bool compile_rep(P *p, int at) {
   }
   if (r->node[n.a].op == N_SET && n.mode == 0)
     return emit(p, (Ins){.op = I_RUN, .set = r->node[n.a].set, .min = n.min, .max = n.max}) >= 0;
-  if (n.max == INF && nullable(r, n.a)) return tk_fail(p->e, "regular expression: endless repeat of a part that may be empty");
-  if (n.min > 1000 || (n.max != INF && n.max > 1000)) return tk_fail(p->e, "regular expression: repeat count too large");
+  if (n.max == INF && nullable(r, n.a))
+    return tk_fail(p->e, "regular expression: endless repeat of a part that may be empty");
+  if (n.min > 1000 || (n.max != INF && n.max > 1000))
+    return tk_fail(p->e, "regular expression: repeat count too large");
   for (uint32_t i = 0; i < n.min; i++) if (!compile(p, n.a)) return false;
   uint8_t op = n.mode ? I_LAZY : I_SPLIT;
   if (n.max == INF) {
@@ -493,7 +587,7 @@ static bool compile_rep(P *p, int at) {
     r->ins[head].x = (int)r->n;
     return true;
   }
-  int prev = -1;                                              /* the optional copies all leave to the same end: a chain */
+  int prev = -1; /* the optional copies all leave to the same end: a chain */
   for (uint32_t i = n.min; i < n.max; i++) {
     int head = emit(p, (Ins){.op = op, .x = prev});
     if (head < 0 || !compile(p, n.a)) return false;
@@ -507,7 +601,8 @@ static bool compile(P *p, int at) {
   TkRegex *r = p->r;
   Node n = r->node[at];
   int head;
-  if (++p->work > 200000) return tk_fail(p->e, "regular expression: too large");   /* repeats of what emits nothing */
+  if (++p->work > 200000)
+    return tk_fail(p->e, "regular expression: too large"); /* repeats of what emits nothing */
   switch (n.op) {
     case N_EMPTY: return true;
     case N_SET: return emit(p, (Ins){.op = I_SET, .set = n.set}) >= 0;
@@ -518,7 +613,8 @@ static bool compile(P *p, int at) {
     case N_ATOMIC: head = emit(p, (Ins){.op = I_ATOMIC}); break;
     default: {
       int w = n.behind ? width(r, n.a) : 0;
-      if (w < 0) return tk_fail(p->e, "regular expression: look-behind of varying length is not supported");
+      if (w < 0)
+        return tk_fail(p->e, "regular expression: look-behind of varying length is not supported");
       head = emit(p, (Ins){.op = I_LOOK, .neg = n.neg, .kind = n.behind, .min = (uint32_t)w});
     }
   }
@@ -534,7 +630,10 @@ TkRegex *tk_regex(const char *pat, size_t n, TkErr *e) {
   P p = {.r = r, .s = pat, .n = n, .e = e};
   int root = alternatives(&p);
   if (root >= 0 && more(&p)) { bad(&p, "unmatched ')'"); root = -1; }
-  if (root >= 0 && tree_depth(r, root, 0) > MAX_CHAIN) { tk_fail(e, "regular expression: too large"); root = -1; }
+  if (root >= 0 && tree_depth(r, root, 0) > MAX_CHAIN) {
+    tk_fail(e, "regular expression: too large");
+    root = -1;
+  }
   if (root < 0 || !compile(&p, root) || emit(&p, (Ins){.op = I_MATCH}) < 0) {
     if (!e->set) tk_oom(e);
     tk_regex_free(r);
@@ -571,7 +670,8 @@ static bool assertion(const char *s, size_t n, size_t i, int kind) {
   }
 }
 
-static size_t run_of(const TkRegex *r, const Set *set, const char *s, size_t n, size_t i, uint32_t max, uint32_t *count) {
+static size_t run_of(const TkRegex *r, const Set *set, const char *s, size_t n, size_t i,
+                     uint32_t max, uint32_t *count) {
   uint32_t k = 0;
   while (i < n && k < max) {
     unsigned char c = (unsigned char)s[i];
@@ -603,7 +703,10 @@ static int run(TkRegex *r, int pc, const char *s, size_t n, size_t pos, size_t b
       case I_MATCH: *end = pos; return 1;
       case I_SET: {
         size_t j = pos;
-        if ((ok = pos < n) && (ok = set_has(r, &r->set[in->set], tk_next(s, &j)))) { pos = j; pc++; }
+        if ((ok = pos < n) && (ok = set_has(r, &r->set[in->set], tk_next(s, &j)))) {
+          pos = j;
+          pc++;
+        }
         break;
       }
       case I_RUN: {
@@ -619,7 +722,10 @@ static int run(TkRegex *r, int pc, const char *s, size_t n, size_t pos, size_t b
         break;
       }
       case I_TRY:
-        if (pos >= n || !(r->first[in->set].bits[(unsigned char)s[pos] >> 3] >> (s[pos] & 7) & 1)) { pc = in->x; break; }
+        if (pos >= n || !(r->first[in->set].bits[(unsigned char)s[pos] >> 3] >> (s[pos] & 7) & 1)) {
+          pc = in->x;
+          break;
+        }
         /* fallthrough */
       case I_SPLIT:
         if (!push(r, &top, (Back){in->x, (uint32_t)pos, (uint32_t)pos})) return -1;
@@ -649,19 +755,26 @@ static int run(TkRegex *r, int pc, const char *s, size_t n, size_t pos, size_t b
     Back *b = &r->stack[--top];
     pc = b->pc;
     pos = b->pos;
-    if (b->low < b->pos) {                                    /* a run gives back its last character */
+    if (b->low < b->pos) { /* a run gives back its last character */
       pos = tk_prev(s, pos);
       if (b->low < pos) { b->pos = (uint32_t)pos; top++; }
     }
   }
 }
 
-int tk_regex_find(TkRegex *r, const char *s, size_t n, size_t at, size_t *ms, size_t *me, TkErr *e) {
+int tk_regex_find(TkRegex *r, const char *s, size_t n, size_t at, size_t *ms, size_t *me,
+                  TkErr *e) {
   r->steps = 0;
   for (size_t i = at; i <= n; i += i < n ? tk_char_len((unsigned char)s[i]) : 1) {
-    if (i < n ? !(r->start.bits[(unsigned char)s[i] >> 3] >> (s[i] & 7) & 1) : r->start.bits[0] != 0xFF) continue;
+    if (i < n ? !(r->start.bits[(unsigned char)s[i] >> 3] >> (s[i] & 7) & 1)
+              : r->start.bits[0] != 0xFF)
+      continue;
     int k = run(r, 0, s, n, i, 0, me);
-    if (k < 0) { tk_fail(e, "regular expression: too many steps or not enough memory at byte %zu of the text", i); return -1; }
+    if (k < 0) {
+      tk_fail(e, "regular expression: too many steps or not enough memory at byte %zu of the text",
+              i);
+      return -1;
+    }
     if (k) { *ms = i; return 1; }
   }
   return 0;

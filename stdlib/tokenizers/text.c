@@ -1,7 +1,8 @@
 /* text.c: texts that remember where each byte came from, growable arrays, errors.
  *
- * Invariant: in a text that owns its alignment (ident false) al has n entries; in one that does not, byte i stands for the
- * original's character around byte i.  A failed reservation leaves the text as it was. */
+ * Invariant: in a text that owns its alignment (ident false) al has n entries; in one that does
+ * not, byte i stands for the original's character around byte i.  A failed reservation leaves the
+ * text as it was. */
 #include "tokenizers/tk_int.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -43,12 +44,14 @@ bool tk_put(TkBuf *b, const char *s, size_t n) {
 bool tk_text_reserve(TkText *t, size_t n) {
   if (n <= t->cap) return true;
   size_t cap = t->cap, cap2 = t->cap;
-  if (n > TK_MAX_TEXT || !tk_grow(&t->s, &cap, n, 1) || !tk_grow(&t->al, &cap2, n, sizeof *t->al)) return false;
+  if (n > TK_MAX_TEXT || !tk_grow(&t->s, &cap, n, 1) || !tk_grow(&t->al, &cap2, n, sizeof *t->al))
+    return false;
   t->cap = cap < cap2 ? cap : cap2;
   return true;
 }
 
-/* The bytes [a, b) of an original.  Only a text that starts at the original's start may be ident. */
+/* The bytes [a, b) of an original.  Only a text that starts at the original's start may be ident.
+ */
 bool tk_text_set(TkText *t, const char *orig, size_t a, size_t b, bool ident) {
   t->n = 0;
   if (!tk_text_reserve(t, b - a)) return false;
@@ -58,7 +61,8 @@ bool tk_text_set(TkText *t, const char *orig, size_t a, size_t b, bool ident) {
   if (t->ident) return true;
   for (size_t i = 0; i < t->n;) {
     size_t k = tk_char_len((unsigned char)t->s[i]);
-    for (size_t j = i; j < i + k; j++) t->al[j] = (TkSpan){(uint32_t)(a + i), (uint32_t)(a + i + k)};
+    for (size_t j = i; j < i + k; j++)
+      t->al[j] = (TkSpan){(uint32_t)(a + i), (uint32_t)(a + i + k)};
     i += k;
   }
   return true;
@@ -97,7 +101,8 @@ TkXf tk_xf(const TkText *in, TkText *out) {
 }
 
 void tk_xf_skip(TkXf *x, size_t chars) {
-  for (; chars && x->off < x->in->n; chars--) x->off += tk_char_len((unsigned char)x->in->s[x->off]);
+  for (; chars && x->off < x->in->n; chars--)
+    x->off += tk_char_len((unsigned char)x->in->s[x->off]);
 }
 
 void tk_xf_bytes(TkXf *x, const char *s, size_t n, TkSpan al) {

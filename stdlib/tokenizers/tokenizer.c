@@ -1,7 +1,8 @@
-/* tokenizer.c: the pipeline: added tokens out, normalize, pre-tokenize, model, special tokens; and its loading.
+/* tokenizer.c: the pipeline: added tokens out, normalize, pre-tokenize, model, special tokens; and
+ * its loading.
  *
- * Invariant: the work texts, token list and the two encodings are scratch that grows and is kept; between two calls nothing
- * in them matters.  A tokenizer that failed to load is freed whole. */
+ * Invariant: the work texts, token list and the two encodings are scratch that grows and is kept;
+ * between two calls nothing in them matters.  A tokenizer that failed to load is freed whole. */
 #include "tokenizers/tk_int.h"
 #include <stdio.h>
 #include <string.h>
@@ -13,16 +14,24 @@ struct TkTok {
   TkWork w;
   TkTokens tokens;
   TkEnc a, b;
-  uint32_t *chars; size_t chars_cap;           /* character index of each byte of a text that is not ASCII */
+  uint32_t *chars;
+  size_t chars_cap; /* character index of each byte of a text that is not ASCII */
 };
 
 void tk_free(TkTok *t) {
   if (!t) return;
-  tk_norm_free(t->norm); tk_pre_free(t->pre); tk_model_free(t->model); tk_post_free(t->post); tk_dec_free(t->dec);
+  tk_norm_free(t->norm);
+  tk_pre_free(t->pre);
+  tk_model_free(t->model);
+  tk_post_free(t->post);
+  tk_dec_free(t->dec);
   mt_free(t->added.tok); mt_free(t->added.special);
   tk_trie_free(&t->added.raw); tk_trie_free(&t->added.norm);
   tk_vocab_free(&t->added.vocab);
-  tk_text_free(&t->w.text); tk_text_free(&t->w.next); tk_text_free(&t->w.one); tk_text_free(&t->w.tmp);
+  tk_text_free(&t->w.text);
+  tk_text_free(&t->w.next);
+  tk_text_free(&t->w.one);
+  tk_text_free(&t->w.tmp);
   mt_free(t->w.pieces.p); mt_free(t->w.spare.p); mt_free(t->tokens.p); mt_free(t->chars);
   tk_enc_free(&t->a); tk_enc_free(&t->b);
   mt_free(t);
@@ -116,7 +125,8 @@ static TkSpan origin(const Origin *o, size_t a, size_t b) {
 static int32_t spaces_taken(const TkText *t, TkPiece x) {
   int32_t lead = 0, trail = 0;
   for (size_t i = 0; lead < 4095 && tk_space_letter(t->s + x.a, x.b - x.a, &i, false);) lead++;
-  for (size_t i = x.b - x.a; trail < 4095 && tk_space_letter(t->s + x.a, x.b - x.a, &i, true);) trail++;
+  for (size_t i = x.b - x.a; trail < 4095 && tk_space_letter(t->s + x.a, x.b - x.a, &i, true);)
+    trail++;
   return lead << 12 | trail;
 }
 
@@ -132,7 +142,8 @@ static bool encode_one(TkTok *t, TkStr s, uint32_t type, bool byte_offsets, TkEn
   for (size_t i = 0; i < t->w.pieces.n; i++) {
     TkPiece x = t->w.pieces.p[i];
     if (x.id >= 0) {
-      if (!tk_enc_push(enc, (uint32_t)x.id, type, origin(&o, x.a, x.b), (int32_t)i, spaces_taken(&t->w.text, x), false))
+      if (!tk_enc_push(enc, (uint32_t)x.id, type, origin(&o, x.a, x.b), (int32_t)i,
+                       spaces_taken(&t->w.text, x), false))
         return tk_oom(e);
       continue;
     }
@@ -140,25 +151,30 @@ static bool encode_one(TkTok *t, TkStr s, uint32_t type, bool byte_offsets, TkEn
     if (!tk_model_tokenize(t->model, t->w.text.s + x.a, x.b - x.a, &t->tokens, e)) return false;
     for (size_t k = 0; k < t->tokens.n; k++) {
       TkToken *y = &t->tokens.p[k];
-      if (!tk_enc_push(enc, y->id, type, origin(&o, x.a + y->a, x.a + y->b), (int32_t)i, -1, false)) return tk_oom(e);
+      if (!tk_enc_push(enc, y->id, type, origin(&o, x.a + y->a, x.a + y->b), (int32_t)i, -1, false))
+        return tk_oom(e);
     }
   }
   return true;
 }
 
-bool tk_encode(TkTok *t, const TkStr *text, const TkStr *pair, bool add_special, const TkTrunc *trunc, bool byte_offsets,
-               TkEnc *out, TkErr *e) {
+bool tk_encode(TkTok *t, const TkStr *text, const TkStr *pair, bool add_special,
+               const TkTrunc *trunc, bool byte_offsets, TkEnc *out, TkErr *e) {
   out->n = 0;
-  if (!encode_one(t, *text, 0, byte_offsets, &t->a, e) || (pair && !encode_one(t, *pair, 1, byte_offsets, &t->b, e))) return false;
+  if (!encode_one(t, *text, 0, byte_offsets, &t->a, e) ||
+      (pair && !encode_one(t, *pair, 1, byte_offsets, &t->b, e)))
+    return false;
   if (trunc && trunc->on) {
     TkTrunc x = *trunc;
     size_t extra = add_special ? tk_post_added(t->post, pair != NULL) : 0;
     if (x.max_length < extra)
-      return tk_fail(e, "truncation: max_length %zu is less than the %zu special tokens", x.max_length, extra);
+      return tk_fail(e, "truncation: max_length %zu is less than the %zu special tokens",
+                     x.max_length, extra);
     x.max_length -= extra;
     if (!tk_truncate(&t->a, pair ? &t->b : NULL, &x, e)) return false;
   }
-  return tk_post_apply(t->post, tk_model_vocab(t->model), &t->a, pair ? &t->b : NULL, add_special, out, e);
+  return tk_post_apply(t->post, tk_model_vocab(t->model), &t->a, pair ? &t->b : NULL, add_special,
+                       out, e);
 }
 
 /* ---- decoding and look-ups ---- */
@@ -167,10 +183,13 @@ bool tk_id_to_token(const TkTok *t, uint32_t id, TkStr *out) {
 }
 
 bool tk_token_to_id(const TkTok *t, const char *s, size_t n, uint32_t *id) {
-  return tk_vocab_find(&t->added.vocab, s, n, id) || tk_vocab_find(tk_model_vocab(t->model), s, n, id);
+  return tk_vocab_find(&t->added.vocab, s, n, id) ||
+         tk_vocab_find(tk_model_vocab(t->model), s, n, id);
 }
 
-bool tk_is_special(const TkTok *t, uint32_t id) { return id < t->added.specials && t->added.special[id]; }
+bool tk_is_special(const TkTok *t, uint32_t id) {
+  return id < t->added.specials && t->added.special[id];
+}
 
 char *tk_decode(TkTok *t, const uint32_t *ids, size_t n, bool skip_special, size_t *len, TkErr *e) {
   TkStr *tok = mt_malloc((n + 1) * sizeof *tok);
@@ -200,7 +219,9 @@ size_t tk_vocab_size(const TkTok *t, bool with_added) {
   TkStr s;
   uint32_t id;
   for (size_t i = 0; with_added && i < t->added.n; i++)
-    if (tk_vocab_str(&t->added.vocab, t->added.tok[i].id, &s) && !tk_vocab_find(tk_model_vocab(t->model), s.s, s.n, &id)) n++;
+    if (tk_vocab_str(&t->added.vocab, t->added.tok[i].id, &s) &&
+        !tk_vocab_find(tk_model_vocab(t->model), s.s, s.n, &id))
+      n++;
   return n;
 }
 
@@ -221,22 +242,27 @@ static bool one_added(TkTok *t, const TjDoc *d, const Tj *c, TkErr *e) {
   size_t id;
   uint32_t known;
   TkAddedSet *set = &t->added;
-  if (!s || s->t != TJ_STR) return tk_fail(e, "added_tokens[%zu].content: expected a string", set->n);
+  if (!s || s->t != TJ_STR)
+    return tk_fail(e, "added_tokens[%zu].content: expected a string", set->n);
   if (!s->len) return true;
-  if (!whole(tj_get(d, c, "id"), &id)) return tk_fail(e, "added_tokens[%zu].id: expected a whole number", set->n);
+  if (!whole(tj_get(d, c, "id"), &id))
+    return tk_fail(e, "added_tokens[%zu].id: expected a whole number", set->n);
   if (tk_vocab_find(tk_model_vocab(t->model), s->s, s->len, &known)) id = known;
   if (tk_vocab_find(&set->vocab, s->s, s->len, &known)) return true;
   if (!tk_vocab_add(&set->vocab, s->s, s->len, (uint32_t)id, e)) return false;
-  set->tok[set->n++] = (TkAdded){(uint32_t)id, truth(d, c, "special"), truth(d, c, "single_word"), truth(d, c, "lstrip"),
-                                 truth(d, c, "rstrip"), truth(d, c, "normalized")};
+  set->tok[set->n++] =
+      (TkAdded){(uint32_t)id,          truth(d, c, "special"), truth(d, c, "single_word"),
+                truth(d, c, "lstrip"), truth(d, c, "rstrip"),  truth(d, c, "normalized")};
   return true;
 }
 
-/* The tries: tokens found in the text as given, and tokens found in normalized text, themselves normalized.  The names that
- * ids have, for decoding too, are the normalized ones, as in the reference. */
+/* The tries: tokens found in the text as given, and tokens found in normalized text, themselves
+ * normalized.  The names that ids have, for decoding too, are the normalized ones, as in the
+ * reference. */
 static bool added_tries(TkTok *t, TkErr *e) {
   TkAddedSet *set = &t->added;
-  TkKey *raw = mt_malloc((set->n + 1) * sizeof *raw), *norm = mt_malloc((set->n + 1) * sizeof *norm);
+  TkKey *raw = mt_malloc((set->n + 1) * sizeof *raw),
+        *norm = mt_malloc((set->n + 1) * sizeof *norm);
   TkVocab names = {.limit = set->vocab.limit};
   size_t nr = 0, nn = 0;
   bool ok = raw && norm;
@@ -245,7 +271,8 @@ static bool added_tries(TkTok *t, TkErr *e) {
     uint32_t id = set->tok[i].id;
     tk_vocab_str(&set->vocab, id, &s);
     if (set->tok[i].normalized) {
-      ok = tk_text_set(&t->w.one, s.s, 0, s.n, true) && (!t->norm || tk_norm_apply(t->norm, &t->w.one, &t->w.tmp, e));
+      ok = tk_text_set(&t->w.one, s.s, 0, s.n, true) &&
+           (!t->norm || tk_norm_apply(t->norm, &t->w.one, &t->w.tmp, e));
       if (ok && t->w.one.n) s = (TkStr){t->w.one.s, t->w.one.n};
     }
     ok = ok && tk_vocab_add(&names, s.s, s.n, id, e);
@@ -253,9 +280,11 @@ static bool added_tries(TkTok *t, TkErr *e) {
   for (size_t i = 0; ok && i < set->n; i++) {
     TkStr s = {0};
     tk_vocab_str(&names, set->tok[i].id, &s);
-    if (set->tok[i].normalized) norm[nn++] = (TkKey){s.s, s.n, (int32_t)i}; else raw[nr++] = (TkKey){s.s, s.n, (int32_t)i};
+    if (set->tok[i].normalized) norm[nn++] = (TkKey){s.s, s.n, (int32_t)i};
+    else raw[nr++] = (TkKey){s.s, s.n, (int32_t)i};
   }
-  ok = ok && (!nr || tk_trie_build(&set->raw, raw, nr)) && (!nn || tk_trie_build(&set->norm, norm, nn));
+  ok = ok && (!nr || tk_trie_build(&set->raw, raw, nr)) &&
+       (!nn || tk_trie_build(&set->norm, norm, nn));
   mt_free(raw);
   mt_free(norm);
   if (!ok) { tk_vocab_free(&names); return tk_oom(e); }
@@ -264,7 +293,8 @@ static bool added_tries(TkTok *t, TkErr *e) {
   return true;
 }
 
-/* Special is a matter of the string: ids that name the same string (Unigram has them) are special together. */
+/* Special is a matter of the string: ids that name the same string (Unigram has them) are special
+ * together. */
 static bool mark_specials(TkTok *t, TkErr *e) {
   TkAddedSet *set = &t->added;
   const TkVocab *v = tk_model_vocab(t->model);
@@ -274,7 +304,8 @@ static bool mark_specials(TkTok *t, TkErr *e) {
   if (!(set->special = mt_calloc(set->specials + 1))) return tk_oom(e);
   for (size_t i = 0; i < set->n; i++) set->special[set->tok[i].id] = set->tok[i].special;
   for (uint32_t i = 0; v->count < v->ids && i < v->ids; i++)
-    if (!tk_vocab_str(&set->vocab, i, &s) && tk_vocab_str(v, i, &s) && tk_vocab_find(&set->vocab, s.s, s.n, &id))
+    if (!tk_vocab_str(&set->vocab, i, &s) && tk_vocab_str(v, i, &s) &&
+        tk_vocab_find(&set->vocab, s.s, s.n, &id))
       set->special[i] = set->special[id];
   return true;
 }
@@ -285,7 +316,8 @@ static bool load_added(TkTok *t, const TjDoc *d, const Tj *list, TkErr *e) {
   if (list->t != TJ_ARR) return tk_fail(e, "added_tokens: expected an array");
   if (!(set->tok = mt_malloc((list->len + 1) * sizeof *set->tok))) return tk_oom(e);
   set->vocab.limit = (tk_model_vocab(t->model)->ids + list->len) * 8;
-  for (const Tj *c = tj_child(d, list); c; c = tj_next(d, c)) if (!one_added(t, d, c, e)) return false;
+  for (const Tj *c = tj_child(d, list); c; c = tj_next(d, c))
+    if (!one_added(t, d, c, e)) return false;
   return mark_specials(t, e) && added_tries(t, e);
 }
 
@@ -295,8 +327,11 @@ static bool load_limits(TkTok *t, const TjDoc *d, const Tj *root, TkErr *e) {
   if (tr) {
     s = tj_get(d, tr, "strategy");
     t->trunc = (TkTrunc){true, tj_is(tj_get(d, tr, "direction"), "Left"), 0,
-                         tj_is(s, "OnlyFirst") ? TK_ONLY_FIRST : tj_is(s, "OnlySecond") ? TK_ONLY_SECOND : TK_LONGEST_FIRST};
-    if (!whole(tj_get(d, tr, "max_length"), &t->trunc.max_length)) return tk_fail(e, "truncation.max_length: expected a whole number");
+                         tj_is(s, "OnlyFirst")    ? TK_ONLY_FIRST
+                         : tj_is(s, "OnlySecond") ? TK_ONLY_SECOND
+                                                  : TK_LONGEST_FIRST};
+    if (!whole(tj_get(d, tr, "max_length"), &t->trunc.max_length))
+      return tk_fail(e, "truncation.max_length: expected a whole number");
   }
   if (pad) {
     t->pad = (TkPad){.on = true, .left = tj_is(tj_get(d, pad, "direction"), "Left")};
@@ -317,11 +352,14 @@ static bool fill(TkTok *t, const TjDoc *d, TkErr *e) {
   if ((x = tj_get(d, root, "pre_tokenizer")) && !(t->pre = tk_pre_load(d, x, 0, e))) return false;
   x = tj_get(d, root, "model");
   if (!x) return tk_fail(e, "model is missing");
-  const Tj *prefix = tj_get(d, x, "continuing_subword_prefix"), *suffix = tj_get(d, x, "end_of_word_suffix");
-  bool plain = !(prefix && prefix->len) && !(suffix && suffix->len) && (tj_is(tj_get(d, x, "type"), "BPE") || tj_get(d, x, "merges"));
+  const Tj *prefix = tj_get(d, x, "continuing_subword_prefix"),
+           *suffix = tj_get(d, x, "end_of_word_suffix");
+  bool plain = !(prefix && prefix->len) && !(suffix && suffix->len) &&
+               (tj_is(tj_get(d, x, "type"), "BPE") || tj_get(d, x, "merges"));
   bool bytes = plain && t->pre && tk_pre_ends_bytelevel(t->pre);
   if (!(t->model = tk_model_load(d, x, bytes, e))) return false;
-  if ((x = tj_get(d, root, "post_processor")) && !(t->post = tk_post_load(d, x, 0, e))) return false;
+  if ((x = tj_get(d, root, "post_processor")) && !(t->post = tk_post_load(d, x, 0, e)))
+    return false;
   if ((x = tj_get(d, root, "decoder")) && !(t->dec = tk_dec_load(d, x, 0, e))) return false;
   return load_added(t, d, tj_get(d, root, "added_tokens"), e) && load_limits(t, d, root, e);
 }

@@ -1,7 +1,7 @@
 /* uni.c: what a code point is: category, combining class, case, normal forms, grapheme clusters.
  *
- * Invariant: after tk_uni_init returned true all tables are there and never change.  The generated runs are unfolded into
- * a two-stage table once per process; look-ups are two loads. */
+ * Invariant: after tk_uni_init returned true all tables are there and never change.  The generated
+ * runs are unfolded into a two-stage table once per process; look-ups are two loads. */
 #include "tokenizers/tk_int.h"
 #include "tokenizers/uni_tables.h"
 #include <pthread.h>
@@ -14,7 +14,7 @@ const uint16_t *tk_uni_blocks;
 uint16_t tk_uni_stage[0x1100];
 const TkRec *tk_uni_recs;
 static TkRec recs[COUNT(UNI_RECORDS) / 4];
-static uint8_t *inert[4];                    /* a bit per code point below NF_LIMIT: not inert in that form */
+static uint8_t *inert[4]; /* a bit per code point below NF_LIMIT: not inert in that form */
 static uint32_t *canon_at, *compat_at;       /* positions of the entries, for bisection */
 static size_t canon_n, compat_n;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -62,16 +62,27 @@ bool tk_nf_inert(TkForm f, uint32_t cp) {
   return !(inert[f][cp >> 3] >> (cp & 7) & 1);
 }
 
-static void mark(TkForm f, uint32_t cp) { if (cp < NF_LIMIT) inert[f][cp >> 3] |= (uint8_t)(1 << (cp & 7)); }
+static void mark(TkForm f, uint32_t cp) {
+  if (cp < NF_LIMIT) inert[f][cp >> 3] |= (uint8_t)(1 << (cp & 7));
+}
 
 static void mark_forms(void) {
   for (uint32_t cp = 0; cp < NF_LIMIT; cp++)
     if (tk_rec(cp)->ccc) for (int f = 0; f < 4; f++) mark((TkForm)f, cp);
-  for (size_t i = 0; i < canon_n; i++) for (int f = 0; f < 4; f++) mark((TkForm)f, UNI_CANON[canon_at[i]]);
-  for (size_t i = 0; i < COUNT(UNI_PAIRS); i += 3)          /* what composes back is at rest in NFC and NFKC */
-    for (int f = 0; f < 4; f += 2) inert[f][UNI_PAIRS[i + 2] >> 3] &= (uint8_t)~(1 << (UNI_PAIRS[i + 2] & 7));
-  for (size_t i = 0; i < COUNT(UNI_PAIRS); i += 3) { mark(TK_NFC, UNI_PAIRS[i + 1]); mark(TK_NFKC, UNI_PAIRS[i + 1]); }
-  for (size_t i = 0; i < compat_n; i++) { mark(TK_NFKC, UNI_COMPAT[compat_at[i]]); mark(TK_NFKD, UNI_COMPAT[compat_at[i]]); }
+  for (size_t i = 0; i < canon_n; i++)
+    for (int f = 0; f < 4; f++) mark((TkForm)f, UNI_CANON[canon_at[i]]);
+  for (size_t i = 0; i < COUNT(UNI_PAIRS);
+       i += 3) /* what composes back is at rest in NFC and NFKC */
+    for (int f = 0; f < 4; f += 2)
+      inert[f][UNI_PAIRS[i + 2] >> 3] &= (uint8_t)~(1 << (UNI_PAIRS[i + 2] & 7));
+  for (size_t i = 0; i < COUNT(UNI_PAIRS); i += 3) {
+    mark(TK_NFC, UNI_PAIRS[i + 1]);
+    mark(TK_NFKC, UNI_PAIRS[i + 1]);
+  }
+  for (size_t i = 0; i < compat_n; i++) {
+    mark(TK_NFKC, UNI_COMPAT[compat_at[i]]);
+    mark(TK_NFKD, UNI_COMPAT[compat_at[i]]);
+  }
   for (uint32_t c = 0x1161; c < 0x1176; c++) { mark(TK_NFC, c); mark(TK_NFKC, c); }
   for (uint32_t c = 0x11A8; c < 0x11C3; c++) { mark(TK_NFC, c); mark(TK_NFKC, c); }
 }
@@ -84,9 +95,11 @@ static uint32_t *index_of(const uint32_t *table, size_t n, size_t *count) {
   return at;
 }
 
-/* The runs (distance, record) become blocks of 256; a block of one record only is stored once per record. */
+/* The runs (distance, record) become blocks of 256; a block of one record only is stored once per
+ * record. */
 static bool unfold(void) {
-  uint16_t *flat = mt_malloc(0x110000 * sizeof *flat), *blocks = NULL, plain[COUNT(UNI_RECORDS) / 4];
+  uint16_t *flat = mt_malloc(0x110000 * sizeof *flat), *blocks = NULL,
+           plain[COUNT(UNI_RECORDS) / 4];
   if (!flat) return false;
   uint32_t cp = 0;
   for (size_t i = 0; i < COUNT(UNI_RUNS); i += 2) {
@@ -100,7 +113,7 @@ static bool unfold(void) {
     const uint16_t *p = flat + b * 256;
     bool same = memcmp(p, p + 1, 255 * sizeof *p) == 0;
     if (same && plain[p[0]] != 0xFFFF) { tk_uni_stage[b] = plain[p[0]]; continue; }
-    memmove(flat + n * 256, p, 256 * sizeof *p);             /* n <= b: blocks gather at the front */
+    memmove(flat + n * 256, p, 256 * sizeof *p); /* n <= b: blocks gather at the front */
     if (same) plain[flat[n * 256]] = (uint16_t)n;
     tk_uni_stage[b] = (uint16_t)n++;
   }
@@ -111,7 +124,8 @@ static bool unfold(void) {
 
 static void init(void) {
   for (size_t i = 0; i < COUNT(recs); i++)
-    recs[i] = (TkRec){UNI_RECORDS[i * 4], UNI_RECORDS[i * 4 + 1], UNI_RECORDS[i * 4 + 2], UNI_RECORDS[i * 4 + 3]};
+    recs[i] = (TkRec){UNI_RECORDS[i * 4], UNI_RECORDS[i * 4 + 1], UNI_RECORDS[i * 4 + 2],
+                      UNI_RECORDS[i * 4 + 3]};
   tk_uni_recs = recs;
   uint8_t *bits = mt_calloc(4 * NF_LIMIT / 8);
   canon_at = index_of(UNI_CANON, COUNT(UNI_CANON), &canon_n);
@@ -134,7 +148,7 @@ uint32_t tk_lower(uint32_t cp) {
   if (cp < 128) return cp - 'A' < 26u ? cp + 32 : cp;
   if (cp == 0x130) return 'i';
   size_t lo = 0, hi = COUNT(UNI_LOWER) / 4;
-  while (lo < hi) {                                          /* the last run that starts at or before cp */
+  while (lo < hi) { /* the last run that starts at or before cp */
     size_t mid = (lo + hi) / 2;
     if ((uint32_t)UNI_LOWER[mid * 4] <= cp) lo = mid + 1; else hi = mid;
   }
@@ -150,15 +164,31 @@ size_t tk_fold_variants(uint32_t cp, uint32_t out[8]) {
   if (low != cp) out[n++] = low;
   for (size_t i = 0; i < COUNT(UNI_LOWER) && n < 6; i += 4) {
     int32_t src = (int32_t)low - UNI_LOWER[i + 3];
-    if (src >= UNI_LOWER[i] && src <= UNI_LOWER[i + 1] && (src - UNI_LOWER[i]) % UNI_LOWER[i + 2] == 0 && (uint32_t)src != cp)
+    if (src >= UNI_LOWER[i] && src <= UNI_LOWER[i + 1] &&
+        (src - UNI_LOWER[i]) % UNI_LOWER[i + 2] == 0 && (uint32_t)src != cp)
       out[n++] = (uint32_t)src;
   }
-  if (low == 's') out[n++] = 0x17F;                          /* long s folds to s, but is no capital of it */
+  if (low == 's') out[n++] = 0x17F; /* long s folds to s, but is no capital of it */
   return n;
 }
 
 /* ---- grapheme clusters (extended, without the Indic conjunct rule) ---- */
-enum { G_OTHER, G_CR, G_LF, G_CTL, G_EXTEND, G_ZWJ, G_RI, G_PREPEND, G_SPACING, G_L, G_V, G_T, G_LV, G_LVT };
+enum {
+  G_OTHER,
+  G_CR,
+  G_LF,
+  G_CTL,
+  G_EXTEND,
+  G_ZWJ,
+  G_RI,
+  G_PREPEND,
+  G_SPACING,
+  G_L,
+  G_V,
+  G_T,
+  G_LV,
+  G_LVT
+};
 
 static bool joins(unsigned a, unsigned b, bool pict_zwj, bool next_pict, size_t ris) {
   if (a == G_CR) return b == G_LF;
@@ -181,7 +211,8 @@ size_t tk_grapheme(const char *s, size_t n) {
     r = tk_rec(tk_next(s, &i));
     if (!joins(prev, r->gcb, pict_zwj, r->flags & TK_PICT, ris)) return end;
     pict_zwj = pict && r->gcb == G_ZWJ;
-    if (r->flags & TK_PICT) pict = true; else if (r->gcb != G_EXTEND && r->gcb != G_ZWJ) pict = false;
+    if (r->flags & TK_PICT) pict = true;
+    else if (r->gcb != G_EXTEND && r->gcb != G_ZWJ) pict = false;
     ris += r->gcb == G_RI;
     prev = r->gcb;
   }
@@ -193,7 +224,9 @@ size_t tk_utf8_put(char *out, uint32_t cp) {
   if (cp < 0x80) { out[0] = (char)cp; return 1; }
   if (cp < 0x800) { out[0] = (char)(0xC0 | cp >> 6); out[1] = (char)(0x80 | (cp & 63)); return 2; }
   if (cp < 0x10000) {
-    out[0] = (char)(0xE0 | cp >> 12); out[1] = (char)(0x80 | (cp >> 6 & 63)); out[2] = (char)(0x80 | (cp & 63));
+    out[0] = (char)(0xE0 | cp >> 12);
+    out[1] = (char)(0x80 | (cp >> 6 & 63));
+    out[2] = (char)(0x80 | (cp & 63));
     return 3;
   }
   out[0] = (char)(0xF0 | cp >> 18); out[1] = (char)(0x80 | (cp >> 12 & 63));
@@ -217,11 +250,15 @@ size_t tk_utf8_bad(const char *s, size_t n) {
   for (size_t i = 0; i < n;) {
     unsigned c = p[i];
     if (c < 0x80) { i++; continue; }
-    size_t k = c >= 0xC2 && c < 0xE0 ? 1 : c >= 0xE0 && c < 0xF0 ? 2 : c >= 0xF0 && c < 0xF5 ? 3 : 0;
+    size_t k = c >= 0xC2 && c < 0xE0   ? 1
+               : c >= 0xE0 && c < 0xF0 ? 2
+               : c >= 0xF0 && c < 0xF5 ? 3
+                                       : 0;
     if (!k || n - i <= k) return i;
     for (size_t j = 1; j <= k; j++) if ((p[i + j] & 0xC0) != 0x80) return i;
-    if ((c == 0xE0 && p[i + 1] < 0xA0) || (c == 0xED && p[i + 1] >= 0xA0) || (c == 0xF0 && p[i + 1] < 0x90) ||
-        (c == 0xF4 && p[i + 1] >= 0x90)) return i;
+    if ((c == 0xE0 && p[i + 1] < 0xA0) || (c == 0xED && p[i + 1] >= 0xA0) ||
+        (c == 0xF0 && p[i + 1] < 0x90) || (c == 0xF4 && p[i + 1] >= 0x90))
+      return i;
     i += k + 1;
   }
   return n;

@@ -1593,7 +1593,8 @@ static const uint32_t UNI_COMPAT[12955] = {
   28857, 12309, 127557, 3, 12308, 25171, 12309, 127558, 3, 12308, 30423, 12309, 127559, 3, 12308,
   21213, 12309, 127560, 3, 12308, 25943, 12309, 127568, 1, 24471, 127569, 1, 21487,
 };
-static const char UNI_SCRIPT_NAMES[] = "Han Hiragana Katakana Hangul Latin Greek Cyrillic Arabic Hebrew Thai Devanagari Bengali Tamil Myanmar";
+static const char UNI_SCRIPT_NAMES[] = "Han Hiragana Katakana Hangul Latin Greek Cyrillic Arabic "
+                                       "Hebrew Thai Devanagari Bengali Tamil Myanmar";
 static const uint32_t UNI_SCRIPTS[518] = {
   22, 11904, 11929, 11931, 12019, 12032, 12245, 12293, 12293, 12295, 12295, 12321, 12329, 12344,
   12347, 13312, 19903, 19968, 40959, 63744, 64109, 64112, 64217, 94178, 94179, 94192, 94193, 131072,

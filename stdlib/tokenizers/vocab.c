@@ -1,8 +1,9 @@
 /* vocab.c: strings to ids and back, and a byte trie for longest and common prefixes.
  *
- * Invariants.  A vocabulary's strings live in one pool; ids may have holes, none is larger than the number of strings
- * allows (a hostile file cannot make it allocate by naming one huge id).  A trie's nodes are laid out breadth first, the
- * children of a node side by side in byte order; node 0 is the root, and no child is ever node 0. */
+ * Invariants.  A vocabulary's strings live in one pool; ids may have holes, none is larger than the
+ * number of strings allows (a hostile file cannot make it allocate by naming one huge id).  A
+ * trie's nodes are laid out breadth first, the children of a node side by side in byte order; node
+ * 0 is the root, and no child is ever node 0. */
 #include "tokenizers/tk_int.h"
 #include <stdlib.h>
 #include <string.h>
@@ -52,19 +53,28 @@ static size_t slot_of(const TkVocab *v, const char *s, size_t n) {
   return k;
 }
 
-/* A string given twice keeps its last id (both ids still name it); an id given twice keeps its last string. */
+/* A string given twice keeps its last id (both ids still name it); an id given twice keeps its last
+ * string. */
 bool tk_vocab_add(TkVocab *v, const char *s, size_t n, uint32_t id, TkErr *e) {
-  if (id >= 0x10000 && id >= v->limit) return tk_fail(e, "token id %u is too large for so few tokens", id);
-  if (n > UINT32_MAX - 1 || v->pool_n + n > UINT32_MAX - 1) return tk_fail(e, "vocabulary too large");
+  if (id >= 0x10000 && id >= v->limit)
+    return tk_fail(e, "token id %u is too large for so few tokens", id);
+  if (n > UINT32_MAX - 1 || v->pool_n + n > UINT32_MAX - 1)
+    return tk_fail(e, "vocabulary too large");
   size_t cap = v->ids_cap;
   if (!tk_grow(&v->off, &cap, (size_t)id + 1, sizeof *v->off)) return tk_oom(e);
   cap = v->ids_cap;
   if (!tk_grow(&v->len, &cap, (size_t)id + 1, sizeof *v->len)) return tk_oom(e);
   v->ids_cap = cap;
-  if (!tk_grow(&v->pool, &v->pool_cap, v->pool_n + n + 1, 1) || !tk_vocab_reserve(v, v->count + 1)) return tk_oom(e);
+  if (!tk_grow(&v->pool, &v->pool_cap, v->pool_n + n + 1, 1) || !tk_vocab_reserve(v, v->count + 1))
+    return tk_oom(e);
   for (; v->ids <= id; v->ids++) { v->off[v->ids] = 0; v->len[v->ids] = UINT32_MAX; }
   size_t k = slot_of(v, s, n);
-  if (v->slot[k]) { v->off[id] = v->off[v->slot[k] - 1]; v->len[id] = (uint32_t)n; v->slot[k] = id + 1; return true; }
+  if (v->slot[k]) {
+    v->off[id] = v->off[v->slot[k] - 1];
+    v->len[id] = (uint32_t)n;
+    v->slot[k] = id + 1;
+    return true;
+  }
   if (v->len[id] != UINT32_MAX) return tk_fail(e, "token id %u is given to two tokens", id);
   v->off[id] = (uint32_t)v->pool_n;
   v->len[id] = (uint32_t)n;
@@ -107,13 +117,16 @@ static int by_bytes(const void *x, const void *y) {
 static bool trie_room(TkTrie *t, size_t n) {
   size_t c1 = t->cap, c2 = t->cap, c3 = t->cap, c4 = t->cap;
   if (n <= t->cap) return true;
-  if (n > INT32_MAX || !tk_grow(&t->first, &c1, n, sizeof *t->first) || !tk_grow(&t->count, &c2, n, sizeof *t->count) ||
-      !tk_grow(&t->label, &c3, n, 1) || !tk_grow(&t->value, &c4, n, sizeof *t->value)) return false;
+  if (n > INT32_MAX || !tk_grow(&t->first, &c1, n, sizeof *t->first) ||
+      !tk_grow(&t->count, &c2, n, sizeof *t->count) || !tk_grow(&t->label, &c3, n, 1) ||
+      !tk_grow(&t->value, &c4, n, sizeof *t->value))
+    return false;
   t->cap = c1;
   return true;
 }
 
-/* Breadth first: the keys below a node at depth d are a range of the sorted keys; each byte at d makes a child. */
+/* Breadth first: the keys below a node at depth d are a range of the sorted keys; each byte at d
+ * makes a child. */
 bool tk_trie_build(TkTrie *t, TkKey *keys, size_t n) {
   typedef struct { uint32_t lo, hi; } Range;
   Range *range = NULL;

@@ -1,4 +1,5 @@
-/* lapack_test.c: the LAPACK wrappers reproduce the matrices they factor; a long call can be abandoned. */
+/* lapack_test.c: the LAPACK wrappers reproduce the matrices they factor; a long call can be
+ * abandoned. */
 #include "blas.h"
 #include <complex.h>
 #include <math.h>
@@ -16,7 +17,10 @@ static void check(const char *name, bool ok) {
 typedef double _Complex Z;
 enum { N = 6 };
 static unsigned rng = 7;
-static double rnd(void) { rng = rng * 1664525u + 1013904223u; return (double)(int32_t)rng / 2147483648.0; }
+static double rnd(void) {
+  rng = rng * 1664525u + 1013904223u;
+  return (double)(int32_t)rng / 2147483648.0;
+}
 
 static Z get(MtGemmType t, const void *p, int i) {
   switch (t) {
@@ -35,8 +39,12 @@ static void put(MtGemmType t, void *p, int i, Z v) {
   }
 }
 static double tol(MtGemmType t) { return t == MT_GEMM_F32 || t == MT_GEMM_C64 ? 1e-4 : 1e-10; }
-static MtGemmType real_of(MtGemmType t) { return t == MT_GEMM_C64 ? MT_GEMM_F32 : t == MT_GEMM_C128 ? MT_GEMM_F64 : t; }
-static MtGemmType complex_of(MtGemmType t) { return t == MT_GEMM_F32 ? MT_GEMM_C64 : t == MT_GEMM_F64 ? MT_GEMM_C128 : t; }
+static MtGemmType real_of(MtGemmType t) {
+  return t == MT_GEMM_C64 ? MT_GEMM_F32 : t == MT_GEMM_C128 ? MT_GEMM_F64 : t;
+}
+static MtGemmType complex_of(MtGemmType t) {
+  return t == MT_GEMM_F32 ? MT_GEMM_C64 : t == MT_GEMM_F64 ? MT_GEMM_C128 : t;
+}
 
 static void all(MtGemmType t) {
   Z a[N * N], h[N * N], work[N * N], b[N * N], v[N * N], u[N * N], w[N];
@@ -49,7 +57,8 @@ static void all(MtGemmType t) {
     for (int j = 0; j < N; j++) h[i + j * N] = a[i + j * N] + conj(a[j + i * N]) + (i == j ? 8 : 0);
   for (int i = 0; i < N * N; i++) { put(t, store, i, a[i]); put(t, rhs, i, h[i]); }
   double err = 0;
-  check("getrf", mt_getrf(t, N, N, store, N, piv) == 0 && mt_getrs(t, 'N', N, N, store, N, piv, rhs, N) == 0);
+  check("getrf", mt_getrf(t, N, N, store, N, piv) == 0 &&
+                     mt_getrs(t, 'N', N, N, store, N, piv, rhs, N) == 0);
   for (int i = 0; i < N; i++)
     for (int j = 0; j < N; j++) {
       Z sum = -h[i + j * N];
@@ -84,7 +93,8 @@ static void all(MtGemmType t) {
   for (int i = 0; i < N; i++)
     for (int j = 0; j < N; j++) {
       Z sum = -a[i + j * N];
-      for (int p = 0; p < N; p++) sum += get(t, u, i + p * N) * get(real_of(t), s, p) * get(t, v, p + j * N);
+      for (int p = 0; p < N; p++)
+        sum += get(t, u, i + p * N) * get(real_of(t), s, p) * get(t, v, p + j * N);
       err = fmax(err, cabs(sum));
     }
   check("svd", err < tol(t));

@@ -1,4 +1,5 @@
-/* module_test.c: the module tree without Lua: order, walks, sharing, refusals, moves of dtype, no leaks. */
+/* module_test.c: the module tree without Lua: order, walks, sharing, refusals, moves of dtype, no
+ * leaks. */
 #include "nn.h"
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* pool_test.c: mt_parallel covers every index once, nests serially, survives fork and a change of the thread count. */
+/* pool_test.c: mt_parallel covers every index once, nests serially, survives fork and a change of
+ * the thread count. */
 #include "base.h"
 #include <stdatomic.h>
 #include <stdio.h>
@@ -38,7 +39,9 @@ static void outer(void *ctx, int64_t lo, int64_t hi) {
   }
 }
 
-static void add(void *ctx, int64_t lo, int64_t hi) { atomic_fetch_add((_Atomic int64_t *)ctx, hi - lo); }
+static void add(void *ctx, int64_t lo, int64_t hi) {
+  atomic_fetch_add((_Atomic int64_t *)ctx, hi - lo);
+}
 static void *many_jobs(void *out) {
   for (int i = 0; i < 500; i++) {
     _Atomic int64_t sum = 0;

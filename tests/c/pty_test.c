@@ -866,7 +866,7 @@ static void t_python(void) {
   expect("torch, nn, F and optim are there already");
   keys("x = torch.arange(12):view(3, 4)\rx[1:3]\r");
   expect("write  x[\"1:3\"]");
-  keys("for i in range(3):\r");                    /* Enter does not wait for the end of such a block */
+  keys("for i in range(3):\r"); /* Enter does not wait for the end of such a block */
   expect("write  for i = 0, 2 do ... end");
   keys("x.sum(dim=1)\r");
   expect("write  x:sum({dim = 1})");
@@ -900,7 +900,7 @@ static void t_parallel(void) {
     }
     keys("'end' .. 'ed'\r");
     expect("ended");
-    stop();                                        /* kill -9: what was entered is there all the same */
+    stop(); /* kill -9: what was entered is there all the same */
     _exit(case_failed);
   }
   for (int k = 0; k < SESSIONS; k++) {
@@ -1002,10 +1002,14 @@ static void measure(void) {
   static const char *const owners[] = {"torch.", "nn.", "F.", "string.", "optim."};
   keys("x = torch.ones(2)\r");
   settle();
-  for (n = 0; n < 520; n++) {                       /* 500 and more prefixes: owner and two letters, or a global */
+  for (n = 0; n < 520; n++) { /* 500 and more prefixes: owner and two letters, or a global */
     char prefix[16];
-    snprintf(prefix, sizeof prefix, "%s%c%s", n % 6 == 5 ? "x:" : owners[n % 6 % 5], 'a' + (int)(n / 6 % 26),
-             n / 156 == 0 ? "" : n / 156 == 1 ? "e" : n / 156 == 2 ? "o" : "i");
+    snprintf(prefix, sizeof prefix, "%s%c%s", n % 6 == 5 ? "x:" : owners[n % 6 % 5],
+             'a' + (int)(n / 6 % 26),
+             n / 156 == 0   ? ""
+             : n / 156 == 1 ? "e"
+             : n / 156 == 2 ? "o"
+                            : "i");
     keys(prefix);
     while (pump(5)) {}
     v[n] = answer_to("\t");

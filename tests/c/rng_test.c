@@ -1,4 +1,5 @@
-/* rng_test.c: the generator against PyTorch's numbers (tests/data/rng_expect.txt: FNV hashes of the bytes, sums with ~). */
+/* rng_test.c: the generator against PyTorch's numbers (tests/data/rng_expect.txt: FNV hashes of the
+ * bytes, sums with ~). */
 #include "rng.h"
 #include <math.h>
 #include <stdio.h>
@@ -14,11 +15,21 @@ static uint64_t fnv(const void *p, size_t n) {
 }
 
 typedef bool (*Fill)(Rng *, Elem, void *, int64_t, double, double);
-static bool one(Rng *g, Elem e, void *o, int64_t n, double a, double b) { return mt_rng_exponential(g, e, o, n, a); }
-static bool geo(Rng *g, Elem e, void *o, int64_t n, double a, double b) { return mt_rng_geometric(g, e, o, n, a); }
-static bool ber(Rng *g, Elem e, void *o, int64_t n, double a, double b) { return mt_rng_bernoulli(g, e, o, n, a); }
-static bool any(Rng *g, Elem e, void *o, int64_t n, double a, double b) { return mt_rng_random(g, e, o, n); }
-static bool perm(Rng *g, Elem e, void *o, int64_t n, double a, double b) { return mt_rng_randperm(g, o, n); }
+static bool one(Rng *g, Elem e, void *o, int64_t n, double a, double b) {
+  return mt_rng_exponential(g, e, o, n, a);
+}
+static bool geo(Rng *g, Elem e, void *o, int64_t n, double a, double b) {
+  return mt_rng_geometric(g, e, o, n, a);
+}
+static bool ber(Rng *g, Elem e, void *o, int64_t n, double a, double b) {
+  return mt_rng_bernoulli(g, e, o, n, a);
+}
+static bool any(Rng *g, Elem e, void *o, int64_t n, double a, double b) {
+  return mt_rng_random(g, e, o, n);
+}
+static bool perm(Rng *g, Elem e, void *o, int64_t n, double a, double b) {
+  return mt_rng_randperm(g, o, n);
+}
 static bool range(Rng *g, Elem e, void *o, int64_t n, double a, double b) {
   return mt_rng_randint(g, e, o, n, (uint64_t)(b - a), (int64_t)a);
 }
@@ -33,10 +44,12 @@ static bool state(Rng *g, Elem e, void *o, int64_t n, double a, double b) {
   mt_rng_get_state(g, o);
   return mt_rng_set_state(&copy, o, MT_RNG_STATE_BYTES) && mt_rng_u32(&copy) == mt_rng_u32(g);
 }
-static const struct { const char *name; Fill f; } fills[] = {
-  {"uniform", mt_rng_uniform}, {"normal", mt_rng_normal}, {"log_normal", mt_rng_log_normal}, {"cauchy", mt_rng_cauchy},
-  {"exponential", one}, {"geometric", geo}, {"bernoulli", ber}, {"random", any}, {"randperm", perm},
-  {"randint", range}, {"multinomial", multi}, {"state", state}};
+static const struct { const char *name; Fill f;
+} fills[] = {
+    {"uniform", mt_rng_uniform}, {"normal", mt_rng_normal}, {"log_normal", mt_rng_log_normal},
+    {"cauchy", mt_rng_cauchy},   {"exponential", one},      {"geometric", geo},
+    {"bernoulli", ber},          {"random", any},           {"randperm", perm},
+    {"randint", range},          {"multinomial", multi},    {"state", state}};
 
 static void check(const char *line) {
   static double buf[2048];

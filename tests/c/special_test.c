@@ -1,4 +1,5 @@
-/* special_test.c: special functions and complex functions against values recorded from PyTorch (tests/data). */
+/* special_test.c: special functions and complex functions against values recorded from PyTorch
+ * (tests/data). */
 #include "cmath.h"
 #include "special.h"
 #include <math.h>
@@ -18,9 +19,10 @@ static const Fn fns[] = {
 };
 typedef struct { const char *name; double _Complex (*f)(double _Complex); } CFn;
 #define C(n) {#n, mt_c##n}
-static const CFn cfns[] = {C(exp), C(exp2), C(expm1), C(log), C(log2), C(log10), C(log1p), C(sqrt), C(rsqrt), C(sin), C(cos),
-  C(tan), C(sinh), C(cosh), C(tanh), C(asin), C(acos), C(atan), C(asinh), C(acosh), C(atanh), C(sigmoid), C(silu), C(sinc),
-  C(sgn), C(recip)};
+static const CFn cfns[] = {C(exp),     C(exp2),  C(expm1), C(log),  C(log2),  C(log10), C(log1p),
+                           C(sqrt),    C(rsqrt), C(sin),   C(cos),  C(tan),   C(sinh),  C(cosh),
+                           C(tanh),    C(asin),  C(acos),  C(atan), C(asinh), C(acosh), C(atanh),
+                           C(sigmoid), C(silu),  C(sinc),  C(sgn),  C(recip)};
 
 static int near(double a, double r, double size, double rtol) {
   if (isnan(r) || isnan(a)) return isnan(r) && isnan(a);
@@ -32,10 +34,12 @@ static void check_real(const char *name, double x, double y, double want) {
     if (strcmp(fns[i].name, name)) continue;
     double got = fns[i].one ? fns[i].one(x) : fns[i].two(x, y);
     /* PyTorch's igamma and trigamma carry 1e-9 themselves, its J of negative arguments 1e-7 */
-    double tol = !strncmp(name, "igamma", 6) || (!strcmp(name, "polygamma") && y == 1) ? 5e-9 : 2e-12;
+    double tol =
+        !strncmp(name, "igamma", 6) || (!strcmp(name, "polygamma") && y == 1) ? 5e-9 : 2e-12;
     if (!strncmp(name, "bessel_j", 8)) tol = 1e-6;
     if (near(got, want, 1e-3, tol)) passed++;
-    else failed++, printf("FAIL %s: of %.17g, %.17g: %.17g, expected %.17g\n", name, x, y, got, want);
+    else
+      failed++, printf("FAIL %s: of %.17g, %.17g: %.17g, expected %.17g\n", name, x, y, got, want);
     return;
   }
   failed++;
@@ -48,7 +52,9 @@ static void check_complex(const char *name, double re, double im, double wre, do
     double a = __real__ z, b = __imag__ z, size = hypot(wre, wim);
     if (!isfinite(size)) size = 0;
     if (near(a, wre, size, 1e-13) && near(b, wim, size, 1e-13)) passed++;
-    else failed++, printf("FAIL c%s: of %g%+gi: %.17g%+.17gi, expected %.17g%+.17gi\n", name, re, im, a, b, wre, wim);
+    else
+      failed++, printf("FAIL c%s: of %g%+gi: %.17g%+.17gi, expected %.17g%+.17gi\n", name, re, im,
+                       a, b, wre, wim);
     return;
   }
   failed++;
@@ -64,7 +70,8 @@ int main(void) {
   if (f) fclose(f);
   FILE *g = fopen("tests/data/complex.txt", "r");
   while (g && fgets(line, sizeof line, g))
-    if (sscanf(line, "%31s %lf %lf %lf %lf", name, &a, &b, &c, &d) == 5) check_complex(name, a, b, c, d);
+    if (sscanf(line, "%31s %lf %lf %lf %lf", name, &a, &b, &c, &d) == 5)
+      check_complex(name, a, b, c, d);
   if (g) fclose(g);
   if (!f || !g) failed++, printf("FAIL data: run from the top folder, tests/data is missing\n");
   printf("%d passed, %d failed\n", passed, failed);

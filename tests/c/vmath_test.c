@@ -1,5 +1,6 @@
-/* vmath_test.c: the functions of tensor/vmath.h against libm, in ulp, over a dense sample of all floats and over the
- * special values; the loops here are also what tests/vector_check.sh wants to see vectorised. */
+/* vmath_test.c: the functions of tensor/vmath.h against libm, in ulp, over a dense sample of all
+ * floats and over the special values; the loops here are also what tests/vector_check.sh wants to
+ * see vectorised. */
 #include "vmath.h"
 #include <math.h>
 #include <stdio.h>
@@ -8,23 +9,32 @@
 enum { N = 4096 };
 static int passed, failed;
 
-#define LOOPF(name, expr) \
-  static __attribute__((noinline)) void lf_##name(const float *restrict x, const float *restrict w, float *restrict y) { \
-    (void)w; \
-    for (int i = 0; i < N; i++) y[i] = expr; \
+#define LOOPF(name, expr)                                                                       \
+  static __attribute__((noinline)) void lf_##name(const float *restrict x,                      \
+                                                  const float *restrict w, float *restrict y) { \
+    (void)w;                                                                                    \
+    for (int i = 0; i < N; i++) y[i] = expr;                                                    \
   }
 #define LOOPD(name, expr) \
   static __attribute__((noinline)) void ld_##name(const double *restrict x, double *restrict y) { \
     for (int i = 0; i < N; i++) y[i] = expr; \
   }
-#define VLOOPF(name) \
-  static void lf_##name(const float *restrict x, const float *restrict w, float *restrict y) { (void)w; mt_v##name##f(N, x, y); }
-#define VLOOPD(name) static void ld_##name(const double *restrict x, double *restrict y) { mt_v##name(N, x, y); }
+#define VLOOPF(name)                                                                           \
+  static void lf_##name(const float *restrict x, const float *restrict w, float *restrict y) { \
+    (void)w;                                                                                   \
+    mt_v##name##f(N, x, y);                                                                    \
+  }
+#define VLOOPD(name)                                                                           \
+  static void ld_##name(const double *restrict x, double *restrict y) { mt_v##name(N, x, y); }
 /* name, bound in ulp: the reference is libm's double (long double) function of that name */
-#define FLOATS(X) X(exp, 1) X(exp2, 1.2) X(expm1, 1.5) X(log, 1) X(log2, 1) X(log10, 1) X(log1p, 1.2) X(asin, 2) \
-  X(acos, 1.5) X(atan, 1) X(sinh, 1) X(cosh, 1) X(tanh, 1.5) X(asinh, 1) X(acosh, 1) X(atanh, 1) X(erf, 1.5) X(erfc, 1)
+#define FLOATS(X)                                                                        \
+  X(exp, 1)                                                                              \
+  X(exp2, 1.2) X(expm1, 1.5) X(log, 1) X(log2, 1) X(log10, 1) X(log1p, 1.2) X(asin, 2)   \
+      X(acos, 1.5) X(atan, 1) X(sinh, 1) X(cosh, 1) X(tanh, 1.5) X(asinh, 1) X(acosh, 1) \
+          X(atanh, 1) X(erf, 1.5) X(erfc, 1)
 #define VFLOATS(X) X(sin, 1.7) X(cos, 1.7) X(tan, 1.3)
-#define DOUBLES(X) X(exp, 1) X(exp2, 1.2) X(expm1, 1.5) X(log, 1) X(log2, 1) X(log10, 1) X(log1p, 1) X(tanh, 2.6)
+#define DOUBLES(X)                                                                               \
+  X(exp, 1) X(exp2, 1.2) X(expm1, 1.5) X(log, 1) X(log2, 1) X(log10, 1) X(log1p, 1) X(tanh, 2.6)
 #define VDOUBLES(X) X(sin, 1) X(cos, 1)
 #define DEF(n, u) LOOPF(n, mt_##n##f(x[i]))
 FLOATS(DEF)
@@ -50,7 +60,9 @@ static double ulps(double a, long double r, int digits, int emin, double max) {
   if (isnan(a)) return 1e9;
   if (isinf(a) || isinf((double)r) || fabsl(r) > max) {
     double lim = r > max || r < -max ? copysign(INFINITY, (double)r) : (double)r;
-    return a == lim ? 0 : fabs(a) >= max && fabsl(r) >= max * 0.9999999L && (a > 0) == (r > 0) ? 1 : 1e9;
+    return a == lim                                                               ? 0
+           : fabs(a) >= max && fabsl(r) >= max * 0.9999999L && (a > 0) == (r > 0) ? 1
+                                                                                  : 1e9;
   }
   if (r == 0 && a == 0) return !signbit(a) == !signbit((double)r) ? 0 : 1e9;
   int e;
@@ -61,11 +73,15 @@ static void report(const char *name, double worst, double at, double limit) {
   if (worst <= limit) passed++;
   else failed++, printf("FAIL %s: %g ulp at %.17g, %g allowed\n", name, worst, at, limit);
 }
-static const float special[] = {0, -0.f, INFINITY, -INFINITY, NAN, 1, -1, 2, -2, .5f, -.5f, 3, -3, 1e-40f, -1e-40f, 3.4e38f,
-  -3.4e38f, 1e-45f, 88.72f, 88.73f, -103.9f, -104.1f, 1e5f, 1.00001e5f, -3e9f, 16777216.f, 8388609.f, -8388609.f, 1.5f, 2.5f};
+static const float special[] = {0,      -0.f,       INFINITY,  -INFINITY,  NAN,      1,
+                                -1,     2,          -2,        .5f,        -.5f,     3,
+                                -3,     1e-40f,     -1e-40f,   3.4e38f,    -3.4e38f, 1e-45f,
+                                88.72f, 88.73f,     -103.9f,   -104.1f,    1e5f,     1.00001e5f,
+                                -3e9f,  16777216.f, 8388609.f, -8388609.f, 1.5f,     2.5f};
 enum { NS = sizeof special / sizeof *special };
 
-static void check_float(const char *name, void (*f)(const float *, const float *, float *), double (*ref)(double), double limit) {
+static void check_float(const char *name, void (*f)(const float *, const float *, float *),
+                        double (*ref)(double), double limit) {
   static float x[N], w[N], y[N];
   double worst = 0, at = 0;
   for (uint64_t b = 0; b < (uint64_t)1 << 32;) {
@@ -82,7 +98,8 @@ static void check_float(const char *name, void (*f)(const float *, const float *
   }
   report(name, worst, at, limit);
 }
-static void check_double(const char *name, void (*f)(const double *, double *), long double (*ref)(long double), double limit) {
+static void check_double(const char *name, void (*f)(const double *, double *),
+                         long double (*ref)(long double), double limit) {
   static double x[N], y[N];
   double worst = 0, at = 0;
   for (int k = 0; k < 40; k++) {
@@ -101,14 +118,16 @@ static void check_double(const char *name, void (*f)(const double *, double *), 
   }
   report(name, worst, at, limit);
 }
-static void check_two(const char *name, void (*f)(const float *, const float *, float *), double (*ref)(double, double), double limit) {
+static void check_two(const char *name, void (*f)(const float *, const float *, float *),
+                      double (*ref)(double, double), double limit) {
   static float x[N], w[N], y[N];
   double worst = 0, at = 0;
   for (int k = 0; k < 60; k++) {
     for (int i = 0; i < N; i++) {
       uint32_t b = ((uint32_t)rand() << 16) ^ (uint32_t)rand();
       memcpy(&x[i], &b, 4);
-      w[i] = i % 4 ? (rand() / (float)RAND_MAX * 2 - 1) * 150 / (fabsf(log2f(fabsf(x[i]))) + .01f) : (float)(rand() % 41 - 20);
+      w[i] = i % 4 ? (rand() / (float)RAND_MAX * 2 - 1) * 150 / (fabsf(log2f(fabsf(x[i]))) + .01f)
+                   : (float)(rand() % 41 - 20);
       if (k == 0 && i < NS * NS) x[i] = special[i % NS], w[i] = special[i / NS];
     }
     f(x, w, y);
@@ -120,7 +139,8 @@ static void check_two(const char *name, void (*f)(const float *, const float *, 
   report(name, worst, at, limit);
 }
 /* Absolute error in units of 2^-24 of the argument's size: what PyTorch's own formulas reach. */
-static void check_act(const char *name, void (*f)(const float *, const float *, float *), double (*ref)(double)) {
+static void check_act(const char *name, void (*f)(const float *, const float *, float *),
+                      double (*ref)(double)) {
   static float x[N], w[N], y[N];
   double worst = 0, at = 0;
   for (int i = 0; i < N; i++) x[i] = (i - N / 2) / 64.f;

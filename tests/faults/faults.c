@@ -1,10 +1,11 @@
 /* faults.c: a Lua module for test builds (-DMT_FAULTS) that fails memory requests one by one.
  *
- * sweep(session, check, forever, stride) runs session() once.  At every stride-th memory request the process forks: in
- * the child that request fails (and, with forever, every later one until the session ends), the tail of the session
- * runs, then check(ok, message) says whether the state is sound; the parent goes on without the failure.  So each request
- * is tried with its own head and tail at the cost of one run and its tails.
- * Returns requests, raised, absorbed, broken, first broken text.  Threads must be set to one before. */
+ * sweep(session, check, forever, stride) runs session() once.  At every stride-th memory request
+ * the process forks: in the child that request fails (and, with forever, every later one until the
+ * session ends), the tail of the session runs, then check(ok, message) says whether the state is
+ * sound; the parent goes on without the failure.  So each request is tried with its own head and
+ * tail at the cost of one run and its tails. Returns requests, raised, absorbed, broken, first
+ * broken text.  Threads must be set to one before. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdio.h>
@@ -30,8 +31,11 @@ static void tally(int status) {
   if (code == RAISED) sw.raised++;
   else if (code == ABSORBED) sw.absorbed++;
   else if (sw.broken++ == 0 || sw.broken < 8) {
-    if (code >= 0) snprintf(sw.first, sizeof sw.first, "request %ld: child exits with %d", sw.n, code);
-    else snprintf(sw.first, sizeof sw.first, "request %ld: child ended by signal %d", sw.n, WTERMSIG(status));
+    if (code >= 0)
+      snprintf(sw.first, sizeof sw.first, "request %ld: child exits with %d", sw.n, code);
+    else
+      snprintf(sw.first, sizeof sw.first, "request %ld: child ended by signal %d", sw.n,
+               WTERMSIG(status));
     fprintf(stderr, "faults: %s\n", sw.first);
   }
 }
@@ -63,14 +67,15 @@ static int sweep(lua_State *L) {
   int status = lua_pcall(L, 0, 0, 0);
   sw.armed = 0;
   mt_fault_hook = NULL;
-  if (sw.in_child) {                                       /* the session's end in a child: judge and leave */
+  if (sw.in_child) { /* the session's end in a child: judge and leave */
     char msg[300];
     snprintf(msg, sizeof msg, "%.299s", status == LUA_OK ? "" : luaL_tolstring(L, -1, NULL));
     lua_pushvalue(L, 2);
     lua_pushboolean(L, status == LUA_OK);
     lua_pushstring(L, msg);
     int check = lua_pcall(L, 2, 0, 0);
-    if (check != LUA_OK) fprintf(stderr, "faults: request %ld (%s): %s\n", sw.n, msg, lua_tostring(L, -1));
+    if (check != LUA_OK)
+      fprintf(stderr, "faults: request %ld (%s): %s\n", sw.n, msg, lua_tostring(L, -1));
     fflush(NULL);
     _exit(check != LUA_OK ? BROKEN : status == LUA_OK ? ABSORBED : RAISED);
   }

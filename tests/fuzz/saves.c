@@ -37,7 +37,8 @@ int __wrap_fsync(int fd), __wrap_close(int fd), __wrap_fchmod(int fd, mode_t m),
     __wrap_mkostemp(char *t, int f);
 int __wrap_rename(const char *a, const char *b);
 void *__real_mt_malloc(size_t), *__real_mt_calloc(size_t), *__real_mt_realloc(void *, size_t);
-void *__wrap_mt_malloc(size_t n), *__wrap_mt_calloc(size_t n), *__wrap_mt_realloc(void *p, size_t n);
+void *__wrap_mt_malloc(size_t n), *__wrap_mt_calloc(size_t n),
+    *__wrap_mt_realloc(void *p, size_t n);
 void *__wrap_mt_malloc(size_t n) { return strike() ? NULL : __real_mt_malloc(n); }
 void *__wrap_mt_calloc(size_t n) { return strike() ? NULL : __real_mt_calloc(n); }
 void *__wrap_mt_realloc(void *p, size_t n) { return strike() ? NULL : __real_mt_realloc(p, n); }
