@@ -15,7 +15,7 @@ if command -v luacheck >/dev/null 2>&1; then luacheck -q . --exclude-files 'buil
 else echo "luacheck is not installed: left out"; fi
 
 step layout
-long=$(git ls-files '*.c' '*.h' '*.inc' | xargs grep -nE '^.{101,}$' | head)
+long=$(find tensor autograd nn vm stdlib tests scripts \( -name '*.c' -o -name '*.h' -o -name '*.inc' \) -exec grep -nHE '^.{101,}$' {} + | head)
 [ -z "$long" ] || { echo "$long"; failed "C lines of more than 100 columns (make format breaks them)"; }
 tabs=$(grep -rlP '\t' tensor autograd nn vm stdlib scripts tests --include='*.c' --include='*.h' --include='*.lua' 2>/dev/null | head)
 [ -z "$tabs" ] || { echo "$tabs"; failed "tab characters"; }

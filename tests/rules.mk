@@ -100,7 +100,7 @@ dlpack-test: all
 
 # Breaks C lines of more than 100 columns as .clang-format says; shorter ones are the author's.  Needs clang-format.
 format:
-	@for f in $$(git ls-files '*.c' '*.h' '*.inc'); do \
+	@for f in $$(find tensor autograd nn vm stdlib tests scripts -name "*.[ch]" -o -name "*.inc"); do \
 	  lines=$$(awk 'length > 100 { printf "--lines=%d:%d ", FNR, FNR }' $$f); \
 	  [ -z "$$lines" ] || clang-format -i $$lines $$f; done
 .PHONY: format
