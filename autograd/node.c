@@ -167,6 +167,8 @@ void ag_node_shape(Ctx *c, AgNode *n, int nr, Tensor *t) {
   s->ndim = t->ndim;
   s->device = t->device;
   int64_t *p = s->size;
+  mt_free(s->more);
+  s->more = NULL;
   if (t->ndim > 4 && !(p = s->more = mt_malloc(sizeof(int64_t) * t->ndim))) {
     mt_nomem(c);
     s->ndim = 0;

@@ -65,7 +65,7 @@ t.test("a tensor of PyTorch's lives while Moth holds it", function()
   local p, x = number "p", take "d"
   run "del d; import gc; gc.collect()"
   t.eq({ x:data_ptr() == p, x[9][99]:item(), x:sum():item() }, { true, 999, 499500 })
-  x = nil
+  x = nil  -- luacheck: ignore
   collectgarbage() collectgarbage()
 end)
 t.test("to NumPy and back", function()

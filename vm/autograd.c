@@ -95,19 +95,8 @@ static int s_data(lua_State *L) {
   ENTER;
   Tensor *y = vm_totensor(L, 2);
   if (!y) mt_fail(c, "data can be set to a Tensor, got %s", luaL_typename(L, 2));
-  else if (y->ndim > MT_INLINE_DIMS || x->ndim > MT_INLINE_DIMS)
-    mt_fail(c, "data: at most %d dimensions", MT_INLINE_DIMS);
-  else if (x != y) {
-    Storage *old = x->st;
-    y->st->ref++;
-    x->st = y->st;
+  else if (x != y && mt_become(c, x, y)) {
     x->dtype = y->dtype;
-    x->ndim = y->ndim;
-    x->numel = y->numel;
-    x->offset = y->offset;
-    x->device = y->device;
-    memcpy(x->dims, y->dims, sizeof x->dims);
-    mt_storage_release(old);
     if (x->ag && x->ag->accum) ag_node_shape(c, x->ag->accum, 0, x);
   }
   return vm_leave(L, c, sc, 0);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef MT_SAN
 enum { UNIT = 16, SMALL = 256, SLAB = 32768 };
 typedef struct Block { struct Block *next; } Block;
 typedef struct Pool { Block *free[SMALL / UNIT + 1]; char *at, *end; } Pool;
@@ -72,6 +73,7 @@ static int panic(lua_State *L) {
   fprintf(stderr, "moth: an error outside of every protected call: %s\n", m ? m : "(no message)");
   return 0;
 }
+#endif
 
 lua_State *vm_new_state(void) {
 #ifdef MT_SAN

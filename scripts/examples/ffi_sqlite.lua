@@ -47,3 +47,7 @@ while sqlite.sqlite3_step(select) == sqlite.SQLITE_ROW do
   back[#back + 1] = ffi.tensor(memory, { 8 }):clone()
 end
 print("equal after the database:", torch.stack(back):equal(vectors))
+
+insert, select = nil, nil -- luacheck: ignore (their finalizers run before the database closes)
+collectgarbage()
+assert(sqlite.sqlite3_close(db) == 0)

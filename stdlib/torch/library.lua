@@ -180,8 +180,9 @@ local function backward_of(def, ctx, widths)
   return function(node, needs, ...)
     ctx.node, ctx.needs_input_grad = node, needs
     if ctx.kept then
-      local values, at = table.pack(ctx:saved_tensors()), nil
-      ctx.inputs, at = inflate(def, ctx.kept, widths, values)
+      local values = table.pack(ctx:saved_tensors())
+      local inputs, at = inflate(def, ctx.kept, widths, values)
+      ctx.inputs = inputs
       ctx.outputs = { table.unpack(values, at + 1, values.n) }
     end
     local got = table.pack(def.backward(ctx, ...))

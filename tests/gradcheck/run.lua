@@ -333,7 +333,8 @@ local function run_row(row)
   if row.hidden and not case then return end           -- hidden ops do not check their arguments: no guessing
   torch.manual_seed(5)
   local ok, err = pcall(function()
-    local f, args = find_function(row), nil
+    local f = find_function(row)
+    local args
     if case then
       local list = table.pack(case())
       if type(list[1]) == "function" then f = table.remove(list, 1); list.n = list.n - 1 end

@@ -15,11 +15,11 @@ end)
 -- Functions and classes reached from torch and from the modules, and all that a tensor has; _names are private.
 local docs = require "repl.docs"
 
-local function public(t)
+local function public(space)
   local set, list = {}, {}
-  for k in next, t do set[k] = true end
-  local dir = (debug.getmetatable(t) or {}).__dir
-  for _, name in ipairs(dir and dir(t) or {}) do set[name] = true end
+  for k in next, space do set[k] = true end
+  local dir = (debug.getmetatable(space) or {}).__dir
+  for _, name in ipairs(dir and dir(space) or {}) do set[name] = true end
   for k in pairs(set) do
     if type(k) == "string" and k:sub(1, 1) ~= "_" then list[#list + 1] = k end
   end
@@ -32,11 +32,11 @@ local function documented(name, missing)
   if not (entry and entry.doc and entry.doc ~= "") then missing[#missing + 1] = name end
 end
 
-local function walk(t, path, missing, seen, depth)
-  if seen[t] or depth > 4 then return end
-  seen[t] = true
-  for _, name in ipairs(public(t)) do
-    local ok, v = pcall(function() return t[name] end)
+local function walk(space, path, missing, seen, depth)
+  if seen[space] or depth > 4 then return end
+  seen[space] = true
+  for _, name in ipairs(public(space)) do
+    local ok, v = pcall(function() return space[name] end)
     local mt = ok and type(v) == "table" and debug.getmetatable(v) or nil
     if ok and (type(v) == "function" or mt and (mt.__call or rawget(v, "__index"))) then
       documented(path .. "." .. name, missing)

@@ -208,7 +208,7 @@ t.test("arrays, structs, pointers", function()
   local n = ffi.new("node", { tag = 65, value = 7, w = { 1, 2, 3 } })
   t.eq({ n.tag, n.value, n.w[1], n.next }, { 65, 7, 2.0, nil })
   local m = ffi.new("node", { value = 8, next = n })
-  n = nil
+  n = nil  -- luacheck: ignore
   collectgarbage()
   t.eq(m.next.value, 7)
   t.eq(m.next.w[2], 3.0)
@@ -410,7 +410,7 @@ t.test("tensors as pointers", function()
   view:fill_(2)
   t.eq({ mem[5], view.dtype == torch.float64 }, { 2.0, true })
   mem[0] = 5
-  mem = nil
+  mem = nil  -- luacheck: ignore
   collectgarbage()
   t.eq(view[0][0]:item(), 5.0)
   t.error_matches(function() ffi.tensor(ffi.new("double[?]", 2), { 3 }) end, "bytes are wanted")

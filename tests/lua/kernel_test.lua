@@ -148,10 +148,10 @@ t.test("installation", function()
   t.eq(cli.main { "remove", "--prefix", dir, "--name", "m1" }, 0)
   t.ok(not sys.exists(dir .. "/share/jupyter/kernels/m1"))
   local err = io.stderr
-  io.stderr = { write = function() end }
+  io.stderr = { write = function() end }  -- luacheck: ignore
   t.eq({ cli.main {}, cli.main { "install", "--nam" }, cli.main { "install", "--name", "a/b" }, cli.main { "install", "--interrupt-mode", "x" } },
     { 2, 2, 1, 1 })
-  io.stderr = err
+  io.stderr = err  -- luacheck: ignore
   sys.remove(dir, { recursive = true })
 end)
 t.ok(io.write == real_write)

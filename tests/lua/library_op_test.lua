@@ -83,7 +83,7 @@ t.test("saved tensors: setup_context, versions, no leak", function()
   local v = torch.ones(2)
   local w = torch.ones(2):requires_grad_()
   local mul = custom_op("test::mul(Tensor a, Tensor b) -> Tensor", { forward = function(a, b) return a * b end,
-    backward = function(ctx, g) return g * ctx.inputs[2], g * ctx.inputs[1] end })
+    backward = function(ctx, slope) return slope * ctx.inputs[2], slope * ctx.inputs[1] end })
   local y = mul(w, v)
   v:add_(1)
   t.error_matches(function() y:sum():backward() end, "modified by an in-place operation")
