@@ -82,6 +82,17 @@ $(B)/%.o: %.c | $(B)/gen/.stamp
 clean:
 	rm -rf build build-*
 
+# The program, the engine as a C library, and its headers (include <moth/moth.h>; nn.h for autograd and modules).
+D = $(DESTDIR)$(PREFIX)
+HEADERS = tensor/moth.h tensor/base.h tensor/dtype.def tensor/op.h autograd/autograd.h nn/nn.h $(B)/gen/ops_gen.h
+install: all
+	install -d $(D)/bin $(D)/lib $(D)/include/moth
+	install -m 755 $(B)/moth $(D)/bin/moth
+	install -m 755 $(B)/libmoth.so $(D)/lib/libmoth.so
+	install -m 644 $(B)/libmoth.a $(D)/lib/libmoth.a
+	install -m 644 $(HEADERS) $(D)/include/moth
+.PHONY: install
+
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 .PHONY: all clean
 .SECONDARY:
