@@ -408,23 +408,6 @@ static void push_function(lua_State *L, CType *t, void *address, const char *nam
   lua_pushcclosure(L, call_function, 2);
 }
 
-static size_t distance(const char *a, const char *b) {
-  size_t row[64], n = strlen(b);
-  if (strlen(a) > 60 || n > 60) return 99;
-  for (size_t j = 0; j <= n; j++) row[j] = j;
-  for (size_t i = 1; a[i - 1]; i++) {
-    size_t diag = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= n; j++) {
-      size_t up = row[j], best = diag + (a[i - 1] != b[j - 1]);
-      if (up + 1 < best) best = up + 1;
-      if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-      diag = up;
-      row[j] = best;
-    }
-  }
-  return row[n];
-}
 static const CDecl *declared(lua_State *L, const Lib *l, const char *name) {
   Ffi *f = ffi_state(L);
   const CDecl *d = ct_find(f->space, name);
@@ -432,8 +415,8 @@ static const CDecl *declared(lua_State *L, const Lib *l, const char *name) {
   const char *near = NULL;
   size_t best = strlen(name) / 3 + 1;
   for (const CDecl *o = ct_decls(f->space); o; o = o->next)
-    if (o->kind != CD_TYPEDEF && distance(name, o->name) <= best)
-      best = distance(name, o->name), near = o->name;
+    if (o->kind != CD_TYPEDEF && vm_distance(name, o->name) <= best)
+      best = vm_distance(name, o->name), near = o->name;
   if (near) luaL_error(L, "'%s' is not declared (did you mean '%s'?)", name, near);
   luaL_error(
       L, "'%s' is not declared: tell ffi.cdef its C declaration, then take it from library '%s'",

@@ -337,7 +337,7 @@ static bool is_identifier(const char *s) {
   return !*skip_letters(s) && strcmp(s, "None") && strcmp(s, "True") && strcmp(s, "False");
 }
 
-static size_t distance(const char *a, const char *b) {
+size_t vm_distance(const char *a, const char *b) {
   size_t row[64], n = strlen(b);
   if (strlen(a) > 60 || n > 60) return 99;
   for (size_t j = 0; j <= n; j++) row[j] = j;
@@ -362,7 +362,7 @@ static const char *nearest(lua_State *L, const char *name, size_t *best) {
     lua_pop(L, 1);
     if (lua_type(L, -1) != LUA_TSTRING) continue;
     const char *k = lua_tostring(L, -1);
-    size_t d = distance(name, k);
+    size_t d = vm_distance(name, k);
     if (d < *best || (d == *best && found && strcmp(k, found) < 0)) { *best = d; found = k; }
   }
   return found;

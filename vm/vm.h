@@ -61,6 +61,9 @@ bool vm_isdefaultgenerator(lua_State *L,
                            int i); /* torch.default_generator, which stands for no argument */
 void vm_open_random(lua_State *L, int torch); /* manual_seed, Generator, ... into the torch table */
 
+/* Edits between two names, for "did you mean"; 99 where they are long. */
+size_t vm_distance(const char *a, const char *b);
+
 /* ---- ops ---- */
 void vm_open_ops(lua_State *L,
                  int torch); /* binds every row under torch and into the method table */
