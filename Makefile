@@ -15,7 +15,7 @@ LUA    ?= lua5.4
 OPT    ?= -O2
 CSTD    = -std=gnu11 -fPIC -fvisibility=default -g1
 WARN    = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wno-unused-parameter -Wno-missing-braces -Wno-type-limits
-MATH    = -fno-math-errno -fno-trapping-math -ffp-contract=off -fcx-limited-range
+MATH    = -fopenmp-simd -fno-math-errno -fno-trapping-math -ffp-contract=off -fcx-limited-range
 LUA_CFLAGS ?= -I/usr/include/lua5.4
 LUA_LIB    ?= $(firstword $(wildcard /usr/lib/*/liblua5.4.a) -llua5.4)
 CFLAGS += $(CSTD) $(OPT) $(WARN) $(MATH) $(if $(WERROR),-Werror) $(SANFLAGS) $(DEFS) -Itensor -Iautograd -Inn -I$(B)/gen

@@ -45,33 +45,44 @@ static int64_t row_offset(const MtConv *c, const Padded *p, int64_t r) {
   return r / c->out[1] * c->stride[0] * p->plane + r % c->out[1] * c->stride[1] * p->row;
 }
 
-#define PAD_ROW(T, name)                                                    \
-  static void name(const MtConv *c, const Padded *p, const T *x, T *dst) {  \
-    for (int64_t f = 0; f < p->phases; f++, dst += p->size[2]) {            \
-      int64_t first = f - c->pad[2], i = 0; /* column of phase element 0 */ \
-      for (; i < p->size[2] && first + i * p->phases < 0; i++) dst[i] = 0;  \
-      int64_t end = (c->in[2] - first + p->phases - 1) / p->phases;         \
-      if (end > p->size[2]) end = p->size[2];                               \
-      if (p->phases == 1 && end > i) {                                      \
-        memcpy(dst + i, x + first + i, (size_t)(end - i) * sizeof(T));      \
-        i = end;                                                            \
-      } else                                                                \
-        for (; i < end; i++) dst[i] = x[first + i * p->phases];             \
-      for (; i < p->size[2]; i++) dst[i] = 0;                               \
-    }                                                                       \
+/* The rows of one phase each, where the stride has several. */
+#define PAD_ROW(T, SUF)                                                              \
+  static void phases_##SUF(const MtConv *c, const Padded *p, const T *x, T *dst) {   \
+    for (int64_t f = 0; f < p->phases; f++, dst += p->size[2]) {                     \
+      int64_t first = f - c->pad[2], i = 0; /* column of phase element 0 */          \
+      for (; i < p->size[2] && first + i * p->phases < 0; i++) dst[i] = 0;           \
+      int64_t end = (c->in[2] - first + p->phases - 1) / p->phases;                  \
+      if (end > p->size[2]) end = p->size[2];                                        \
+      for (; i < end; i++) dst[i] = x[first + i * p->phases];                        \
+      for (; i < p->size[2]; i++) dst[i] = 0;                                        \
+    }                                                                                \
+  }                                                                                  \
+  /* Rows of one plane that lie inside the image. */                                 \
+  static void rows_##SUF(const MtConv *c, const Padded *p, int64_t rows, const T *x, \
+                         T *dst) {                                                   \
+    if (p->phases == 1) {                                                            \
+      int64_t left = c->pad[2] < p->row ? c->pad[2] : p->row, n = p->row - left;     \
+      if (n > c->in[2]) n = c->in[2];                                                \
+      mt_gemm_kerns()->SUF->pad_rows(rows, left, n, p->row, x, c->in[2], dst);       \
+    } else                                                                           \
+      for (int64_t r = 0; r < rows; r++)                                             \
+        phases_##SUF(c, p, x + r * c->in[2], dst + r * p->row);                      \
   }
-PAD_ROW(float, pad_row_f32)
-PAD_ROW(double, pad_row_f64)
+PAD_ROW(float, f32)
+PAD_ROW(double, f64)
 
 static void pad_channel(const MtConv *c, const Padded *p, const char *x, char *dst) {
-  size_t size = sizes[c->type];
-  for (int64_t r = 0; r < p->size[0] * p->size[1]; r++, dst += (size_t)p->row * size) {
-    int64_t z = r / p->size[1] - c->pad[0], y = r % p->size[1] - c->pad[1];
-    const char *row = x + (z * c->in[1] + y) * c->in[2] * (int64_t)size;
-    if (z < 0 || y < 0 || z >= c->in[0] || y >= c->in[1]) memset(dst, 0, (size_t)p->row * size);
-    else if (c->type == MT_GEMM_F32)
-      pad_row_f32(c, p, (const float *)(const void *)row, (float *)(void *)dst);
-    else pad_row_f64(c, p, (const double *)(const void *)row, (double *)(void *)dst);
+  int64_t size = sizes[c->type], plane = p->plane * size, row = p->row * size;
+  int64_t top = c->pad[1] < p->size[1] ? c->pad[1] : p->size[1], rows = p->size[1] - top;
+  if (rows > c->in[1]) rows = c->in[1];
+  for (int64_t z = -c->pad[0]; z < p->size[0] - c->pad[0]; z++, dst += plane) {
+    if (z < 0 || z >= c->in[0]) { memset(dst, 0, (size_t)plane); continue; }
+    const void *from = x + z * c->in[1] * c->in[2] * size;
+    char *to = dst + top * row;
+    memset(dst, 0, (size_t)(top * row));
+    if (c->type == MT_GEMM_F32) rows_f32(c, p, rows, from, (void *)to);
+    else rows_f64(c, p, rows, from, (void *)to);
+    memset(to + rows * row, 0, (size_t)(plane - (top + rows) * row));
   }
 }
 
@@ -98,26 +109,37 @@ static void pad_range(void *ctx, int64_t lo, int64_t hi) {
     pad_channel(c, &j->f->p, j->x + i * prod(c->in) * size, j->dst + i * j->f->p.channel * size);
 }
 
+/* One plane of outputs from one padded channel.  Rows go four at a time where a row of taps is as
+ * far from the next as a row of outputs; the last four may do some rows twice. */
+#define PLANE(T, SUF)                                                                              \
+  static void plane_##SUF(const Fwd *f, const T *mem, const T *w, T bias, T *y) {                  \
+    const MtConv *c = f->c;                                                                        \
+    const __typeof__(*mt_gemm_kerns()->SUF) *g = mt_gemm_kerns()->SUF;                             \
+    int64_t n = c->out[2], rows = c->out[0] * c->out[1], k = c->k[1];                              \
+    bool four = c->k[0] == 1 && c->out[0] == 1 && rows >= 4 && c->stride[1] == c->dil[1] &&        \
+                k == c->k[2] && (k == 3 || k == 5 || k == 7);                                      \
+    for (int64_t r = 0; r < rows && four; r += 4) {                                                \
+      if (r > rows - 4) r = rows - 4;                                                              \
+      g->four_rows((int)k, (int)k, n, mem + f->row[r], c->stride[1] * f->p.row, f->off, w, bias,   \
+                   y + r * n, n);                                                                  \
+    }                                                                                              \
+    for (int64_t r = 0; r < rows && !four; r++)                                                    \
+      g->taps(n, (int)prod(c->k), mem + f->row[r], f->off, w, bias, y + r * n);                    \
+  }
+PLANE(float, f32)
+PLANE(double, f64)
+
 /* One channel of a depthwise convolution and the outputs made of it. */
 static void depthwise(const Fwd *f, int64_t image, int64_t ch, char *mem) {
   const MtConv *c = f->c;
-  int64_t size = sizes[c->type], mult = c->cout / c->groups, taps = prod(c->k),
-          rows = c->out[0] * c->out[1];
+  int64_t size = sizes[c->type], mult = c->cout / c->groups, taps = prod(c->k);
   pad_channel(c, &f->p, f->x + (image * c->cin + ch) * prod(c->in) * size, mem);
   for (int64_t o = ch * mult; o < (ch + 1) * mult; o++) {
-    const char *w = f->w + o * taps * size;
-    char *y = f->y + (image * c->cout + o) * prod(c->out) * size;
-    for (int64_t r = 0; r < rows; r++, y += c->out[2] * size)
-      if (c->type == MT_GEMM_F32)
-        mt_gemm_kerns()->f32->taps(c->out[2], (int)taps, (float *)(void *)mem + f->row[r], f->off,
-                                   (const float *)(const void *)w,
-                                   f->bias ? ((const float *)(const void *)f->bias)[o] : 0,
-                                   (float *)(void *)y);
-      else
-        mt_gemm_kerns()->f64->taps(c->out[2], (int)taps, (double *)(void *)mem + f->row[r], f->off,
-                                   (const double *)(const void *)w,
-                                   f->bias ? ((const double *)(const void *)f->bias)[o] : 0,
-                                   (double *)(void *)y);
+    const void *w = f->w + o * taps * size, *bias = f->bias ? f->bias + o * size : NULL;
+    void *y = f->y + (image * c->cout + o) * prod(c->out) * size;
+    if (c->type == MT_GEMM_F32)
+      plane_f32(f, (const float *)(void *)mem, w, bias ? *(const float *)bias : 0, y);
+    else plane_f64(f, (const double *)(void *)mem, w, bias ? *(const double *)bias : 0, y);
   }
 }
 

@@ -1,7 +1,7 @@
 /* kern_attn.c: row kernels of attention and recurrent cells (see kern_attn.h): plain loops that
  * vectorise. */
 #include "kern_attn.h"
-#include "vmath.h"
+#include "kern_exp.h"
 
 #define CAT_(a, b) a##b
 #define CAT(a, b) CAT_(a, b)
@@ -19,25 +19,15 @@ static float largest(int64_t n, const float *x, float m) {
   return m;
 }
 
-/* e^x for x <= 88; 0 where it would be subnormal. */
-MT_VM float exp_down(float x) {
-  float v = mt_exp_midf_(x < -87.f ? -87.f : x);
-  return x < -87.f ? 0.f : v;
-}
-
 static float soft(int64_t n, float *s, float old, float *sum) {
-  float m = largest(n, s, old), acc[LANES] = {0}, t = 0;
+  float m = largest(n, s, old);
   int64_t i = 0;
   if (m == -INFINITY) {
     for (; i < n && s[i] == m; i++) ;
     if (i == n) { memset(s, 0, sizeof(float) * (size_t)n); *sum = 0; return m; }
     m = 0;                                           /* a nan among -inf */
   }
-  for (i = 0; i + LANES <= n; i += LANES)
-    for (int l = 0; l < LANES; l++) { float e = exp_down(s[i + l] - m); s[i + l] = e; acc[l] += e; }
-  for (; i < n; i++) { s[i] = exp_down(s[i] - m); t += s[i]; }
-  for (int l = 0; l < LANES; l++) t += acc[l];
-  *sum = t;
+  *sum = mt_powers_f32(n, s, m, s, 0);
   return m;
 }
 
@@ -57,7 +47,7 @@ static float dot(int64_t n, const float *x, const float *y) {
 }
 static void grad(int64_t n, float *s, float *dp, float lse, float d) {
   VEC for (int64_t i = 0; i < n; i++) {
-    float p = exp_down(s[i] - lse);
+    float p = mt_exp_biasf_(s[i] - lse, 0);
     s[i] = p;
     dp[i] = p * (dp[i] - d);
   }

@@ -1,15 +1,17 @@
 /* kern_rows.c: softmax of one row (see kern_rows.h).
  *
- * Sums run in LANES parallel accumulators, which plain loops vectorise and which are more exact
- * than one. */
+ * Largest elements run in LANES parallel accumulators, which plain loops vectorise; sums in a
+ * vector's lanes over PART elements at a time, which is faster and more exact than one. */
 #include "kern_rows.h"
-#include "vmath.h"
+#include "kern_exp.h"
 
 #define CAT_(a, b) a##b
 #define CAT(a, b) CAT_(a, b)
-enum { LANES = 32 };
+enum { LANES = 32, PART = 1024 };
 
-#define ROWS(T, S, EXP, LOG)                                                          \
+/* The powers carry a common factor SCALE = 2^BIAS, so that rounding to subnormal numbers waits for
+ * the division. */
+#define ROWS(T, S, BIAS, SCALE, LOG)                                                          \
   static T CAT(largest_, S)(int64_t n, const T *x) {                                  \
     T acc[LANES], m = -INFINITY;                                                      \
     int64_t i = 0;                                                                    \
@@ -20,33 +22,19 @@ enum { LANES = 32 };
     for (; i < n; i++) m = x[i] > m ? x[i] : m;                                       \
     return m;                                                                         \
   }                                                                                   \
-  static T CAT(total_, S)(int64_t n, const T *x) {                                    \
-    T acc[LANES] = {0}, s = 0;                                                        \
-    int64_t i = 0;                                                                    \
-    for (; i + LANES <= n; i += LANES)                                                \
-      for (int l = 0; l < LANES; l++) acc[l] += x[i + l];                             \
-    for (; i < n; i++) s += x[i];                                                     \
-    for (int l = 0; l < LANES; l++) s += acc[l];                                      \
-    return s;                                                                         \
-  }                                                                                   \
   static void CAT(softmax_, S)(int64_t n, const T *x, T *y, bool log_) {              \
-    T m = CAT(largest_, S)(n, x), s = 0;                                              \
+    T m = CAT(largest_, S)(n, x), s = 0, part[PART];                                  \
+    for (int64_t i = 0; i < n; i += PART)                                             \
+      s += CAT(mt_powers_, S)(n - i < PART ? n - i : PART, x + i, m, log_ ? part : y + i, BIAS); \
     if (log_) {                                                                       \
-      T part[256];                                                                    \
-      for (int64_t i = 0; i < n; i += 256) {                                          \
-        int64_t k = n - i < 256 ? n - i : 256;                                        \
-        for (int64_t j = 0; j < k; j++) part[j] = EXP(x[i + j] - m);                  \
-        s += CAT(total_, S)(k, part);                                                 \
-      }                                                                               \
-      s = m + LOG(s);                                                                 \
+      s = m + LOG(s / SCALE);                                                                 \
       for (int64_t i = 0; i < n; i++) y[i] = x[i] - s;                                \
-      return;                                                                         \
+    } else {                                                                          \
+      s = 1 / s;                                                                      \
+      for (int64_t i = 0; i < n; i++) y[i] *= s;                                      \
     }                                                                                 \
-    for (int64_t i = 0; i < n; i++) y[i] = EXP(x[i] - m);                             \
-    s = 1 / CAT(total_, S)(n, y);                                                     \
-    for (int64_t i = 0; i < n; i++) y[i] *= s;                                        \
   }
-ROWS(float, f32, mt_expf, logf)
-ROWS(double, f64, mt_exp, log)
+ROWS(float, f32, 32, 0x1p32f, logf)
+ROWS(double, f64, 0, 1, log)
 
 const MtRowKerns CAT(mt_row_kerns_, KLEVEL) = {softmax_f32, softmax_f64};

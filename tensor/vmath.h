@@ -136,13 +136,19 @@ MT_VM float mt_expf(float x) {
   v = x > 104.f ? INFINITY : v;
   return x < -104.f ? 0.f : v;
 }
-/* e^x for x <= 0. */
-MT_VM float mt_exp_negf_(float x) {
-  float t = MT_FMAF(x, (float)MT_LOG2E, MT_RNDF2), n = t - MT_RNDF2;
+/* 2^bias e^x for x <= 0 (nan stays nan), exactly 0 below the least argument whose result is held:
+ * bias 0: -87, all results normal; bias 32: -104, where e^x itself would round to 0. */
+#define MT_EXP_LEAST(bias) ((bias) ? -104.f : -87.f)
+MT_VM float mt_exp_biasf_(float x, int bias) {
+  const float round = MT_RNDF + 127.f + (float)bias; /* the exponent ends in the sum's low bits */
+  float t = MT_FMAF(x, (float)MT_LOG2E, round), n = t - round;
   float r = MT_FMAF(n, -MT_LN2LOF, MT_FMAF(n, -MT_LN2HIF, x));
-  float v = mt_scalef_(1.f + MT_FMAF(r * r, mt_expqf_(r), r), t);
-  return x < -104.f ? 0.f : v;
+  float p = 1.f + MT_FMAF(r * r, mt_expqf_(r), r);
+  p *= mt_fbits((int32_t)((uint32_t)mt_bitsf(t) << 23));
+  return x < MT_EXP_LEAST(bias) ? 0.f : p;
 }
+/* e^x for x <= 0. */
+MT_VM float mt_exp_negf_(float x) { return mt_exp_biasf_(x, 32) * 0x1p-32f; }
 /* The same for arguments known to lie in [-87, 88]: one multiplication fewer. */
 MT_VM float mt_exp_midf_(float x) {
   float t = MT_FMAF(x, (float)MT_LOG2E, MT_RNDF), n = t - MT_RNDF;
