@@ -51,9 +51,9 @@ static int64_t visible(const Attn *a, int64_t row, int64_t k0, int64_t n) {
   return lim < 0 ? 0 : lim < n ? lim : n;
 }
 
-/* k, v: packed blocks, NULL where the few rows take dot products; m, l: each row's maximum and sum
- * so far. */
-typedef struct { float *q, *k, *v, *s, *o, *m, *l; int64_t ldo; } Unit;
+/* Rows from r0 of head h.  k, v: packed blocks, NULL where the few rows take dot products; m, l: each
+ * row's maximum and sum so far. */
+typedef struct { const float *q; float *k, *v, *s, *o, *m, *l; int64_t ldo; } Unit;
 
 static void pack_keys(const Attn *a, const float *key, int64_t n, float *to) {
   int w = 2 * a->g->vl;
@@ -70,12 +70,13 @@ static void scores(const Attn *a, const Unit *u, const float *key, int64_t i, in
   int w = 2 * a->g->vl;
   if (!u->k) {
     for (int r = 0; r < rows; r++)
-      a->g->gemv_rows(lim, a->E, key, a->key.row, u->q + (i + r) * a->E, u->s + r * BK, 1, 0);
+      a->g->gemv_rows(lim, a->E, key, a->key.row, u->q + (i + r) * a->q.row, u->s + r * BK,
+                      a->scale, 0);
     return;
   }
   for (int64_t j = 0; j < lim; j += w)
-    a->g->tile[0][1][rows - 1](a->E, u->q + i * a->E, a->E, u->k + j * a->E, w, u->s + j, BK, 1, 0,
-                               NULL);
+    a->g->tile[0][1][rows - 1](a->E, u->q + i * a->q.row, a->q.row, u->k + j * a->E, w, u->s + j,
+                               BK, a->scale, 0, NULL);
 }
 
 /* Row `row` of the unit: its scores become weights; what was summed before is rescaled. */
@@ -97,7 +98,7 @@ static void weigh(const Attn *a, const Unit *u, int64_t h, int64_t r0, int64_t r
 }
 
 static void gather_values(const Attn *a, const Unit *u, int64_t i, int rows, int64_t lim,
-                          const float *v, int64_t vs) {
+                          const float *v, int64_t vs, bool first) {
   int vl = a->g->vl;
   if (!u->k) {
     for (int r = 0; r < rows; r++)
@@ -106,8 +107,8 @@ static void gather_values(const Attn *a, const Unit *u, int64_t i, int rows, int
   }
   for (int64_t j = 0; j < u->ldo; j += 2 * vl) {
     int two = u->ldo - j > vl;
-    a->g->tile[0][two][rows - 1](lim, u->s, BK, v + j, vs, u->o + i * u->ldo + j, u->ldo, 1, 1,
-                                 NULL);
+    a->g->tile[0][two][rows - 1](lim, u->s, BK, v + j, vs, u->o + i * u->ldo + j, u->ldo, 1,
+                                 !first, NULL);
   }
 }
 
@@ -132,14 +133,14 @@ static void block(const Attn *a, const Unit *u, int64_t h, int64_t r0, int64_t r
     if (!lim) continue;
     scores(a, u, key, i, rows, lim);
     for (int r = 0; r < rows; r++) weigh(a, u, h, r0, i + r, u->s + r * BK, k0, n, lim);
-    gather_values(a, u, i, rows, lim, v, vs);
+    gather_values(a, u, i, rows, lim, v, vs, k0 == 0);
   }
 }
 
 /* The unit's memory, in floats. */
 static size_t unit_floats(const Attn *a, bool few) {
   int64_t ldo = few ? a->Ev : up(a->Ev, a->g->vl), rows = a->part + a->g->mr;
-  int64_t n = rows * (a->E + ldo + 2) + a->g->mr * BK + 6 * 64;
+  int64_t n = rows * (ldo + 3) + a->g->mr * BK + 6 * 64;
   if (!few) n += up(a->S < BK ? a->S : BK, 2 * a->g->vl) * (a->E + ldo);
   return (size_t)n;
 }
@@ -152,27 +153,23 @@ static float *take(float **mem, int64_t n) {
 static void forward_unit(const Attn *a, int64_t h, int64_t r0, int64_t r1, float *mem) {
   bool few = a->L <= FEW;
   int64_t rows = r1 - r0, n = up(a->S < BK ? a->S : BK, 2 * a->g->vl);
-  Unit u = {.ldo = few ? a->Ev : up(a->Ev, a->g->vl)};
-  u.q = take(&mem, rows * a->E);
+  Unit u = {.q = a->q.p + a->q.off[h] + r0 * a->q.row, .ldo = few ? a->Ev : up(a->Ev, a->g->vl)};
   u.o = take(&mem, rows * u.ldo);
   u.m = take(&mem, rows);
   u.l = take(&mem, rows);
   u.s = take(&mem, a->g->mr * BK);
   if (!few) { u.k = take(&mem, n * a->E); u.v = take(&mem, n * u.ldo); }
-  for (int64_t r = 0; r < rows; r++) {
-    const float *q = a->q.p + a->q.off[h] + (r0 + r) * a->q.row;
-    a->k->times(a->E, u.q + r * a->E, q, a->scale);
-    u.m[r] = -INFINITY;
-  }
+  for (int64_t r = 0; r < rows; r++) u.m[r] = -INFINITY;
   memset(u.l, 0, sizeof(float) * (size_t)rows);
-  memset(u.o, 0, sizeof(float) * (size_t)(rows * u.ldo));
+  if (few || !a->S) memset(u.o, 0, sizeof(float) * (size_t)(rows * u.ldo));
   for (int64_t k0 = 0; k0 < a->S && (!a->causal || k0 < r1) && !mt_interrupted; k0 += BK)
     block(a, &u, h, r0, r1, k0);
   for (int64_t r = 0; r < rows; r++) {
-    float *o = a->o.p + a->o.off[h] + (r0 + r) * a->o.row, l = u.l[r], by = l == 0 ? 0 : 1 / l;
-    a->k->times(a->Ev, o, u.o + r * u.ldo, by);
+    float l = u.l[r];
     a->lse[h * a->L + r0 + r] = l == 0 ? INFINITY : u.m[r] + logf(l);
+    u.l[r] = l == 0 ? 0 : 1 / l;
   }
+  a->k->scale_rows(rows, a->Ev, u.o, u.ldo, u.l, a->o.p + a->o.off[h] + r0 * a->o.row, a->o.row);
 }
 
 static void forward_work(void *ctx, int64_t lo, int64_t hi) {

@@ -34,6 +34,14 @@ static float soft(int64_t n, float *s, float old, float *sum) {
 static void times(int64_t n, float *y, const float *x, float a) {
   VEC for (int64_t i = 0; i < n; i++) y[i] = x[i] * a;
 }
+static void scale_rows(int64_t rows, int64_t n, const float *x, int64_t xs, const float *by,
+                       float *y, int64_t ys) {
+  for (int64_t r = 0; r < rows; r++) {
+    const float *from = x + r * xs, a = by[r];
+    float *to = y + r * ys;
+    VEC for (int64_t i = 0; i < n; i++) to[i] = from[i] * a;
+  }
+}
 static void add(int64_t n, float *x, const float *y) {
   VEC for (int64_t i = 0; i < n; i++) x[i] += y[i];
 }
@@ -112,6 +120,6 @@ static void relu_grad(int64_t n, const float *y, const float *dy, float *dx) {
   VEC for (int64_t i = 0; i < n; i++) dx[i] = y[i] > 0 ? dy[i] : 0;
 }
 
-const MtSeqKerns CAT(mt_seq_kerns_, KLEVEL) = {soft,  times,     add,      dot,      grad,
+const MtSeqKerns CAT(mt_seq_kerns_, KLEVEL) = {soft,  times,  scale_rows,   add,      dot,      grad,
                                                lstm,  lstm_grad, gru,      gru_grad, tanh_,
                                                relu_, tanh_grad, relu_grad};

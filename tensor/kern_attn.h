@@ -11,6 +11,9 @@ typedef struct {
    * <- 0. */
   float (*soft)(int64_t n, float *s, float old, float *sum);
   void (*times)(int64_t n, float *y, const float *x, float a);      /* y = a x; y may be x */
+  /* y row = x row * by[row] */
+  void (*scale_rows)(int64_t rows, int64_t n, const float *x, int64_t xs, const float *by, float *y,
+                     int64_t ys);
   void (*add)(int64_t n, float *x, const float *y);
   float (*dot)(int64_t n, const float *x, const float *y);
   /* s <- p = exp(s - lse), dp <- p * (dp - d) */
