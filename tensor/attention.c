@@ -53,14 +53,22 @@ static int64_t visible(const Attn *a, int64_t row, int64_t k0, int64_t n) {
 
 /* Rows from r0 of head h.  k, v: packed blocks, NULL where the few rows take dot products; m, l: each
  * row's maximum and sum so far. */
-typedef struct { const float *q; float *k, *v, *s, *o, *m, *l; int64_t ldo; } Unit;
+typedef struct { const float *q; float *k, *v, *s, *o, *m, *l, *spare; int64_t ldo; } Unit;
 
-static void pack_keys(const Attn *a, const float *key, int64_t n, float *to) {
+/* Keys side by side, as many as a tile is wide; `spare` has room for that many. */
+static void pack_keys(const Attn *a, const float *key, int64_t n, float *spare, float *to) {
   int w = 2 * a->g->vl;
   for (int64_t j = 0; j < n; j += w, to += w * a->E, key += w * a->key.row) {
-    if (n - j >= w) { a->g->pack_t(a->E, w, key, a->key.row, to); continue; }
-    for (int64_t e = 0; e < a->E; e++)
-      for (int i = 0; i < w; i++) to[e * w + i] = i < n - j ? key[i * a->key.row + e] : 0;
+    const float *from = key;
+    int64_t row = a->key.row, have = n - j;
+    if (have < w) {
+      for (int64_t i = 0; i < have; i++)
+        memcpy(spare + i * a->E, key + i * row, sizeof(float) * (size_t)a->E);
+      memset(spare + have * a->E, 0, sizeof(float) * (size_t)((w - have) * a->E));
+      from = spare;
+      row = a->E;
+    }
+    a->g->pack_t(a->E, w, from, row, to);
   }
 }
 
@@ -75,8 +83,8 @@ static void scores(const Attn *a, const Unit *u, const float *key, int64_t i, in
     return;
   }
   for (int64_t j = 0; j < lim; j += w)
-    a->g->tile[0][1][rows - 1](a->E, u->q + i * a->q.row, a->q.row, u->k + j * a->E, w, u->s + j,
-                               BK, a->scale, 0, NULL);
+    a->g->tile[0][lim - j > w / 2][rows - 1](a->E, u->q + i * a->q.row, a->q.row, u->k + j * a->E,
+                                             w, u->s + j, BK, a->scale, 0, NULL);
 }
 
 /* Row `row` of the unit: its scores become weights; what was summed before is rescaled. */
@@ -117,7 +125,7 @@ static void block(const Attn *a, const Unit *u, int64_t h, int64_t r0, int64_t r
   int64_t n = a->S - k0 < BK ? a->S - k0 : BK, vs = a->v.row;
   const float *key = a->key.p + a->key.off[h] + k0 * a->key.row,
               *v = a->v.p + a->v.off[h] + k0 * vs;
-  if (u->k) pack_keys(a, key, n, u->k);
+  if (u->k) pack_keys(a, key, n, u->spare, u->k);
   if (u->k && u->ldo != a->Ev) {                     /* rows of whole vectors */
     for (int64_t j = 0; j < n; j++) {
       memcpy(u->v + j * u->ldo, v + j * vs, sizeof(float) * (size_t)a->Ev);
@@ -140,8 +148,8 @@ static void block(const Attn *a, const Unit *u, int64_t h, int64_t r0, int64_t r
 /* The unit's memory, in floats. */
 static size_t unit_floats(const Attn *a, bool few) {
   int64_t ldo = few ? a->Ev : up(a->Ev, a->g->vl), rows = a->part + a->g->mr;
-  int64_t n = rows * (ldo + 3) + a->g->mr * BK + 6 * 64;
-  if (!few) n += up(a->S < BK ? a->S : BK, 2 * a->g->vl) * (a->E + ldo);
+  int64_t n = rows * (ldo + 3) + a->g->mr * BK + 7 * 64, w = 2 * a->g->vl;
+  if (!few) n += up(a->S < BK ? a->S : BK, w) * (a->E + ldo) + w * a->E;
   return (size_t)n;
 }
 static float *take(float **mem, int64_t n) {
@@ -158,7 +166,11 @@ static void forward_unit(const Attn *a, int64_t h, int64_t r0, int64_t r1, float
   u.m = take(&mem, rows);
   u.l = take(&mem, rows);
   u.s = take(&mem, a->g->mr * BK);
-  if (!few) { u.k = take(&mem, n * a->E); u.v = take(&mem, n * u.ldo); }
+  if (!few) {
+    u.k = take(&mem, n * a->E);
+    u.v = take(&mem, n * u.ldo);
+    u.spare = take(&mem, 2 * a->g->vl * a->E);
+  }
   for (int64_t r = 0; r < rows; r++) u.m[r] = -INFINITY;
   memset(u.l, 0, sizeof(float) * (size_t)rows);
   if (few || !a->S) memset(u.o, 0, sizeof(float) * (size_t)(rows * u.ldo));

@@ -8,19 +8,8 @@
 #define VEC _Pragma("GCC ivdep")
 enum { LANES = 32 };
 
-static float largest(int64_t n, const float *x, float m) {
-  float acc[LANES];
-  int64_t i = 0;
-  for (int l = 0; l < LANES; l++) acc[l] = m;
-  for (; i + LANES <= n; i += LANES)
-    for (int l = 0; l < LANES; l++) acc[l] = x[i + l] > acc[l] ? x[i + l] : acc[l];
-  for (int l = 0; l < LANES; l++) m = acc[l] > m ? acc[l] : m;
-  for (; i < n; i++) m = x[i] > m ? x[i] : m;
-  return m;
-}
-
 static float soft(int64_t n, float *s, float old, float *sum) {
-  float m = largest(n, s, old);
+  float m = mt_largest_f32(n, s, old);
   int64_t i = 0;
   if (m == -INFINITY) {
     for (; i < n && s[i] == m; i++) ;

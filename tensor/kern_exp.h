@@ -1,4 +1,4 @@
-/* kern_exp.h: powers of e over a row, as softmax and attention need them, in kernel files.
+/* kern_exp.h: the largest element and powers of e over a row, as softmax and attention need them, in kernel files.
  *
  * With AVX-512 one permutation looks up 2^(j/16), which leaves so small a rest that a cubic will
  * do: 8 multiplications where the polynomial of vmath.h takes 11, and they are what the loop waits
@@ -30,6 +30,33 @@ static inline __m512 mt_exp_bias16_(__m512 x, int bias) {
   return _mm512_maskz_fmadd_ps(held, _mm512_castsi512_ps(two), p, _mm512_castsi512_ps(two));
 }
 #endif
+
+/* The largest of x, at least m; nan is passed over. */
+static inline float mt_largest_f32(int64_t n, const float *x, float m) {
+#ifdef __AVX512F__
+  __m512 a = _mm512_set1_ps(m), b = a;
+  int64_t i = 0;
+  for (; i + 32 <= n; i += 32) { /* of a nan and a number the second operand is taken */
+    a = _mm512_max_ps(_mm512_loadu_ps(x + i), a);
+    b = _mm512_max_ps(_mm512_loadu_ps(x + i + 16), b);
+  }
+  for (; i < n; i += 16) {
+    __mmask16 in = n - i < 16 ? (__mmask16)((1u << (n - i)) - 1) : 0xffff;
+    a = _mm512_mask_max_ps(a, in, _mm512_maskz_loadu_ps(in, x + i), a);
+  }
+  return _mm512_reduce_max_ps(_mm512_max_ps(a, b));
+#else
+  enum { LANES = 32 };
+  float acc[LANES];
+  int64_t i = 0;
+  for (int l = 0; l < LANES; l++) acc[l] = m;
+  for (; i + LANES <= n; i += LANES)
+    for (int l = 0; l < LANES; l++) acc[l] = x[i + l] > acc[l] ? x[i + l] : acc[l];
+  for (int l = 0; l < LANES; l++) m = acc[l] > m ? acc[l] : m;
+  for (; i < n; i++) m = x[i] > m ? x[i] : m;
+  return m;
+#endif
+}
 
 /* y = 2^bias e^(x - m) where x <= m, or nan; returns the sum.  y may be x.  bias: 0 or 32, see
  * mt_exp_biasf_. */

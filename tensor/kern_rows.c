@@ -9,30 +9,32 @@
 #define CAT(a, b) CAT_(a, b)
 enum { LANES = 32, PART = 1024 };
 
+static double mt_largest_f64(int64_t n, const double *x, double m) {
+  double acc[LANES];
+  int64_t i = 0;
+  for (int l = 0; l < LANES; l++) acc[l] = m;
+  for (; i + LANES <= n; i += LANES)
+    for (int l = 0; l < LANES; l++) acc[l] = x[i + l] > acc[l] ? x[i + l] : acc[l];
+  for (int l = 0; l < LANES; l++) m = acc[l] > m ? acc[l] : m;
+  for (; i < n; i++) m = x[i] > m ? x[i] : m;
+  return m;
+}
+
 /* The powers carry a common factor SCALE = 2^BIAS, so that rounding to subnormal numbers waits for
  * the division. */
-#define ROWS(T, S, BIAS, SCALE, LOG)                                                          \
-  static T CAT(largest_, S)(int64_t n, const T *x) {                                  \
-    T acc[LANES], m = -INFINITY;                                                      \
-    int64_t i = 0;                                                                    \
-    for (int l = 0; l < LANES; l++) acc[l] = -INFINITY;                               \
-    for (; i + LANES <= n; i += LANES)                                                \
-      for (int l = 0; l < LANES; l++) acc[l] = x[i + l] > acc[l] ? x[i + l] : acc[l]; \
-    for (int l = 0; l < LANES; l++) m = acc[l] > m ? acc[l] : m;                      \
-    for (; i < n; i++) m = x[i] > m ? x[i] : m;                                       \
-    return m;                                                                         \
-  }                                                                                   \
-  static void CAT(softmax_, S)(int64_t n, const T *x, T *y, bool log_) {              \
-    T m = CAT(largest_, S)(n, x), s = 0, part[PART];                                  \
-    for (int64_t i = 0; i < n; i += PART)                                             \
-      s += CAT(mt_powers_, S)(n - i < PART ? n - i : PART, x + i, m, log_ ? part : y + i, BIAS); \
-    if (log_) {                                                                       \
-      s = m + LOG(s / SCALE);                                                                 \
-      for (int64_t i = 0; i < n; i++) y[i] = x[i] - s;                                \
-    } else {                                                                          \
-      s = 1 / s;                                                                      \
-      for (int64_t i = 0; i < n; i++) y[i] *= s;                                      \
-    }                                                                                 \
+#define ROWS(T, S, BIAS, SCALE, LOG)                                                           \
+  static void CAT(softmax_, S)(int64_t n, const T *x, T *y, bool log_) {                       \
+    T m = CAT(mt_largest_, S)(n, x, -INFINITY), s = 0, part[PART];                             \
+    for (int64_t i = 0; i < n; i += PART)                                                      \
+      s += CAT(mt_powers_, S)(n - i < PART ? n - i : PART, x + i, m, log_ ? part : y + i,      \
+                              BIAS);                                                           \
+    if (log_) {                                                                                \
+      s = m + LOG(s / SCALE);                                                                  \
+      for (int64_t i = 0; i < n; i++) y[i] = x[i] - s;                                         \
+    } else {                                                                                   \
+      s = 1 / s;                                                                               \
+      for (int64_t i = 0; i < n; i++) y[i] *= s;                                               \
+    }                                                                                          \
   }
 ROWS(float, f32, 32, 0x1p32f, logf)
 ROWS(double, f64, 0, 1, log)

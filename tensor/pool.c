@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 256, SPIN_NS = 30000 };
+enum { MAX_THREADS = 256, SPIN_NS = 200000 };
 
 /* ticket = epoch << 32 | pieces << 16 | next piece to claim */
 static _Atomic uint64_t ticket;
