@@ -51,6 +51,7 @@ static const int8_t moth_type[FMT_NTYPES] = {
     [FMT_F64] = MT_float64, [FMT_C64] = MT_complex64, [FMT_C128] = MT_complex128,
     [FMT_U16] = MT_int32,   [FMT_U32] = MT_int64,     [FMT_U64] = MT_int64,
     [FMT_F8A] = MT_float32, [FMT_F8B] = MT_float32,   [FMT_F8C] = MT_float32,
+    [FMT_F8D] = MT_float32, [FMT_F8E] = MT_float32,   [FMT_C32] = MT_complex64,
     [FMT_F4] = -1,          [FMT_F6A] = -1,           [FMT_F6B] = -1};
 
 static bool is_native(int d) {
@@ -59,18 +60,33 @@ static bool is_native(int d) {
 
 static int file_type(int dtype) { return fmt_type_named(mt_dtypes[dtype].name); }
 
-/* An 8-bit float of e exponent bits: as the OCP formats have it; e4m3fn has no infinity, e8m0 is a
- * power of two. */
+/* An IEEE-like number of `bits` bits, `mbits` of them mantissa; the caller has taken out what is
+ * not finite. */
+static float bits_float(unsigned v, int bits, int mbits, int bias) {
+  int e = (int)(v & ((1u << (bits - 1)) - 1)) >> mbits, m = (int)(v & ((1u << mbits) - 1));
+  float x = e ? __builtin_ldexpf((float)(m | 1 << mbits), e - bias - mbits)
+              : __builtin_ldexpf((float)m, 1 - bias - mbits);
+  return v >> (bits - 1) ? -x : x;
+}
+
+/* The 8-bit floats: e5m2 has infinities; e4m3fn only NaN, the fnuz kinds one NaN in place of -0;
+ * e8m0 is a power of two. */
 static float small_float(int dtype, uint8_t v) {
-  if (dtype == FMT_F8C) return v == 255 ? __builtin_nanf("") : __builtin_ldexpf(1, v - 127);
-  int mbits = dtype == FMT_F8A ? 2 : 3, bias = dtype == FMT_F8A ? 15 : 7;
-  int e = (v & 127) >> mbits, m = v & ((1 << mbits) - 1);
-  float x;
-  if (dtype == FMT_F8A && e == 31) x = m ? __builtin_nanf("") : __builtin_inff();
-  else if (dtype == FMT_F8B && (v & 127) == 127) x = __builtin_nanf("");
-  else if (!e) x = __builtin_ldexpf((float)m, 1 - bias - mbits);
-  else x = __builtin_ldexpf((float)(m | 1 << mbits), e - bias - mbits);
-  return v & 128 ? -x : x;
+  const float nan = __builtin_nanf(""), inf = __builtin_inff();
+  switch (dtype) {
+    case FMT_F8C: return v == 255 ? nan : __builtin_ldexpf(1, v - 127);
+    case FMT_F8D: return v == 128 ? nan : bits_float(v, 8, 3, 8);
+    case FMT_F8E: return v == 128 ? nan : bits_float(v, 8, 2, 16);
+    case FMT_F8B: return (v & 127) == 127 ? nan : bits_float(v, 8, 3, 7);
+    default: break;
+  }
+  if ((v & 124) != 124) return bits_float(v, 8, 2, 15);
+  return v & 3 ? nan : v & 128 ? -inf : inf;
+}
+
+static float half_float(uint16_t v) {
+  if ((v & 0x7C00) != 0x7C00) return bits_float(v, 16, 10, 15);
+  return v & 0x3FF ? __builtin_nanf("") : v & 0x8000 ? -__builtin_inff() : __builtin_inff();
 }
 
 /* Elements [0, n) into their Moth type. */
@@ -83,6 +99,10 @@ static bool widen(Ctx *c, const fmt_tensor *t, char *dst, const uint8_t *src, in
         if (fmt_u64(src + 8 * i) > INT64_MAX)
           return mt_fail(c, "tensor '%s': an uint64 element does not fit int64", t->name), false;
         ((int64_t *)dst)[i] = (int64_t)fmt_u64(src + 8 * i);
+        break;
+      case FMT_C32:
+        ((float *)dst)[2 * i] = half_float(fmt_u16(src + 4 * i));
+        ((float *)dst)[2 * i + 1] = half_float(fmt_u16(src + 4 * i + 2));
         break;
       default: ((float *)dst)[i] = small_float(t->dtype, src[i]);
     }

@@ -2,6 +2,7 @@
  * shapes lie in. */
 #include "formats/fmt.h"
 #include "json/json.h"
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,22 +91,24 @@ bool fmt_check_name(const char *s, size_t n, sys_err *e) {
 }
 
 static int by_name(const void *a, const void *b) {
-  return strcmp(*(const char *const *)a, *(const char *const *)b);
+  const fmt_tensor *x = *(const fmt_tensor *const *)a, *y = *(const fmt_tensor *const *)b;
+  int d = strcmp(x->name, y->name);
+  return d ? d : (x->at > y->at) - (x->at < y->at);
 }
 
 bool fmt_check_unique(const fmt_list *l, sys_err *e) {
   char q[120];
   if (l->n < 2) return true;
-  const char **names = mt_malloc(l->n * sizeof *names);
-  if (!names) return sys_fail(e, "not enough memory");
-  for (size_t i = 0; i < l->n; i++) names[i] = l->v[i].name;
-  qsort(names, l->n, sizeof *names, by_name);
+  const fmt_tensor **v = mt_malloc(l->n * sizeof *v);
+  if (!v) return sys_fail(e, "not enough memory");
+  for (size_t i = 0; i < l->n; i++) v[i] = &l->v[i];
+  qsort(v, l->n, sizeof *v, by_name);
   bool ok = true;
   for (size_t i = 1; ok && i < l->n; i++)
-    if (!strcmp(names[i - 1], names[i]))
-      ok = sys_fail(e, "two tensors are named '%s'",
-                    sys_quote(q, sizeof q, names[i], strlen(names[i])));
-  mt_free(names);
+    if (!strcmp(v[i - 1]->name, v[i]->name))
+      ok = sys_fail(e, "two tensors are named '%s': the second's data are at byte %" PRIu64,
+                    sys_quote(q, sizeof q, v[i]->name, strlen(v[i]->name)), v[i]->at);
+  mt_free(v);
   return ok;
 }
 
@@ -155,7 +158,7 @@ void fmt_put(uint8_t *p, uint64_t v, int bytes) {
 
 void fmt_swap(int dtype, uint8_t *dst, const uint8_t *src, uint64_t n) {
   int size = fmt_types[dtype].bits / 8;
-  bool complex_type = dtype == FMT_C64 || dtype == FMT_C128;
+  bool complex_type = dtype == FMT_C32 || dtype == FMT_C64 || dtype == FMT_C128;
   int part = complex_type ? size / 2 : size;
   for (uint64_t i = 0; i < n * (uint64_t)(size / part); i++, dst += part, src += part)
     for (int k = 0; k < part; k++) dst[k] = src[part - 1 - k];

@@ -21,12 +21,15 @@
   X(F8A, "float8_e5m2", 8, "F8_E5M2", NULL, NULL) \
   X(F8B, "float8_e4m3fn", 8, "F8_E4M3", NULL, NULL) \
   X(F8C, "float8_e8m0fnu", 8, "F8_E8M0", NULL, NULL) \
+  X(F8D, "float8_e4m3fnuz", 8, "F8_E4M3FNUZ", NULL, NULL) \
+  X(F8E, "float8_e5m2fnuz", 8, "F8_E5M2FNUZ", NULL, NULL) \
   X(I16, "int16", 16, "I16", "i2", "ShortStorage") \
   X(U16, "uint16", 16, "U16", "u2", NULL) \
   X(F16, "float16", 16, "F16", "f2", "HalfStorage") \
   X(BF16, "bfloat16", 16, "BF16", NULL, "BFloat16Storage") \
   X(I32, "int32", 32, "I32", "i4", "IntStorage") \
   X(U32, "uint32", 32, "U32", "u4", NULL) \
+  X(C32, "complex32", 32, NULL, NULL, "ComplexHalfStorage") \
   X(F32, "float32", 32, "F32", "f4", "FloatStorage") \
   X(C64, "complex64", 64, "C64", "c8", "ComplexFloatStorage") \
   X(F64, "float64", 64, "F64", "f8", "DoubleStorage") \

@@ -154,7 +154,10 @@ static bool place(reader *r) {
                       "gguf: tensor '%s' begins at %" PRIu64 ", expected %" PRIu64 " of the data",
                       q, t->at, at);
     if (t->nbytes > size - data - at)
-      return sys_fail(r->e, "gguf: tensor '%s' reaches past the end of the file", q);
+      return sys_fail(r->e,
+                      "gguf: tensor '%s' needs %" PRIu64 " bytes from byte %" PRIu64
+                      " on, past the end of the file",
+                      q, t->nbytes, data + at);
     t->at = data + at;
     t->data = r->start + t->at;
     at += t->nbytes;
@@ -163,7 +166,8 @@ static bool place(reader *r) {
     at += pad;
   }
   return data + at == size ||
-         sys_fail(r->e, "gguf: %" PRIu64 " bytes after the last tensor", size - data - at);
+         sys_fail(r->e, "gguf: %" PRIu64 " bytes after the last tensor at byte %" PRIu64,
+                  size - data - at, data + at);
 }
 
 bool gg_parse(gg_file *f, const uint8_t *p, size_t n, sys_err *e) {

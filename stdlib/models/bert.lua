@@ -435,7 +435,24 @@ function M.sentence_encoder(dir, opt)
   local model = M.from_pretrained(dir)
   local config = json.decode(read(dir .. "/sentence_bert_config.json") or "{}")
   return setmetatable({ model = model, tokenizer = require("tokenizers").from_pretrained(dir),
-    max_length = opt.max_length or config.max_seq_length or 128, group = opt.group or 8 }, Sentences)
+    max_length = opt.max_length or config.max_seq_length or 128, group = opt.group or 64 }, Sentences)
+end
+
+--- Where groups of texts end, given their lengths in ascending order: a group has at most `most` texts and no more than
+-- 8 % padding, unless it would be too small to be worth a call of its own.
+local function groups(length, most)
+  local ends, last = {}, #length
+  while last > 0 do
+    local top, from, real = length[last], last, length[last]
+    while from > 1 and last - from + 1 < most do
+      local n, sum = last - from + 2, real + length[from - 1]
+      if top * n > 1.08 * sum and top * (n - 1) >= 128 then break end
+      from, real = from - 1, sum
+    end
+    table.insert(ends, 1, last)
+    last = from - 1
+  end
+  return ends
 end
 
 function Sentences:pooled(batch)
@@ -457,15 +474,17 @@ function Sentences:__call(texts)
     return length[a] < length[b] or (length[a] == length[b] and a < b)
   end)
   return torch.no_grad(function()
-    local parts, place = {}, {}
-    for from = 1, #order, self.group do
+    local parts, place, sorted, from = {}, {}, {}, 1
+    for k, i in ipairs(order) do sorted[k] = length[i] end
+    for _, last in ipairs(groups(sorted, self.group)) do
       local group = {}
-      for k = from, math.min(from + self.group - 1, #order) do
+      for k = from, last do
         group[#group + 1] = texts[order[k]]
         place[order[k]] = k - 1
       end
       local batch = self.tokenizer(group, { padding = true, truncation = true, max_length = limit })
       parts[#parts + 1] = self:pooled(batch)
+      from = last + 1
     end
     return torch.cat(parts, 0):index_select(0, torch.tensor(place))
   end)

@@ -169,7 +169,8 @@ bool npy_parse(fmt_list *l, const char *name, size_t name_len, const uint8_t *p,
         e, "npy: the data need %" PRIu64 " bytes from byte %" PRIu64 " on, the file has %" PRIu64,
         t->nbytes, t->at, room);
   return room == t->nbytes ||
-         sys_fail(e, "npy: %" PRIu64 " bytes after the data", room - t->nbytes);
+         sys_fail(e, "npy: %" PRIu64 " bytes after the data at byte %" PRIu64, room - t->nbytes,
+                  t->at + t->nbytes);
 }
 
 static bool finish(fmt_list *l, const char *path, bool ok, const sys_err *inner, sys_err *e) {

@@ -126,7 +126,8 @@ static bool check_places(reader *r) {
     at += t->nbytes;
   }
   return at == r->room ||
-         sys_fail(r->e, "%" PRIu64 " bytes after the last tensor's data", r->room - at);
+         sys_fail(r->e, "%" PRIu64 " bytes after the last tensor's data at byte %" PRIu64 " of the data",
+                  r->room - at, at);
 }
 
 static bool read_header(reader *r, const uint8_t *p, uint64_t len) {
@@ -135,7 +136,9 @@ static bool read_header(reader *r, const uint8_t *p, uint64_t len) {
   const js_node *metadata = NULL;
   if (len == 0 || header[0] != '{')
     return sys_fail(r->e, "the header does not begin with '{' at byte 8");
-  if (!js_parse(&r->d, header, len, &lim, r->e)) return false;
+  sys_err inner = {{0}, 0};
+  if (!js_parse(&r->d, header, len, &lim, &inner))
+    return sys_fail(r->e, "in the header, which begins at byte 8: %s", inner.msg);
   for (uint32_t i = 1; i < r->d.v[0].next; i = r->d.v[i + 1].next) {
     const js_node *k = &r->d.v[i], *v = k + 1;
     bool meta = js_is(k, "__metadata__");

@@ -19,7 +19,8 @@ def values(x):
     return [int(v) for v in x.to(torch.int64).reshape(-1)] if x.dtype != torch.bool else [bool(v) for v in x.reshape(-1)]
 
 
-WIDE = {"uint16": "int32", "uint32": "int64", "uint64": "int64", "float8_e4m3fn": "float32", "float8_e5m2": "float32"}
+WIDE = {"uint16": "int32", "uint32": "int64", "uint64": "int64", "float8_e4m3fn": "float32", "float8_e5m2": "float32",
+        "float8_e4m3fnuz": "float32", "float8_e5m2fnuz": "float32", "float8_e8m0fnu": "float32", "complex32": "complex64"}
 
 
 def note(name, d):
@@ -36,6 +37,13 @@ torch.save(pt, "zip.pt")
 torch.save({k: v for k, v in pt.items() if k != "conj"}, "stream.pt", _use_new_zipfile_serialization=False)
 note("zip.pt", pt)
 note("stream.pt", {k: v for k, v in pt.items() if k != "conj"})
+
+odd = torch.arange(0, 256, 7, dtype=torch.uint8)
+odd = {n: odd.view(getattr(torch, n)) for n in "float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz float8_e8m0fnu".split()}
+odd = {k: v[torch.isfinite(v.float())] for k, v in odd.items()}
+odd["complex32"] = torch.tensor([[1.5 - 2j, 65504 + 6e-8j], [0, -0.25]]).to(torch.complex32)
+torch.save(odd, "odd.pt")
+note("odd.pt", {k: v.to(torch.complex64 if v.dtype.is_complex else torch.float32) for k, v in odd.items()})
 
 m = torch.nn.Linear(2, 2)
 with torch.no_grad():
