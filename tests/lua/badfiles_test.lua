@@ -42,18 +42,21 @@ t.test("bytes changed in a checkpoint with checksums are noticed", function()
   t.ok(noticed > 10, noticed .. " noticed")
 end)
 
-local function header(text, bytes) return file("h.safetensors", string.pack("<I8", #text) .. text .. ("x"):rep(bytes)) end
+local function header(text, bytes)
+  return file("h.safetensors", string.pack("<I8", #text) .. text .. ("x"):rep(bytes))
+end
 local function two(a, b, name)
-  return header(('{"a":{"dtype":"F32","shape":[2],"data_offsets":[%s]},"%s":{"dtype":"F32","shape":[2],"data_offsets":[%s]}}')
-    :format(a, name or "b", b), 24)
+  local entry = '"%s":{"dtype":"F32","shape":[2],"data_offsets":[%s]}'
+  return header("{" .. entry:format("a", a) .. "," .. entry:format(name or "b", b) .. "}", 24)
 end
 
 t.test("hostile safetensors", function()
   refused(two("0,8", "4,12"), "h.safetensors: tensor 'b' overlaps the one before at byte 8 of the data")
   refused(two("0,8", "16,24"), "tensor 'b' leaves a hole before it at byte 8 of the data")
   refused(two("0,8", "8,16"), "8 bytes after the last tensor's data at byte 16 of the data")
-  refused(header('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}', 2),
-    "two tensors are named 'a': the second's data are at byte 1")
+  refused(two("0,8", "8,24", "a"), "tensor 'a'")
+  local entry = '"a":{"dtype":"U8","shape":[1],"data_offsets":'
+  refused(header("{" .. entry .. "[0,1]}," .. entry .. "[1,2]}}", 2), "named 'a': the second's data are at byte 1")
   refused(header('{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8]}}', 8),
     "tensor 'a': the shape is too large at byte")
   refused(header('{"a":{"dtype":"F33","shape":[2],"data_offsets":[0,8]}}', 8), "tensor 'a': unknown dtype at byte 22")
@@ -111,7 +114,8 @@ t.test("BERT: token numbers, masks and batches that do not fit", function()
   t.error_matches(function() model(torch.tensor { { 1, 40000 } }) end, "index 40000 is out of range")
   t.error_matches(function() model(torch.tensor { { 1, -1 } }) end, "index -1 is out of range")
   t.error_matches(function() model(torch.tensor { { 1.5, 2 } }) end, "int64")
-  t.error_matches(function() model(torch.tensor { { 1, 2 } }, { attention_mask = torch.ones(1, 3) }) end, "2 in one and 3")
+  local mask = torch.ones(1, 3)
+  t.error_matches(function() model(torch.tensor { { 1, 2 } }, { attention_mask = mask }) end, "2 in one and 3")
   t.error_matches(function() model(torch.zeros(2, 0, int)) end, "size 0")
   t.ok(model(torch.zeros(0, 4, int)).last_hidden_state.shape == { 0, 4, 64 })
   t.eq(model(torch.tensor { { 1, 2 } }).last_hidden_state:isfinite():all():item(), true)
