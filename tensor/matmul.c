@@ -309,7 +309,8 @@ Tensor *k__linear(Ctx *c, Tensor *input, Tensor *weight, Tensor *bias) {
 Tensor *k_F_linear(Ctx *c, Tensor *input, Tensor *weight, Tensor *bias) {
   int64_t k = input->ndim ? input->size[input->ndim - 1] : 0;
   if (!input->ndim || weight->ndim < 1 || weight->ndim > 2 || weight->size[weight->ndim - 1] != k)
-    return mt_fail(c, "input of shape %s does not fit weight of shape %s",
+    return mt_fail(c, "expects [*, %lld], got %s (weight of shape %s)",
+                   (long long)(weight->ndim ? weight->size[weight->ndim - 1] : 0),
                    mt_list_str(c, mt_sizes(input)), mt_list_str(c, mt_sizes(weight)));
   if (weight->ndim == 1) {
     Tensor *y = t_matmul(c, input, weight);

@@ -14,7 +14,9 @@
 
 typedef struct MBox { const void *magic; NnModule *m; } MBox;
 static const char module_magic = 0, boxes_key = 0;
-const char vm_hook_call_key = 0, vm_forward_names_key = 0;
+const char vm_hook_call_key = 0, vm_forward_names_key = 0, vm_registration_key = 0;
+bool vm_hooks_everywhere;
+static const char marked_key = 0; /* registry: tensor made by nn.Buffer -> is it persistent? */
 
 #define ENTER Ctx *c = vm_ctx(L); Scope sc = mt_open(c)
 
@@ -114,9 +116,58 @@ void vm_module_field(lua_State *L, int name,
   lua_rawset(L, -3);
   lua_pop(L, 1);
 }
+bool vm_module_is_buffer(lua_State *L, int v, bool *persistent) {
+  bool is = false;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &marked_key) == LUA_TTABLE) {
+    lua_pushvalue(L, v);
+    is = lua_rawget(L, -2) == LUA_TBOOLEAN;
+    if (is && persistent) *persistent = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return is;
+}
+void vm_module_mark_buffer(lua_State *L, int v, bool persistent) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &marked_key) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "k");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &marked_key);
+  }
+  lua_pushvalue(L, v);
+  lua_pushboolean(L, persistent);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+/* The value at v may be replaced by the hooks that nn.modules.module.register_module_*_hook left. */
+static void ask_hooks(lua_State *L, NnKind kind, int k, int v) {
+  static const char *const kinds[] = {"parameter", "buffer", "module"};
+  if (lua_isnil(L, v) || vm_isnone(L, v)) return;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &vm_registration_key) != LUA_TFUNCTION) {
+    lua_pop(L, 1);
+    return;
+  }
+  lua_pushvalue(L, 1);
+  lua_pushstring(L, kinds[kind]);
+  lua_pushvalue(L, k);
+  lua_pushvalue(L, v);
+  lua_call(L, 4, 1);
+  Tensor *t = vm_totensor(L, -1);
+  bool fits = kind == NN_CHILD ? vm_tomodule(L, -1) != NULL
+                               : t && (kind == NN_BUFFER || t->flags & MT_PARAM);
+  if (!fits)
+    luaL_error(L, "a registration hook gave a %s for the %s '%s'", luaL_typename(L, -1),
+               kinds[kind], lua_tostring(L, k));
+  lua_replace(L, v);
+}
 /* Registers the value at stack index v (nil: an empty entry) under the name at index k, and sets
  * the field. */
 void vm_module_put_tensor(lua_State *L, NnModule *m, NnKind kind, int k, int v, bool persistent) {
+  ask_hooks(L, kind, k, v);
   ENTER;
   Tensor *t = vm_totensor(L, v);
   nn_set_tensor(c, m, kind, lua_tostring(L, k), t, persistent);
@@ -127,6 +178,7 @@ void vm_module_put_tensor(lua_State *L, NnModule *m, NnKind kind, int k, int v, 
   vm_leave(L, c, sc, 0);
 }
 void vm_module_put_child(lua_State *L, NnModule *m, int k, int v) {
+  ask_hooks(L, NN_CHILD, k, v);
   ENTER;
   NnModule *child = vm_tomodule(L, v);
   nn_set_child(c, m, lua_tostring(L, k), child);
@@ -163,8 +215,11 @@ static int m_newindex(lua_State *L) {
   Tensor *t = vm_totensor(L, 3);
   NnKind kind;
   NnEntry *e = nn_find_any(m, name, &kind);
+  bool persistent = true;
   if (child) vm_module_put_child(L, m, 2, 3);
   else if (t && t->flags & MT_PARAM) vm_module_put_tensor(L, m, NN_PARAM, 2, 3, false);
+  else if (t && vm_module_is_buffer(L, 3, &persistent))
+    vm_module_put_tensor(L, m, NN_BUFFER, 2, 3, persistent);
   else if (lua_isnil(L, 3)) { vm_module_field(L, 2, 0); if (e) nn_remove(m, name); }
   else if (e && vm_isnone(L, 3)) {
     if (kind == NN_CHILD) vm_module_put_child(L, m, 2, 3);
@@ -237,7 +292,7 @@ static int m_call(lua_State *L) { /* self stays at index 1: error messages look 
   }
   if (n > 2) too_many(L, n, n + 1);
   int extra = 0;
-  if (m->hooked) {
+  if (m->hooked || vm_hooks_everywhere) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &vm_hook_call_key);
     lua_insert(L, -2);
     extra = 1;

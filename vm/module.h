@@ -7,6 +7,8 @@
 #include "nn.h"
 
 extern const char vm_hook_call_key;        /* registry: the function around a hooked forward */
+extern const char vm_registration_key; /* registry: fn(module, kind, name, value) -> value, or nil */
+extern bool vm_hooks_everywhere;       /* are there hooks around the forward of every module? */
 extern const char vm_forward_names_key; /* registry: forward function -> names of its arguments */
 NnModule *vm_tomodule(lua_State *L, int i);                   /* NULL: no module */
 NnModule *vm_checkmodule(lua_State *L, int i);
@@ -16,6 +18,9 @@ void vm_module_new(lua_State *L, int cls); /* pushes an object of the class, wit
 void vm_push_module_class(lua_State *L);
 /* fields[name] = value (0: nil); the module is at 1, indices are absolute. */
 void vm_module_field(lua_State *L, int name, int value);
+/* nn.Buffer: whether the value at v was made by it, and then if it is persistent. */
+bool vm_module_is_buffer(lua_State *L, int v, bool *persistent);
+void vm_module_mark_buffer(lua_State *L, int v, bool persistent);
 /* Registers the value at v under the name at k, and sets the field; the module is at 1. */
 void vm_module_put_tensor(lua_State *L, NnModule *m, NnKind kind, int k, int v, bool persistent);
 void vm_module_put_child(lua_State *L, NnModule *m, int k, int v);

@@ -86,6 +86,15 @@ static int f_set_hook_call(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_hook_call_key);
   return 0;
 }
+static int f_hook_everywhere(lua_State *L) { /* (any?): are there hooks for every module? */
+  vm_hooks_everywhere = lua_toboolean(L, 1);
+  return 0;
+}
+static int f_set_registration(lua_State *L) { /* (fn(module, kind, name, value) -> value, or nil) */
+  lua_settop(L, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &vm_registration_key);
+  return 0;
+}
 static int f_is_module(lua_State *L) { lua_pushboolean(L, vm_tomodule(L, 1) != NULL); return 1; }
 static int f_class_of(lua_State *L) {
   vm_checkmodule(L, 1);
@@ -202,6 +211,25 @@ static int f_parameter(lua_State *L) {
   return vm_leave(L, c, sc, 1);
 }
 
+/* nn.Buffer(data, persistent = true): becomes a buffer of the module it is assigned to */
+static int f_buffer(lua_State *L) {
+  static const char *const names[] = {"data", "persistent", NULL};
+  lua_pushnil(L);
+  lua_insert(L, 1);
+  vm_spread(L, "nn.Buffer", names);
+  if (lua_isnil(L, 2)) return luaL_error(L, "nn.Buffer: argument 'data' (a Tensor) is missing");
+  Tensor *t = vm_totensor(L, 2);
+  if (!t) return luaL_error(L, "nn.Buffer: data must be a Tensor, got %s", luaL_typename(L, 2));
+  ENTER;
+  vm_pushtensor(L, mt_alias(c, t));
+  if (!c->err) vm_module_mark_buffer(L, lua_gettop(L), vm_flag(L, 3, true));
+  return vm_leave(L, c, sc, 1);
+}
+static int f_is_buffer(lua_State *L) {
+  lua_pushboolean(L, vm_totensor(L, 1) && vm_module_is_buffer(L, 1, NULL));
+  return 1;
+}
+
 static int f_layer(lua_State *L) {                            /* where we are, as errors say it */
   ENTER;
   vm_push_layer(L, c);
@@ -220,6 +248,8 @@ int luaopen_nn_core(lua_State *L) {
                                  {"hooks", f_hooks},
                                  {"set_hooks", f_set_hooks},
                                  {"set_hook_call", f_set_hook_call},
+                                 {"hook_everywhere", f_hook_everywhere},
+                                 {"set_registration", f_set_registration},
                                  {"is_module", f_is_module},
                                  {"class_of", f_class_of},
                                  {"is_parameter", f_is_parameter},
@@ -231,6 +261,8 @@ int luaopen_nn_core(lua_State *L) {
                                  {"sequential", f_sequential},
                                  {"linear", f_linear},
                                  {"Parameter", f_parameter},
+                                 {"Buffer", f_buffer},
+                                 {"is_buffer", f_is_buffer},
                                  {"layer", f_layer},
                                  {"new", f_new},
                                  {NULL, NULL}};

@@ -131,7 +131,7 @@ local RULES = {
   { "the sizes %[[%d, ]*%] and %[[%d, ]*%] cannot be broadcast", function()
     return "sizes are compared from the last dimension: equal, or one of them 1 (x:unsqueeze(-1) adds a 1)"
   end },
-  { "linear: input of shape %[([%d, ]*)%] does not fit weight of shape %[(%d+), (%d+)%]", function(_, _, out, n)
+  { "linear: expects .-weight of shape %[(%d+), (%d+)%]", function(_, out, n)
     return ("Linear(%s, %s) expects [*, %s]"):format(n, out, n)
   end },
   { "conv(%d)d: weight of shape %[%d+, (%d+).-%] and (%d+) groups do not fit input of shape %[(.-)%]",

@@ -4,7 +4,7 @@ local core = require "torch.nn.core"
 local torch = require "torch"
 
 local nn = torch.nn
-nn.Module, nn.Parameter = core.Module, core.Parameter
+nn.Module, nn.Parameter, nn.Buffer = core.Module, core.Parameter, core.Buffer
 nn.is_parameter, nn.is_module = core.is_parameter, core.is_module
 require "torch.nn.module"
 

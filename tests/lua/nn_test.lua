@@ -96,7 +96,7 @@ end)
 
 t.test("errors inside forward name the layer", function()
   local net = Net(3, 4)
-  t.error_matches(function() net(torch.ones(2, 5)) end, "in layers.0 (Linear): linear: input of shape [2, 5]")
+  t.error_matches(function() net(torch.ones(2, 5)) end, "in layers.0 (Linear): linear: expects [*, 4], got [2, 5]")
   t.error_matches(function() net.fc(torch.ones(2, 5)) end, "in Linear: linear:")
   t.error_matches(function() nn.Module:extend("Empty")()(1) end, 'Module [Empty] is missing the required "forward" function')
   t.eq(net:run(torch.ones(2, 3)).shape == { 2, 2 }, true)
@@ -226,6 +226,75 @@ t.test("arguments of forward by name", function()
   t.eq(nn.MSELoss()(x, { target = x * 3 }):item(), 4.0)
   t.error_matches(function() nn.Linear(3, 2)(x, 5) end, "Linear: forward takes 1 argument, got 2")
   t.error_matches(function() nn.Linear(3, 2) { inptu = x } end, "Linear: unknown keyword 'inptu'")
+end)
+
+t.test("hooks of every module", function()
+  local every, log = nn.modules.module, {}
+  local function note(kind) return function(m) log[#log + 1] = kind .. " " .. m:_get_name() end end
+  local handles = { every.register_module_forward_pre_hook(note "pre"), every.register_module_forward_hook(note "post"),
+    every.register_module_full_backward_hook(note "bwd"),
+    every.register_module_full_backward_pre_hook(note "bwdpre") }
+  local net = nn.Sequential(nn.Linear(2, 3), nn.Tanh())
+  net[0]:register_forward_pre_hook(note "own")
+  net(torch.ones(1, 2)):sum():backward()
+  t.eq(table.concat(log, ", "), "pre Sequential, pre Linear, own Linear, post Linear, pre Tanh, post Tanh, " ..
+    "post Sequential, bwdpre Sequential, bwd Sequential, bwdpre Tanh, bwd Tanh, bwdpre Linear, bwd Linear")
+  for _, h in ipairs(handles) do h:remove() end
+  log = {}
+  net(torch.ones(1, 2))
+  t.eq(table.concat(log, ", "), "own Linear")
+  local double <close> = every.register_module_forward_hook(function(_, _, out) return out * 2 end)
+  t.eq(nn.Identity()(torch.ones(1)):item(), 2.0)
+  t.error_matches(function() every.register_module_forward_hook(5) end, "hook must be a function")
+end)
+
+t.test("hooks of what modules are given", function()
+  local every, log = nn.modules.module, {}
+  local function note(m, name) log[#log + 1] = m:_get_name() .. "." .. name end
+  local a = every.register_module_parameter_registration_hook(note)
+  local b = every.register_module_buffer_registration_hook(note)
+  local c = every.register_module_module_registration_hook(note)
+  nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1, { affine = false }))
+  t.eq(table.concat(log, " "), "Linear.weight Linear.bias BatchNorm1d.running_mean BatchNorm1d.running_var " ..
+    "BatchNorm1d.num_batches_tracked Sequential.0 Sequential.1")
+  a:remove(); b:remove(); c:remove()
+  local m = nn.Module()
+  local swap <close> = every.register_module_parameter_registration_hook(function(_, _, p)
+    return nn.Parameter(p:detach() * 3)
+  end)
+  m.w = nn.Parameter(torch.ones(1))
+  t.eq(m.w:item(), 3.0)
+  local wrong <close> = every.register_module_module_registration_hook(function() return 5 end)
+  t.error_matches(function() m.child = nn.ReLU() end, "gave a number for the module 'child'")
+  t.eq(#m:children(), 0)
+end)
+
+t.test("nn.Buffer", function()
+  local m = nn.Module()
+  m.a, m.plain = nn.Buffer(torch.ones(2)), torch.ones(1)
+  m.b = nn.Buffer(torch.zeros(2), { persistent = false })
+  t.eq(#m:buffers(), 2)
+  t.eq(#m:state_dict(), 1)
+  m.a = torch.zeros(2)
+  t.eq(m:state_dict().a:sum():item(), 0.0)
+  t.error_matches(function() nn.Buffer(5) end, "data must be a Tensor")
+end)
+
+t.test("parameters shared, replaced, refused; a module after an error", function()
+  local m = nn.Linear(3, 3)
+  m.tied = m.weight
+  t.eq(#m:parameters(), 2)
+  t.eq(#m:state_dict(), 3)
+  t.error_matches(function() m.weight = torch.ones(3) end, "cannot assign 'Tensor' as parameter 'weight'")
+  t.error_matches(function() m(torch.ones(1, 4)) end, "in Linear: linear: expects [*, 3], got [1, 4]")
+  t.eq(m(torch.ones(1, 3)).shape == { 1, 3 }, true)
+  m.weight = nn.Parameter(torch.ones(2, 3))
+  t.error_matches(function() m(torch.ones(1, 3)) end, "in Linear")
+  m.bias = torch.None
+  t.eq(m(torch.ones(1, 3)):tolist(), { { 3.0, 3.0 } })
+  local None = nn.Module:extend("Unfinished")
+  t.error_matches(function() None()(1) end, 'Module [Unfinished] is missing the required "forward" function')
+  t.error_matches(function() nn.Sequential(nn.LSTM(5, 3))(torch.ones(1, 2)) end, "in 0 (LSTM): input.size(-1)")
 end)
 
 t.done()

@@ -1,5 +1,7 @@
 -- torch.nn.hooks: functions run around a module's forward, its gradients, and its state_dict.
 --
+-- A module's hooks are its own; those of every module (nn.modules.module) lie in `everywhere`, and run before them.
+--
 -- Invariant: core.set_hooks holds { kind = list of { fn, with_kwargs, always } } in the order of running; lists are replaced,
 -- never changed, so a hook may remove itself or others while they run.
 local core = require "torch.nn.core"
@@ -11,7 +13,15 @@ local kinds = { forward_pre_hook = "forward_pre", forward_hook = "forward", full
   load_state_dict_pre_hook = "load_state_dict_pre", load_state_dict_post_hook = "load_state_dict_post" }
 local around = { forward_pre = true, forward = true, backward = true, backward_pre = true }
 
+local everywhere = {}
+local EVERY = {}                                    -- stands for a module: all of them
+
 local function store(m, all)
+  if m == EVERY then
+    everywhere = all
+    for _, list in pairs(all) do if #list > 0 then return core.hook_everywhere(true) end end
+    return core.hook_everywhere(false)
+  end
   local any, run = false, false
   for kind, list in pairs(all) do
     if #list > 0 then any, run = true, run or around[kind] end
@@ -21,7 +31,7 @@ end
 
 local function change(m, kind, fn)
   local all = {}
-  for k, list in pairs(core.hooks(m) or {}) do all[k] = list end
+  for k, list in pairs(m == EVERY and everywhere or core.hooks(m) or {}) do all[k] = list end
   all[kind] = fn(all[kind] or {})
   store(m, all)
 end
@@ -40,19 +50,63 @@ function Handle:remove()
 end
 Handle.__close = Handle.remove
 
---- m:register_NAME(fn, {prepend =, with_kwargs =, always_call =}) -> handle with :remove().
-function hooks.register(m, name, fn, ...)
-  if not core.is_module(m) then error("register_" .. name .. ": called on something that is no module", 3) end
+local function check(fn, what)
   local callable = type(fn) == "function" or (getmetatable(fn) or {}).__call
-  if not callable then error("register_" .. name .. ": hook must be a function, got " .. type(fn), 3) end
-  local prepend, with_kwargs, always = core.spread("register_" .. name, { "prepend", "with_kwargs", "always_call" }, ...)
-  local kind, entry = kinds[name], { fn = fn, with_kwargs = with_kwargs, always = always }
+  if not callable then error(what .. ": hook must be a function, got " .. type(fn), 4) end
+end
+
+local function add(m, kind, entry, prepend)
   change(m, kind, function(old)
     local new = table.move(old, 1, #old, prepend and 2 or 1, {})
     new[prepend and 1 or #new + 1] = entry
     return new
   end)
   return setmetatable({ module = m, entry = entry, kind = kind }, Handle)
+end
+
+--- m:register_NAME(fn, {prepend =, with_kwargs =, always_call =}) -> handle with :remove().
+function hooks.register(m, name, fn, ...)
+  if not core.is_module(m) then error("register_" .. name .. ": called on something that is no module", 3) end
+  check(fn, "register_" .. name)
+  local prepend, with_kwargs, always = core.spread("register_" .. name, { "prepend", "with_kwargs", "always_call" }, ...)
+  return add(m, kinds[name], { fn = fn, with_kwargs = with_kwargs, always = always }, prepend)
+end
+
+--- The same for every module: nn.modules.module.register_module_NAME.
+function hooks.register_everywhere(name, fn, ...)
+  check(fn, "register_module_" .. name)
+  local with_kwargs, always = core.spread("register_module_" .. name, { "with_kwargs", "always_call" }, ...)
+  return add(EVERY, kinds[name], { fn = fn, with_kwargs = with_kwargs, always = always })
+end
+
+-- ---- what modules are given: parameters, buffers, children ----
+local given = { parameter = {}, buffer = {}, module = {} }
+local function registration(m, kind, name, value)
+  for _, h in ipairs(given[kind]) do
+    local r = h.fn(m, name, value)
+    if r ~= nil then value = r end
+  end
+  return value
+end
+local Given = { __name = "RemovableHandle" }
+Given.__index = Given
+function Given:remove()
+  local new, any = {}, false
+  for _, e in ipairs(given[self.kind]) do if e ~= self then new[#new + 1] = e end end
+  given[self.kind] = new
+  for _, list in pairs(given) do any = any or #list > 0 end
+  core.set_registration(any and registration or nil)
+end
+Given.__close = Given.remove
+
+--- fn(module, name, value) is called whenever a module is given a value of the kind; what it returns is taken instead.
+function hooks.register_registration(kind, fn)
+  check(fn, "register_module_" .. kind .. "_registration_hook")
+  local entry = setmetatable({ fn = fn, kind = kind }, Given)
+  given[kind] = table.move(given[kind], 1, #given[kind], 1, {})
+  table.insert(given[kind], entry)
+  core.set_registration(registration)
+  return entry
 end
 
 function hooks.copy(from, m)
@@ -163,11 +217,18 @@ local function gradients(m, pre, post)
   return state
 end
 
+local function both(kind, own)
+  local first, second = everywhere[kind] or {}, own[kind] or {}
+  if #first == 0 then return second end
+  return table.move(second, 1, #second, #first + 1, table.move(first, 1, #first, 1, {}))
+end
+
 core.set_hook_call(function(m, forward, ...)
-  local all = core.hooks(m) or {}
+  local own = core.hooks(m) or {}
+  local after = both("forward", own)
   local args = table.pack(...)
-  args = run_pre(m, all.forward_pre or {}, args)
-  local pre, post = all.backward_pre or {}, all.backward or {}
+  args = run_pre(m, both("forward_pre", own), args)
+  local pre, post = both("backward_pre", own), both("backward", own)
   local state
   if (#pre > 0 or #post > 0) and torch.is_grad_enabled() then
     state = gradients(m, pre, post)
@@ -176,16 +237,16 @@ core.set_hook_call(function(m, forward, ...)
   end
   local out
   local always = false
-  for _, h in ipairs(all.forward or {}) do always = always or h.always end
+  for _, h in ipairs(after) do always = always or h.always end
   if always then
     local result = table.pack(pcall(forward, m, table.unpack(args, 1, args.n)))
     if not result[1] then
-      for _, h in ipairs(all.forward) do if h.always then pcall(h.fn, m, args, nil) end end
+      for _, h in ipairs(after) do if h.always then pcall(h.fn, m, args, nil) end end
       error(result[2], 0)
     end
     out = { n = result.n - 1, table.unpack(result, 2, result.n) }
   else out = table.pack(forward(m, table.unpack(args, 1, args.n))) end
-  out = run_post(m, all.forward or {}, args, out)
+  out = run_post(m, after, args, out)
   if state then
     state.outputs = out.n
     out = watched(out, state.on_output)

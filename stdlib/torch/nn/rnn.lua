@@ -140,7 +140,8 @@ local function weights(self)
 end
 local function check_width(self, x)
   if x:size(-1) ~= self.input_size then
-    error(("input.size(-1) must be equal to input_size. Expected %d, got %d"):format(self.input_size, x:size(-1)), 3)
+    local want = "input.size(-1) must be equal to input_size. Expected %d, got %d"
+    error(core.layer() .. want:format(self.input_size, x:size(-1)), 3)
   end
 end
 local function finish(self, results, batched, unsorted)
