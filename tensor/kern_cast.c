@@ -29,9 +29,48 @@
 #define ST_complex64(v) ((cfloat)(float)(v))
 #define ST_complex128(v) ((cdouble)(double)(v))
 
+/* Half precision has instructions for whole vectors that the compiler does not choose itself. */
+#if defined __F16C__
+#include <immintrin.h>
+enum { HALF_LOOPS = 1 };
+static void half_to_float(int64_t n, const void *from, void *to) {
+  const uint16_t *a = from;
+  float *o = to;
+  int64_t i = 0;
+#ifdef __AVX512F__
+  for (; i + 16 <= n; i += 16)
+    _mm512_storeu_ps(o + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(a + i))));
+#endif
+  for (; i + 8 <= n; i += 8)
+    _mm256_storeu_ps(o + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(a + i))));
+  for (; i < n; i++) o[i] = _cvtsh_ss(a[i]);
+}
+static void float_to_half(int64_t n, const void *from, void *to) {
+  const float *a = from;
+  uint16_t *o = to;
+  int64_t i = 0;
+#ifdef __AVX512F__
+  for (; i + 16 <= n; i += 16)
+    _mm256_storeu_si256((__m256i *)(o + i), _mm512_cvtps_ph(_mm512_loadu_ps(a + i), 0));
+#endif
+  for (; i + 8 <= n; i += 8)
+    _mm_storeu_si128((__m128i *)(o + i), _mm256_cvtps_ph(_mm256_loadu_ps(a + i), 0));
+  for (; i < n; i++) o[i] = _cvtss_sh(a[i], 0);
+}
+#else
+enum { HALF_LOOPS = 0 };
+static void half_to_float(int64_t n, const void *from, void *to) {}
+static void float_to_half(int64_t n, const void *from, void *to) {}
+#endif
+
 #define CAST(to, TO, from, TI)                                                             \
   static void cast_##to##_##from(char **p, const int64_t *s, int64_t n, const void *par) { \
-    if (s[0] == sizeof(TO) && s[1] == sizeof(TI)) {                                        \
+    int run = s[0] == sizeof(TO) && s[1] == sizeof(TI);                                    \
+    if (run && HALF_LOOPS && MT_##to == MT_float32 && MT_##from == MT_float16)             \
+      half_to_float(n, p[1], p[0]);                                                        \
+    else if (run && HALF_LOOPS && MT_##to == MT_float16 && MT_##from == MT_float32)        \
+      float_to_half(n, p[1], p[0]);                                                        \
+    else if (run) {                                                                        \
       TO *o = (TO *)p[0];                                                                  \
       const TI *a = (const TI *)p[1];                                                      \
       VEC for (int64_t i = 0; i < n; i++) o[i] = ST_##to(LD_##from(a[i]));                 \
@@ -102,12 +141,18 @@ FROM_REALS(complex128, cdouble, CAST)
 #undef cast_float32_float32
 #undef cast_float64_float64
 SAME(bool, uint8_t)
-SAME(uint8, uint8_t) SAME(int8, int8_t) SAME(int16, int16_t) SAME(int32, int32_t)
-    SAME(int64, int64_t) SAME(float16, uint16_t) SAME(bfloat16, uint16_t) SAME(float32, float)
-        SAME(float64, double) SAME(complex64, cfloat)
-            SAME(complex128,
-                 cdouble) static void cast_complex64_complex128(char **p, const int64_t *s,
-                                                                int64_t n, const void *par) {
+SAME(uint8, uint8_t)
+SAME(int8, int8_t)
+SAME(int16, int16_t)
+SAME(int32, int32_t)
+SAME(int64, int64_t)
+SAME(float16, uint16_t)
+SAME(bfloat16, uint16_t)
+SAME(float32, float)
+SAME(float64, double)
+SAME(complex64, cfloat)
+SAME(complex128, cdouble)
+static void cast_complex64_complex128(char **p, const int64_t *s, int64_t n, const void *par) {
   for (int64_t i = 0; i < n; i++)
     *(cfloat *)(p[0] + i * s[0]) = (cfloat) * (const cdouble *)(p[1] + i * s[1]);
 }

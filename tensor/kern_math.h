@@ -46,18 +46,66 @@ MT_KM int64_t mt_ilcm(int64_t a, int64_t b) {
 MT_KM double mt_log1p_expneg(double a) { return mt_log1p(mt_exp(-a)); }
 MT_KM float mt_log1p_expnegf(float a) { return mt_log1pexpf_(-a); }
 
+/* Remainders, quick or not.  Quick ones have no branch or call, so that a loop over them vectorises;
+ * they are right unless they set a bit of *bad, and then the block is done again with quick = false
+ * (LOOP2Q of kern.h): enormous quotients, infinities, zero divisors. */
+MT_KM float mt_quick_modf(float x, float y, int64_t *bad) { /* products of 24 bits are exact here */
+  double a = x, b = y, f = a / b, q = mt_trunc(f);
+  *bad |= -(int64_t)!((mt_absd(f) < 0x1p24) & (mt_absd(b) < (double)INFINITY));
+  return mt_signf(mt_absf((float)(a - q * b)), x);
+}
+MT_KM double mt_quick_mod(double x, double y, int64_t *bad) { /* the quotient may be 1 too large */
+  double f = x / y, q = mt_trunc(f), r = MT_FMA(-q, y, x), a = mt_absd(y);
+  *bad |= -(int64_t)!((mt_absd(f) < 0x1p51) & (a < (double)INFINITY) & MT_HAS_FMA);
+  r = (r < 0) != (x < 0) && r != 0 ? r + (x < 0 ? -a : a) : r;
+  return mt_signd(mt_absd(r), x);
+}
+/* x - q y; where *bad gets set these wrap around. */
+MT_KM int64_t mt_rest(int64_t x, int64_t q, int64_t y) {
+  return (int64_t)((uint64_t)x - (uint64_t)q * (uint64_t)y);
+}
+MT_KM int64_t mt_iadd(int64_t x, int64_t y) { return (int64_t)((uint64_t)x + (uint64_t)y); }
+MT_KM int64_t mt_quick_idiv(int64_t x, int64_t y, int64_t *bad) {
+  int64_t q = (int64_t)((double)x / (double)y), r = mt_rest(x, q, y), far = INT64_C(1) << 51;
+  *bad |= -(int64_t)((y == 0) | (x > far) | (x < -far) | (y > far) | (y < -far));
+  int64_t by = (x < 0) == (y < 0) ? -1 : 1;
+  return r != 0 && (r < 0) != (x < 0) ? mt_iadd(q, by) : q;
+}
+MT_KM int64_t mt_idivq(int64_t x, int64_t y, bool quick, int64_t *bad) {
+  return quick ? mt_quick_idiv(x, y, bad) : mt_idiv(x, y);
+}
+MT_KM int64_t mt_imodq(int64_t x, int64_t y, bool quick, int64_t *bad) {
+  return quick ? mt_rest(x, mt_quick_idiv(x, y, bad), y) : mt_imod(x, y);
+}
+MT_KM int64_t mt_iremq(int64_t x, int64_t y, bool quick, int64_t *bad) {
+  if (!quick) return mt_irem(x, y);
+  int64_t r = mt_imodq(x, y, quick, bad);
+  return r != 0 && (r < 0) != (y < 0) ? mt_iadd(r, y) : r;
+}
+MT_KM int64_t mt_ifdivq(int64_t x, int64_t y, bool quick, int64_t *bad) {
+  if (!quick) return mt_ifdiv(x, y);
+  int64_t q = mt_quick_idiv(x, y, bad), r = mt_rest(x, q, y);
+  return r != 0 && (r < 0) != (y < 0) ? mt_iadd(q, -1) : q;
+}
+
+#define MT_SIGNf mt_signf
+#define MT_SIGN mt_signd
 #define MT_FLOAT_HELPERS(T, S)                                                              \
-  MT_KM T mt_rem##S(T x, T y) {                                                             \
-    T r = __builtin_fmod##S(x, y);                                                          \
+  MT_KM T mt_modq##S(T x, T y, bool quick, int64_t *bad) {                                  \
+    return quick ? mt_quick_mod##S(x, y, bad) : __builtin_fmod##S(x, y);                    \
+  }                                                                                         \
+  MT_KM T mt_remq##S(T x, T y, bool quick, int64_t *bad) {                                  \
+    T r = mt_modq##S(x, y, quick, bad);                                                     \
     return r != 0 && (r < 0) != (y < 0) ? r + y : r;                                        \
   }                                                                                         \
-  MT_KM T mt_fdiv##S(T x, T y) { /* the quotient that goes with rem, as Python rounds it */ \
-    if (y == 0) return x / y;                                                               \
-    T m = __builtin_fmod##S(x, y), d = (x - m) / y;                                         \
-    if (m != 0 && (y < 0) != (m < 0)) d -= 1;                                               \
-    if (d == 0) return __builtin_copysign##S((T)0, x / y);                                  \
+  /* The quotient that goes with the remainder, as Python rounds it. */                     \
+  MT_KM T mt_fdivq##S(T x, T y, bool quick, int64_t *bad) {                                 \
+    T m = mt_modq##S(x, y, quick, bad), d = (x - m) / y, plain = x / y;                     \
+    d = m != 0 && (y < 0) != (m < 0) ? d - 1 : d;                                           \
     T f = mt_floor##S(d);                                                                   \
-    return d - f > (T)0.5 ? f + 1 : f;                                                      \
+    f = d - f > (T)0.5 ? f + 1 : f;                                                         \
+    f = d == 0 ? MT_SIGN##S(0, plain) : f;                                               \
+    return y == 0 ? plain : f;                                                              \
   }                                                                                         \
   MT_KM T mt_bce##S(T x, T y) { /* binary cross entropy, its logarithms held at -100 */     \
     T q = mt_log1p##S(-x), p = mt_log##S(x);                                                \

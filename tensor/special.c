@@ -2,6 +2,7 @@
  * bessel.c). */
 #define _GNU_SOURCE
 #include "special.h"
+#include "vmath.h"
 #include <math.h>
 #include <stdint.h>
 
@@ -214,20 +215,20 @@ double mt_erfcx(double x) {
   return 2 * (e + e * l) - erfcx_pos(-x);
 }
 
-/* The x with erfc(x) = q, 0 < q <= 1: a start from the tail's leading term, then Halley's steps on
- * log erfc, which is nearly a parabola, so that three steps double the digits to the last from
- * anywhere. */
+/* The x with erfc(x) = q, 0 < q <= 1: a start from a fit or the tail's leading term, then Halley's
+ * steps on log erfc, which is nearly a parabola. */
 static double erfcinv_pos(double q) {
   if (q > 0.5) {                                     /* centre: Halley on erf(x) = 1 - q */
-    double y = 1 - q, x = y * 0.886226925452758;
-    for (int i = 0; i < 4; i++) {
+    double y = 1 - q, x = y * mt_erfinv_ratio_(-log(q * (2 - q)));
+    for (int i = 0; i < 2; i++) {
       double d = (erf(x) - y) * 0.886226925452758 * exp(x * x);
       x -= d / (1 + x * d);
     }
     return x;
   }
   double lq = log(q), x = sqrt(-lq);
-  x = sqrt(fmax(-lq - log(1.7724538509055159 * x), 0.05));
+  x = lq > -16. ? (1 - q) * mt_erfinv_ratio_(-lq - log1p(1 - q))
+                : sqrt(-lq - log(1.7724538509055159 * x));
   for (int i = 0; i < 8; i++) {
     double e = erfcx_pos(x), f = log(e) - x * x - lq,
            g = -1.1283791670955126 / e;              /* f of log erfc, its slope */
@@ -243,8 +244,8 @@ double mt_erfinv(double x) {
   if (!(a < 1)) return a == 1 ? copysign(INFINITY, x) : NAN;
   if (a < 1e-8) return x * 0.88622692545275801365;
   if (a <= 0.5) {                                    /* 1 - a would lose digits */
-    double y = a * 0.886226925452758;
-    for (int i = 0; i < 4; i++) {
+    double y = a * mt_erfinv_ratio_(-log1p(-a * a));
+    for (int i = 0; i < 2; i++) {
       double d = (erf(y) - a) * 0.886226925452758 * exp(y * y);
       y -= d / (1 + y * d);
     }
