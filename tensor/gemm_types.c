@@ -3,8 +3,10 @@
  * Blocks of A and B are converted into float or double planes (a complex block into two),
  * multiplied by the real product on the same thread, and written back with alpha, beta and bias; a
  * block is at most BLOCK x BLOCK elements of C with all of k, so a conversion costs little beside
- * its multiplications.  Half types therefore accumulate in float. Integers wrap as in two's
+ * its multiplications.  Half types therefore accumulate in float; bfloat16 skips the conversion where
+ * the CPU has dot instructions for it (gemm_bf16.c).  Integers wrap as in two's
  * complement: they run in their own loops. */
+#include "gemm_bf16.h"
 #include "gemm_impl.h"
 #include "half.h"
 #include <stdatomic.h>
@@ -65,7 +67,8 @@ typedef struct {
   const MtGemm *g;
   int64_t mb, nb, units_m, units_n;
   char *mem;
-  size_t per_thread;
+  size_t per_thread, results; /* results: where in a thread's memory they begin, for bf16 */
+  bool bf16;
   _Atomic int64_t next;
   _Atomic int status;
 } Job;
@@ -74,22 +77,27 @@ static const char *at(const void *base, const int64_t *off, int64_t step, int64_
   return (const char *)base + (off ? off[i] : i * step) * (int64_t)size;
 }
 
-static void store_real(const MtGemm *g, char *c, const float *out, int64_t i0, int64_t j0,
-                       int64_t m, int64_t n) {
-  bool half = g->type == MT_GEMM_F16;
-  float alpha = (float)g->alpha, beta = (float)g->beta;
-  for (int64_t i = 0; i < m; i++)
-    for (int64_t j = 0; j < n; j++) {
-      uint16_t *d = (uint16_t *)(void *)c + (i0 + i) * g->crs + (j0 + j) * g->ccs;
-      float v = alpha * out[i * n + j];
-      if (beta != 0) v += beta * (half ? mt_half_to_float(*d) : mt_bf16_to_float(*d));
-      if (g->bias) {
-        uint16_t b = ((const uint16_t *)g->bias)[j0 + j];
-        v += half ? mt_half_to_float(b) : mt_bf16_to_float(b);
-      }
-      *d = half ? mt_float_to_half(v) : mt_float_to_bf16(v);
-    }
-}
+/* out: m rows, ld apart. */
+#define STORE_HALF(name, FROM, TO)                                                            \
+  static void name(const MtGemm *g, char *c, const float *out, int64_t ld, int64_t i0,        \
+                   int64_t j0, int64_t m, int64_t n) {                                        \
+    float alpha = (float)g->alpha, beta = (float)g->beta;                                     \
+    const uint16_t *bias = g->bias ? (const uint16_t *)g->bias + j0 : NULL;                   \
+    for (int64_t i = 0; i < m; i++, out += ld) {                                              \
+      uint16_t *d = (uint16_t *)(void *)c + (i0 + i) * g->crs + j0 * g->ccs;                  \
+      if (g->ccs == 1 && beta == 0 && !bias)                                                  \
+        for (int64_t j = 0; j < n; j++) d[j] = TO(alpha * out[j]);                            \
+      else                                                                                    \
+        for (int64_t j = 0; j < n; j++) {                                                     \
+          float v = alpha * out[j];                                                           \
+          if (beta != 0) v += beta * FROM(d[j * g->ccs]);                                     \
+          if (bias) v += FROM(bias[j]);                                                       \
+          d[j * g->ccs] = TO(v);                                                              \
+        }                                                                                     \
+    }                                                                                         \
+  }
+STORE_HALF(store_f16, mt_half_to_float, mt_float_to_half)
+STORE_HALF(store_bf16, mt_bf16_to_float, mt_float_to_bf16)
 
 #define STORE_COMPLEX(T, name)                                                                 \
   static void name(const MtGemm *g, char *c, const T *re, const T *im, int64_t i0, int64_t j0, \
@@ -156,6 +164,14 @@ static MtGemmStatus unit(const Job *j, int64_t u, char *mem) {
   char *ar = mem, *ai = ar + (size_t)(j->mb * g->k) * plane,
        *br = ai + (size_t)(j->mb * g->k) * plane, *bi = br + (size_t)(j->nb * g->k) * plane,
        *cr = bi + (size_t)(j->nb * g->k) * plane, *ci = cr + (size_t)(j->mb * j->nb) * plane;
+  if (j->bf16) {
+    cr = mem + j->results;
+    MtBf16 x = {(const uint16_t *)(const void *)a.p, a.rs, a.cs},
+           y = {(const uint16_t *)(const void *)b.p, b.rs, b.cs};
+    mt_bf16_block(m, n, g->k, x, y, (float *)(void *)cr, mem);
+    store_bf16(g, c, (float *)(void *)cr, mt_bf16_ld(n), i0, j0, m, n);
+    return MT_GEMM_OK;
+  }
   bool ta = orient(&a), tb = orient(&b);
   load_block(g->type, a, ar, ai);
   load_block(g->type, b, br, bi);
@@ -170,7 +186,7 @@ static MtGemmStatus unit(const Job *j, int64_t u, char *mem) {
     store_c64(g, c, (float *)(void *)cr, (float *)(void *)ci, i0, j0, m, n);
   else if (g->type == MT_GEMM_C128)
     store_c128(g, c, (double *)(void *)cr, (double *)(void *)ci, i0, j0, m, n);
-  else store_real(g, c, (float *)(void *)cr, i0, j0, m, n);
+  else (g->type == MT_GEMM_F16 ? store_f16 : store_bf16)(g, c, (float *)(void *)cr, n, i0, j0, m, n);
   return MT_GEMM_OK;
 }
 
@@ -255,6 +271,11 @@ MtGemmStatus mt_gemm_other(const MtGemm *g) {
     int64_t k = g->k > 0 ? g->k : 1;
     j.per_thread =
         ((size_t)(2 * (j.mb * k + j.nb * k + j.mb * j.nb)) * traits[g->type].plane + 127) / 64 * 64;
+    j.bf16 = g->type == MT_GEMM_BF16 && mt_bf16_usable();
+    if (j.bf16) {
+      j.results = (mt_bf16_bytes(j.mb, j.nb, k) + 127) / 64 * 64;
+      j.per_thread = j.results + (size_t)(j.mb * mt_bf16_ld(j.nb)) * sizeof(float);
+    }
     if (!(j.mem = mt_malloc_aligned(j.per_thread * (size_t)threads))) return MT_GEMM_NOMEM;
   }
   mt_parallel(threads, 1, work, &j);
