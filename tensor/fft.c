@@ -15,25 +15,31 @@ static bool done(Ctx *c, CoreStatus s) {
 
 /* ---- primitives ---- */
 
-/* One dimension: brought last, transformed row by row, brought back as a view. */
+/* One dimension: transformed where it lies, or brought last, transformed and brought back as a view.
+ */
 static Tensor *along(Ctx *c, Tensor *x, int dim, FftKind kind, bool inverse, int64_t n,
                      int64_t norm) {
   int last = x->ndim - 1;
-  Tensor *in = mt_contig(c, dim == last ? x : t_transpose(c, x, dim, last));
-  int64_t size[MT_MAXDIM], rows = 1;
+  int64_t size[MT_MAXDIM], outer = 1, inner = 1;
+  for (int i = dim + 1; i < x->ndim; i++) inner *= x->size[i];
+  bool stay = dim == last || mt_fft_columns(n, inner);
+  Tensor *in = mt_contig(c, stay ? x : t_transpose(c, x, dim, last));
   if (!in) return NULL;
+  int d = stay ? dim : last;
   for (int i = 0; i < x->ndim; i++) size[i] = in->size[i];
-  for (int i = 0; i < last; i++) rows *= size[i];
-  DType d = (DType)x->dtype, od = kind == FFT_R2C   ? mt_complex_dtype(d)
-                                  : kind == FFT_C2R ? mt_real_dtype(d)
-                                                    : d;
-  size[last] = kind == FFT_R2C ? n / 2 + 1 : n;
-  Tensor *out = mt_new(c, mt_il(size, x->ndim), od, MT_CPU);
+  for (int i = 0; i < d; i++) outer *= size[i];
+  if (!stay) inner = 1;
+  DType t = (DType)x->dtype, ot = kind == FFT_R2C   ? mt_complex_dtype(t)
+                                  : kind == FFT_C2R ? mt_real_dtype(t)
+                                                    : t;
+  size[d] = kind == FFT_R2C ? n / 2 + 1 : n;
+  Tensor *out = mt_new(c, mt_il(size, x->ndim), ot, MT_CPU);
   double scale = norm == NORM_N ? 1.0 / (double)n : norm == NORM_ROOT ? 1 / sqrt((double)n) : 1;
-  bool wide = mt_real_dtype(d) == MT_float64;
-  if (!out || !done(c, mt_fft_rows(kind, wide, inverse, mt_data(in), mt_data(out), n, rows, scale)))
+  bool wide = mt_real_dtype(t) == MT_float64;
+  if (!out || !done(c, mt_fft_lines(kind, wide, inverse, mt_data(in), mt_data(out), outer, n, inner,
+                                    scale)))
     return NULL;
-  return dim == last ? out : t_transpose(c, out, dim, last);
+  return stay ? out : t_transpose(c, out, dim, last);
 }
 static int at(Ctx *c, const Tensor *x, int64_t dim) { return mt_dim(c, dim, x->ndim); }
 
