@@ -53,18 +53,70 @@ Tensor *k__fft_c2c(Ctx *c, Tensor *x, IntList dim, int64_t norm, bool forward) {
   return x && dim.n ? mt_contig(c, x) : x ? t_clone(c, x, -1) : NULL;
 }
 
-/* The whole spectrum of real input is its half and the half's conjugate mirror; over several
- * dims, of complex input. */
+/* The half spectrum x along the last dimension, completed to n by the conjugates of what lies
+ * opposite in every dimension of mask. */
+typedef struct {
+  const Tensor *x;
+  const char *in;
+  char *out;
+  int64_t n;
+  uint64_t mask;
+} Mirror;
+
+#define OPPOSITE(T, name)                                           \
+  static void name(const T *a, const T *b, T *o, int64_t n) {       \
+    int64_t h = n / 2 + 1;                                          \
+    memcpy(o, a, sizeof(T) * 2 * (size_t)h);                        \
+    for (int64_t k = h; k < n; k++) {                               \
+      o[2 * k] = b[2 * (n - k)];                                    \
+      o[2 * k + 1] = -b[2 * (n - k) + 1];                           \
+    }                                                               \
+  }
+OPPOSITE(float, opposite_f32)
+OPPOSITE(double, opposite_f64)
+
+static void mirror_rows(void *ctx, int64_t lo, int64_t hi) {
+  const Mirror *m = ctx;
+  int64_t h = m->n / 2 + 1;
+  bool wide = m->x->dtype == MT_complex128;
+  size_t e = wide ? 16 : 8;
+  for (int64_t r = lo; r < hi && !mt_interrupted; r++) {
+    int64_t from = 0, rest = r, step = 1;
+    for (int d = m->x->ndim - 2; d >= 0; d--) {
+      int64_t n = m->x->size[d], i = rest % n;
+      from += (m->mask >> d & 1 && i ? n - i : i) * step;
+      rest /= n;
+      step *= n;
+    }
+    const void *a = m->in + (size_t)(r * h) * e, *b = m->in + (size_t)(from * h) * e;
+    void *o = m->out + (size_t)(r * m->n) * e;
+    if (wide) opposite_f64(a, b, o, m->n);
+    else opposite_f32(a, b, o, m->n);
+  }
+}
+static Tensor *completed(Ctx *c, Tensor *x, int64_t n, uint64_t mask) {
+  int64_t size[MT_MAXDIM];
+  if (!x) return NULL;
+  memcpy(size, x->size, sizeof(int64_t) * (size_t)x->ndim);
+  size[x->ndim - 1] = n;
+  Tensor *y = mt_new(c, mt_il(size, x->ndim), (DType)x->dtype, MT_CPU);
+  if (!y || !y->numel) return y;
+  Mirror m = {x, mt_data(x), mt_data(y), n, mask};
+  mt_parallel(x->numel / (n / 2 + 1), 8192 / n + 1, mirror_rows, &m);
+  return mt_poll(c) ? NULL : y;
+}
+
+/* The whole spectrum of real input is its half and the half's conjugate mirror. */
 Tensor *k__fft_r2c(Ctx *c, Tensor *x, IntList dim, int64_t norm, bool onesided) {
   if (x->dtype != MT_float32 && x->dtype != MT_float64)
     return mt_fail(c, "expected a float32 or float64 tensor, got %s", mt_dtypes[x->dtype].name);
-  if (!onesided)
-    return k__fft_c2c(c, mt_cast(c, x, mt_complex_dtype((DType)x->dtype)), dim, norm, true);
   int d = at(c, x, dim.v[dim.n - 1]);
+  if (d >= 0 && !onesided && d != x->ndim - 1)
+    return k__fft_c2c(c, mt_cast(c, x, mt_complex_dtype((DType)x->dtype)), dim, norm, true);
   Tensor *y = d < 0 ? NULL : along(c, x, d, FFT_R2C, false, x->size[d], norm);
-  return !y          ? NULL
-         : dim.n > 1 ? k__fft_c2c(c, y, mt_il(dim.v, dim.n - 1), norm, true)
-                     : mt_contig(c, y);
+  if (!y) return NULL;
+  y = dim.n > 1 ? k__fft_c2c(c, y, mt_il(dim.v, dim.n - 1), norm, true) : mt_contig(c, y);
+  return onesided ? y : completed(c, y, x->size[d], mt_dim_mask(c, dim, x->ndim));
 }
 Tensor *k__fft_c2r(Ctx *c, Tensor *x, IntList dim, int64_t norm, int64_t last) {
   if (!mt_is_complex(x->dtype))
