@@ -1,5 +1,6 @@
 # Moth's build.  The two commands a newcomer needs: `make repl` and `make test`; both install what is missing.
 #   make            build/moth, build/libmoth.so and build/libmoth.a
+#   make rock       build/moth.so: require "moth" for a plain lua5.4
 #   make repl       set-up, build, start the prompt
 #   make test       set-up, build, every test that needs no network and no Python
 #   make check      warnings as errors, sanitizers, include directions, luacheck
@@ -55,6 +56,13 @@ $(B)/libmoth.a: $(LIB_OBJ)
 	@rm -f $@; ar rcs $@ $(LIB_OBJ)
 $(B)/libmoth.so: $(LIB_OBJ)
 	$(CC) -shared $(SANFLAGS) -o $@ $(LIB_OBJ) $(LDLIBS)
+
+# moth as a C module of a plain lua5.4 (`require "moth"`; vm/rock.c, scripts/moth-scm-1.rockspec).  Lua's symbols are the
+# host's.  It is never unloaded: its threads outlive the state that loaded it.
+rock: $(B)/moth.so
+$(B)/moth.so: $(filter-out $(B)/vm/main.o $(B)/vm/repl.o,$(VM_OBJ)) $(LIB_OBJ)
+	$(CC) -shared $(SANFLAGS) -Wl,-Bsymbolic -Wl,-z,nodelete -o $@ $^ $(VM_LIBS) $(LDLIBS)
+.PHONY: rock
 
 $(B)/gen/.stamp: $(wildcard tensor/opgen*.lua) $(DEFFILES)
 	@mkdir -p $(B)/gen

@@ -13,8 +13,9 @@
 #include <stdbool.h>
 #include "base.h"
 
-/* Lua's libraries and torch's; the core's strong definition replaces the plain one of main.c. */
-void vm_openlibs(lua_State *L);
+/* ---- open.c ---- */
+void vm_openlibs(lua_State *L);            /* Lua's libraries and torch's, the globals torch, nn, F, optim */
+void vm_open_torch(lua_State *L);          /* torch's modules alone; pushes torch and sets no global */
 
 /* ---- interrupt.c ---- */
 void vm_int_install(lua_State *L);         /* SIGINT from now on interrupts the Lua code run by L */
@@ -45,7 +46,7 @@ const char *vm_load_mode(lua_State *L, const char *mode);
 typedef struct { const char *name; const char *data; size_t size; } VmEmbedded;
 extern const VmEmbedded vm_embedded[];     /* sorted by name: "repl/init.lua"; made by embed.lua */
 extern const size_t vm_embedded_count;
-void vm_open_embedded(lua_State *L);
+void vm_open_embedded(lua_State *L);       /* its searcher comes before the file system's */
 
 /* ---- profile.c ---- */
 int vm_open_profile(lua_State *L);         /* loader of "moth.profile" */
@@ -57,7 +58,7 @@ void vm_enter_sandbox(lua_State *L);       /* after the libraries, before any of
 int vm_plain_repl(lua_State *L);           /* what `lua -i` does on pipes */
 int vm_open_term(lua_State *L);            /* loader of "moth.term" */
 
-/* ---- main.c ---- */
+/* ---- report.c ---- */
 int vm_docall(lua_State *L, int narg, int nres);           /* protected call with a traceback */
 int vm_report(lua_State *L, int status);                   /* prints the error on top, if any */
 extern const char *vm_progname;

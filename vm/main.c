@@ -14,47 +14,6 @@
 #endif
 #define LUA_INIT_NAME "LUA_INIT"
 
-const char *vm_progname = "moth";
-
-/* Until the core brings torch, moth is Lua. */
-__attribute__((weak)) void vm_openlibs(lua_State *L) { luaL_openlibs(L); }
-
-/* ---- errors ---- */
-static void message(const char *pname, const char *msg) {
-  if (pname) fprintf(stderr, "%s: ", pname);
-  fprintf(stderr, "%s\n", msg);
-  fflush(stderr);
-}
-
-int vm_report(lua_State *L, int status) {
-  if (status == LUA_OK) return status;
-  const char *msg = lua_tostring(L, -1);
-  fflush(stdout);
-  message(vm_progname, msg ? msg : "(error object is not a string)");
-  lua_pop(L, 1);
-  return status;
-}
-
-static int traceback(lua_State *L) {
-  const char *msg = lua_tostring(L, 1);
-  if (!msg) {
-    if (luaL_callmeta(L, 1, "__tostring") && lua_type(L, -1) == LUA_TSTRING) return 1;
-    msg = lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
-  }
-  msg = vm_name_layer(L, msg);
-  luaL_traceback(L, L, msg, 1);
-  return 1;
-}
-
-int vm_docall(lua_State *L, int narg, int nres) {
-  int base = lua_gettop(L) - narg;
-  lua_pushcfunction(L, traceback);
-  lua_insert(L, base);
-  int status = lua_pcall(L, narg, nres, base);
-  lua_remove(L, base);
-  return status;
-}
-
 /* ---- pieces of a run ---- */
 static int run_loaded(lua_State *L, int status) {
   if (status == LUA_OK) status = vm_docall(L, 0, 0);
@@ -308,7 +267,10 @@ int main(int argc, char **argv) {
   if (o.bad) return usage(stderr, o.bad), EXIT_FAILURE;
   if (o.usage) return usage(stdout, NULL), EXIT_SUCCESS;
   lua_State *L = vm_new_state();
-  if (!L) return message(vm_progname, "cannot create state: not enough memory"), EXIT_FAILURE;
+  if (!L) {
+    fprintf(stderr, "%s: cannot create state: not enough memory\n", vm_progname);
+    return EXIT_FAILURE;
+  }
   lua_pushcfunction(L, protected_main);
   lua_pushlightuserdata(L, &o);
   int status = lua_pcall(L, 1, 1, 0);

@@ -1,5 +1,6 @@
 /* open.c: opens Lua's libraries and ours: the torch table and its namespaces, the globals torch,
  * nn, F, optim. */
+#include "host.h"
 #include "vm.h"
 #include "vm_print.h"
 #include "formats.h"
@@ -10,7 +11,6 @@ int vm_open_methods(lua_State *L);
 int vm_open_size(lua_State *L);
 int vm_open_index(lua_State *L);
 void vm_open_autograd(lua_State *L, int torch);
-void vm_openlibs(lua_State *L);
 
 #define ENTER Ctx *c = vm_ctx(L); Scope sc = mt_open(c)
 
@@ -276,9 +276,9 @@ static void preload(lua_State *L, const char *name, lua_CFunction f) {
   lua_pop(L, 1);
 }
 
-void vm_openlibs(lua_State *L) {
-  luaL_openlibs(L);
-  lua_gc(L, LUA_GCGEN, 0, 0);
+static int open_moth(lua_State *L) { return lua_getglobal(L, "torch"), 1; }
+
+void vm_open_torch(lua_State *L) {
   preload(L, "sys", luaopen_sys);
   preload(L, "json", luaopen_json);
   preload(L, "moth.ops", luaopen_moth_ops);
@@ -287,19 +287,26 @@ void vm_openlibs(lua_State *L) {
   preload(L, "ffi", luaopen_ffi);
   preload(L, "plot.raster", luaopen_plot_raster);
   preload(L, "kernel.sockets", luaopen_kernel_sockets);
-  luaL_requiref(L, "torch", open_torch, 1);
+  lua_gc(L, LUA_GCGEN, 0, 0);              /* what the steps of tensor.c are measured for */
+  luaL_requiref(L, "torch", open_torch, 0);
   lua_getfield(L, -1, "nn");
-  lua_pushvalue(L, -1);
-  lua_setglobal(L, "nn");
   if (lua_getfield(L, -1, "functional") == LUA_TNIL) {
-    lua_pop(L, 1);
     lua_newtable(L);
-    lua_pushvalue(L, -1);
     lua_setfield(L, -3, "functional");
   }
-  lua_setglobal(L, "F");
-  lua_pop(L, 1);
+  lua_pop(L, 2);
+}
+
+void vm_openlibs(lua_State *L) {
+  luaL_openlibs(L);
+  vm_open_torch(L);
+  preload(L, "moth", open_moth);           /* a script written for the C module runs here too */
   lua_getfield(L, -1, "optim");
   lua_setglobal(L, "optim");
+  lua_getfield(L, -1, "nn");
+  lua_getfield(L, -1, "functional");
+  lua_setglobal(L, "F");
+  lua_setglobal(L, "nn");
+  lua_setglobal(L, "torch");
   lua_settop(L, 0);
 }

@@ -1,9 +1,11 @@
-/* repl.c: the prompt as lua has it, for `-i` on pipes: prompts from _PROMPT and _PROMPT2, echo
- * by print. */
+/* repl.c: the prompt as lua has it, for `-i` on pipes: prompts from _PROMPT and _PROMPT2, what is
+ * read stands after its prompt (as under readline, so the output is a transcript), values by
+ * print. */
 #include "host.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Writes the prompt; the value stays on the stack while its text is used. */
 static void write_prompt(lua_State *L, bool first) {
@@ -29,7 +31,12 @@ static bool push_line(lua_State *L, bool first) {
   }
   luaL_pushresult(&b);
   if (c == EOF && n == 0) return lua_pop(L, 1), false;
-  const char *s = lua_tostring(L, -1);
+  size_t len;
+  const char *s = lua_tolstring(L, -1, &len);
+  if (!isatty(STDIN_FILENO)) {
+    fwrite(s, 1, len, stdout);
+    putchar('\n');
+  }
   if (first && s[0] == '=') {              /* 5.2's "=expr" */
     lua_pushfstring(L, "return %s", s + 1);
     lua_remove(L, -2);

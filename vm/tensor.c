@@ -8,7 +8,20 @@
 const char vm_tensor_magic = 0;
 static const char meta_key = 0, box_key = 0, ctx_key = 0;
 
-Ctx *vm_ctx(lua_State *L) { return *(Ctx **)lua_getextraspace(L); }
+/* In our own program every coroutine inherits the context from the main one; a host may have made
+ * coroutines before it loaded us, so there the registry is asked. */
+static bool hosted;
+void vm_set_hosted(void) { hosted = true; }
+static Ctx *hosted_ctx(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &ctx_key);
+  Ctx *c = *(Ctx **)lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return c;
+}
+Ctx *vm_ctx(lua_State *L) {
+  if (__builtin_expect(hosted, 0)) return hosted_ctx(L);
+  return *(Ctx **)lua_getextraspace(L);
+}
 
 /* The line of the script that led here: that of the innermost Lua function outside the embedded
  * library. */

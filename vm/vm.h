@@ -17,6 +17,7 @@ typedef struct TBox { const void *magic; Tensor *t; } TBox;
 extern const char vm_tensor_magic;
 
 Ctx *vm_ctx(lua_State *L);
+void vm_set_hosted(void);                  /* this process is a host's, not our own program */
 /* Closes the scope; raises the context's error, if any, else returns n. */
 int vm_leave(lua_State *L, Ctx *c, Scope s, int n);
 void vm_where(lua_State *L);                             /* pushes "script.lua:12: " */

@@ -10,6 +10,7 @@
 -- legend grid theme ("light", "dark") width height (pixels) cols rows (letters) form (kitty iterm2 sixel blocks braille
 -- ascii) file.  Of the series: label color width marker size.  Of pictures: cmap vmin vmax colorbar annotate.
 local colors = require "plot.colors"
+local torch = require "torch"
 
 local plot = {}
 local Figure = {}
@@ -18,7 +19,7 @@ Figure.__name = "plot.Figure"
 local huge = math.huge
 
 -- ---- numbers ----
-local function is_tensor(v) return torch ~= nil and torch.is_tensor(v) end
+local is_tensor = torch.is_tensor
 
 --- A flat Lua list of floats.
 local function numbers(v, what)
