@@ -27,27 +27,44 @@ const MtVectorKerns *mt_vectors(void) {
 
 typedef struct { const char *a, *b; char *out; int64_t rows, other, len; double p; bool single;
 } Job;
-static void put(const Job *j, int64_t at, int64_t r1, int64_t r2) {
-  if (j->single)
-    ((float *)(void *)j->out)[at] = (float)mt_vectors()->apart_f32(
-        j->len, (const float *)(const void *)j->a + r1 * j->len,
-            (const float *)(const void *)j->b + r2 * j->len, j->p);
+/* The distances of row r1 of a from rows r2 to r2 + n - 1 of b, n <= 4. */
+static void put(const Job *j, int64_t at, int64_t r1, int64_t r2, int64_t n) {
+  const float *x = (const float *)(const void *)j->a + r1 * j->len,
+              *y = (const float *)(const void *)j->b + r2 * j->len;
+  const double *u = (const double *)(const void *)j->a + r1 * j->len,
+               *v = (const double *)(const void *)j->b + r2 * j->len;
+  double d[4];
+  int64_t last = n - 1, k = j->len, i1 = (last < 1 ? last : 1) * k, i2 = (last < 2 ? last : 2) * k,
+          i3 = last * k;
+  if (j->p == 2 && j->single)
+    mt_vectors()->euclid_f32(k, x, (const float *const[]){y, y + i1, y + i2, y + i3}, d);
+  else if (j->p == 2)
+    mt_vectors()->euclid_f64(k, u, (const double *const[]){v, v + i1, v + i2, v + i3}, d);
   else
-    ((double *)(void *)j->out)[at] = mt_vectors()->apart_f64(
-        j->len, (const double *)(const void *)j->a + r1 * j->len,
-            (const double *)(const void *)j->b + r2 * j->len, j->p);
+    for (int64_t i = 0; i < n; i++)
+      d[i] = j->single ? mt_vectors()->apart_f32(k, x, y + i * k, j->p)
+                       : mt_vectors()->apart_f64(k, u, v + i * k, j->p);
+  for (int64_t i = 0; i < n; i++)
+    if (j->single) ((float *)(void *)j->out)[at + i] = (float)d[i];
+    else ((double *)(void *)j->out)[at + i] = d[i];
 }
+/* Four rows of b stay in the cache while those of a pass. */
 static void cdist_rows(void *ctx, int64_t lo, int64_t hi) {
   const Job *j = ctx;
-  for (int64_t r = lo; r < hi && !mt_interrupted; r++)
-    for (int64_t k = 0; k < j->other; k++) put(j, r * j->other + k, r, r / j->rows * j->other + k);
+  while (lo < hi) {
+    int64_t batch = lo / j->rows, end = (batch + 1) * j->rows < hi ? (batch + 1) * j->rows : hi;
+    for (int64_t k = 0; k < j->other && !mt_interrupted; k += 4)
+      for (int64_t r = lo; r < end; r++)
+        put(j, r * j->other + k, r, batch * j->other + k, j->other - k < 4 ? j->other - k : 4);
+    lo = end;
+  }
 }
 /* Row i's distances begin behind those of the rows before it. */
 static void pdist_rows(void *ctx, int64_t lo, int64_t hi) {
   const Job *j = ctx;
   for (int64_t i = lo; i < hi && !mt_interrupted; i++)
-    for (int64_t k = i + 1; k < j->rows; k++) put(j, i * (2 * j->rows - i - 1) / 2 + k - i - 1, i,
-                                                  k);
+    for (int64_t k = i + 1; k < j->rows; k += 4)
+      put(j, i * (2 * j->rows - i - 1) / 2 + k - i - 1, i, k, j->rows - k < 4 ? j->rows - k : 4);
 }
 Tensor *k__cdist(Ctx *c, Tensor *x1, Tensor *x2, double p) {
   DType d = x1->dtype == MT_float64 ? MT_float64 : MT_float32;

@@ -4,15 +4,16 @@
  * multiplied by the real product on the same thread, and written back with alpha, beta and bias; a
  * block is at most BLOCK x BLOCK elements of C with all of k, so a conversion costs little beside
  * its multiplications.  Half types therefore accumulate in float; bfloat16 skips the conversion where
- * the CPU has dot instructions for it (gemm_bf16.c).  Integers wrap as in two's
- * complement: they run in their own loops. */
+ * the CPU has dot instructions for it (gemm_bf16.c).  Integers have loops of their own
+ * (kern_integers.c). */
+#include "cpu.h"
 #include "gemm_bf16.h"
 #include "gemm_impl.h"
 #include "half.h"
 #include <stdatomic.h>
 #include <string.h>
 
-enum { BLOCK = 256 };
+enum { BLOCK = MT_INT_BLOCK };
 
 static const struct { uint8_t size, plane; bool complex_, integer; } traits[MT_GEMM_TYPES] = {
   [MT_GEMM_F32] = {4, 4, false, false},   [MT_GEMM_F64] = {8, 8, false, false},
@@ -191,39 +192,15 @@ static MtGemmStatus unit(const Job *j, int64_t u, char *mem) {
 }
 
 /* --- integers --- */
-/* U, the unsigned type of the same width, wraps without undefined behaviour. */
-#define INT_UNIT(U, name)                                                                        \
-  static void name(const MtGemm *g, const char *pa, const char *pb, char *pc, int64_t i0,        \
-                   int64_t i1, int64_t j0, int64_t j1) {                                         \
-    const U *a = (const U *)(const void *)pa, *b = (const U *)(const void *)pb;                  \
-    U alpha = (U)g->alpha_int, beta = (U)g->beta_int;                                            \
-    for (int64_t i = i0; i < i1 && !mt_interrupted; i++) {                                       \
-      U acc[BLOCK] = {0};                                                                        \
-      int64_t n = j1 - j0;                                                                       \
-      if (g->bcs == 1)                                                                           \
-        for (int64_t p = 0; p < g->k; p++) {                                                     \
-          U x = a[i * g->ars + p * g->acs];                                                      \
-          const U *row = b + p * g->brs + j0;                                                    \
-          for (int64_t j = 0; j < n; j++) acc[j] = (U)(acc[j] + (U)(1u * x) * (U)(1u * row[j])); \
-        }                                                                                        \
-      else                                                                                       \
-        for (int64_t j = 0; j < n; j++) {                                                        \
-          const U *x = a + i * g->ars, *y = b + (j0 + j) * g->bcs;                               \
-          U s = 0;                                                                               \
-          for (int64_t p = 0; p < g->k; p++) s = (U)(s + 1u * x[p * g->acs] * y[p * g->brs]);    \
-          acc[j] = s;                                                                            \
-        }                                                                                        \
-      for (int64_t j = 0; j < n; j++) {                                                          \
-        U *d = (U *)(void *)pc + i * g->crs + (j0 + j) * g->ccs;                                 \
-        U v = (U)(1u * alpha * acc[j] + (g->bias ? ((const U *)g->bias)[j0 + j] : (U)0));        \
-        *d = beta ? (U)(v + 1u * beta * *d) : v;                                                 \
-      }                                                                                          \
-    }                                                                                            \
-  }
-INT_UNIT(uint8_t, unit_8)
-INT_UNIT(uint16_t, unit_16)
-INT_UNIT(uint32_t, unit_32)
-INT_UNIT(uint64_t, unit_64)
+static const MtIntUnit *int_units(void) {
+#ifdef __x86_64__
+  static const MtIntUnit *const by_level[] = {mt_int_units_base, mt_int_units_avx2,
+                                              mt_int_units_avx512};
+  return by_level[mt_cpu_level()];
+#else
+  return mt_int_units_base;
+#endif
+}
 
 static MtGemmStatus int_unit(const Job *j, int64_t u) {
   const MtGemm *g = j->g;
@@ -234,12 +211,7 @@ static MtGemmStatus int_unit(const Job *j, int64_t u) {
   const char *a = at(g->a, g->aoff, g->abs, batch, size),
              *b = at(g->b, g->boff, g->bbs, batch, size);
   char *c = (char *)(uintptr_t)at(g->c, g->coff, g->cbs, batch, size);
-  switch (size) {
-    case 1: unit_8(g, a, b, c, i0, i1, j0, j1); break;
-    case 2: unit_16(g, a, b, c, i0, i1, j0, j1); break;
-    case 4: unit_32(g, a, b, c, i0, i1, j0, j1); break;
-    default: unit_64(g, a, b, c, i0, i1, j0, j1);
-  }
+  int_units()[size == 1 ? 0 : size == 2 ? 1 : size == 4 ? 2 : 3](g, a, b, c, i0, i1, j0, j1);
   return mt_interrupted ? MT_GEMM_INTERRUPTED : MT_GEMM_OK;
 }
 

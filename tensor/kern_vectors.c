@@ -1,6 +1,7 @@
 /* kern_vectors.c: see kern_vectors.h.  Sums run in float lanes over 4096 elements at most, and in
  * double beyond. */
 #include "kern_vectors.h"
+#include "vmath.h"
 #include <math.h>
 
 #define CAT_(a, b) a##b
@@ -25,19 +26,36 @@ enum { LANES = 32, BLOCK = 4096 };
 #define PLUS(a, b) ((a) + (b))
 #define LARGER(a, b) ((b) > (a) || (b) != (b) ? (b) : (a))
 
-#define VECTORS(T, S, ABS)                                                                \
+/* Sums of squares of differences run in a vector's lanes. */
+#define VECTORS(T, S, ABS, FMA)                                                           \
+static void CAT(euclid_, S)(int64_t n, const T *x, const T *const y[4], double out[4]) {  \
+  double s[4] = {0};                                                                      \
+  for (int64_t at = 0; at < n; at += BLOCK) {                                             \
+    int64_t end = n - at < BLOCK ? n : at + BLOCK;                                        \
+    const T *a = y[0], *b = y[1], *c = y[2], *d = y[3];                                   \
+    T s0 = 0, s1 = 0, s2 = 0, s3 = 0;                                                     \
+    _Pragma("omp simd reduction(+ : s0, s1, s2, s3)")                                     \
+    for (int64_t i = at; i < end; i++) {                                                  \
+      T d0 = x[i] - a[i], d1 = x[i] - b[i], d2 = x[i] - c[i], d3 = x[i] - d[i];           \
+      s0 = FMA(d0, d0, s0); s1 = FMA(d1, d1, s1);                                         \
+      s2 = FMA(d2, d2, s2); s3 = FMA(d3, d3, s3);                                         \
+    }                                                                                     \
+    s[0] += (double)s0; s[1] += (double)s1; s[2] += (double)s2; s[3] += (double)s3;       \
+  }                                                                                       \
+  for (int i = 0; i < 4; i++) out[i] = sqrt(s[i]);                                        \
+}                                                                                         \
 static void CAT(axpy_, S)(int64_t n, T a, const T *x, T *y) {                             \
   _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] += a * x[i];                  \
 }                                                                                         \
 static double CAT(apart_, S)(int64_t n, const T *x, const T *y, double p) {               \
   double s = 0;                                                                           \
-  if (p == 2) { FOLD(T, PLUS, d * d) return sqrt(s); }                                    \
   if (p == 1) { FOLD(T, PLUS, ABS(d)) return s; }                                         \
   if (p == 0) { FOLD(T, PLUS, (T)(d != 0)) return s; }                                    \
   if (isinf(p)) { FOLD(T, LARGER, ABS(d)) return s; }                                     \
   for (int64_t i = 0; i < n; i++) s += pow((double)ABS(x[i] - y[i]), p);                  \
   return pow(s, 1 / p);                                                                   \
 }
-VECTORS(float, f32, fabsf)
-VECTORS(double, f64, fabs)
-const MtVectorKerns CAT(mt_vector_kerns_, KLEVEL) = {axpy_f32, apart_f32, axpy_f64, apart_f64};
+VECTORS(float, f32, fabsf, MT_FMAF)
+VECTORS(double, f64, fabs, MT_FMA)
+const MtVectorKerns CAT(mt_vector_kerns_, KLEVEL) = {axpy_f32, euclid_f32, apart_f32,
+                                                      axpy_f64, euclid_f64, apart_f64};

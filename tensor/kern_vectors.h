@@ -5,7 +5,9 @@
 
 #define MT_VECTOR_KERNS(T, S)                                                                   \
   void (*axpy_##S)(int64_t n, T a, const T *x, T *y);                /* y += a x */             \
-  double (*apart_##S)(int64_t n, const T *x, const T *y, double p);  /* the p-norm of x - y */
+  /* the 2-norms of x - y[i] */                                                                 \
+  void (*euclid_##S)(int64_t n, const T *x, const T *const y[4], double out[4]);                \
+  double (*apart_##S)(int64_t n, const T *x, const T *y, double p);  /* the p-norm, p not 2 */
 typedef struct {
   MT_VECTOR_KERNS(float, f32)
   MT_VECTOR_KERNS(double, f64)
