@@ -53,7 +53,9 @@ static int64_t row_offset(const MtConv *c, const Padded *p, int64_t r) {
       for (; i < p->size[2] && first + i * p->phases < 0; i++) dst[i] = 0;           \
       int64_t end = (c->in[2] - first + p->phases - 1) / p->phases;                  \
       if (end > p->size[2]) end = p->size[2];                                        \
-      for (; i < end; i++) dst[i] = x[first + i * p->phases];                        \
+      if (end > i)                                                                   \
+        mt_gemm_kerns()->SUF->every(end - i, p->phases, x + first + i * p->phases, dst + i); \
+      if (end > i) i = end;                                                          \
       for (; i < p->size[2]; i++) dst[i] = 0;                                        \
     }                                                                                \
   }                                                                                  \
@@ -109,19 +111,18 @@ static void pad_range(void *ctx, int64_t lo, int64_t hi) {
     pad_channel(c, &j->f->p, j->x + i * prod(c->in) * size, j->dst + i * j->f->p.channel * size);
 }
 
-/* One plane of outputs from one padded channel.  Rows go four at a time where a row of taps is as
- * far from the next as a row of outputs; the last four may do some rows twice. */
+/* One plane of outputs from one padded channel, four rows at a time; the last four may do some rows
+ * twice. */
 #define PLANE(T, SUF)                                                                              \
   static void plane_##SUF(const Fwd *f, const T *mem, const T *w, T bias, T *y) {                  \
     const MtConv *c = f->c;                                                                        \
     const __typeof__(*mt_gemm_kerns()->SUF) *g = mt_gemm_kerns()->SUF;                             \
-    int64_t n = c->out[2], rows = c->out[0] * c->out[1], k = c->k[1];                              \
-    bool four = c->k[0] == 1 && c->out[0] == 1 && rows >= 4 && c->stride[1] == c->dil[1] &&        \
-                k == c->k[2] && (k == 3 || k == 5 || k == 7);                                      \
+    int64_t n = c->out[2], rows = c->out[0] * c->out[1];                                           \
+    bool four = c->k[0] == 1 && c->out[0] == 1 && rows >= 4;                                       \
     for (int64_t r = 0; r < rows && four; r += 4) {                                                \
       if (r > rows - 4) r = rows - 4;                                                              \
-      g->four_rows((int)k, (int)k, n, mem + f->row[r], c->stride[1] * f->p.row, f->off, w, bias,   \
-                   y + r * n, n);                                                                  \
+      g->four_rows((int)c->k[1], (int)c->k[2], n, mem + f->row[r], c->stride[1] * f->p.row,        \
+                   c->dil[1] * f->p.row, f->off, w, bias, y + r * n, n);                           \
     }                                                                                              \
     for (int64_t r = 0; r < rows && !four; r++)                                                    \
       g->taps(n, (int)prod(c->k), mem + f->row[r], f->off, w, bias, y + r * n);                    \

@@ -65,13 +65,14 @@ enum { MT_GEMM_MR = 14 };
                       const MtSeg *seg, T *dst);                                                   \
     /* y[j] = b + sum_t w[t] * src[off[t] + j], j < n */                                           \
     void (*taps)(int64_t n, int nt, const T *src, const int64_t *off, const T *w, T b, T *y);      \
-    /* The same for four rows of y, ldy apart, from rows of src that are `step` apart, as the ky   \
-     * rows of w are; off holds the kx places in a row. ky = kx is 3, 5 or 7. */                   \
-    void (*four_rows)(int ky, int kx, int64_t n, const T *src, int64_t step, const int64_t *off,   \
-                      const T *w, T b, T *y, int64_t ldy);                                         \
+    /* The same for four rows of y, ldy apart, from rows of src that are `step` apart; rows of w   \
+     * read rows `tap` apart, at the kx places in off. */                                          \
+    void (*four_rows)(int ky, int kx, int64_t n, const T *src, int64_t step, int64_t tap,          \
+                      const int64_t *off, const T *w, T b, T *y, int64_t ldy);                     \
     /* rows of n elements, xs apart, into rows of `row` with zeros on both sides */                \
     void (*pad_rows)(int64_t rows, int64_t left, int64_t n, int64_t row, const T *x, int64_t xs,   \
                      T *y);                                                                        \
+    void (*every)(int64_t n, int64_t step, const T *x, T *y); /* y[i] = x[step * i] */             \
     /* y[i] = alpha * dot(a row i, x) + beta * y[i], unit stride along k */                        \
     void (*gemv_rows)(int64_t m, int64_t k, const T *a, int64_t as, const T *x, T *y, T alpha,     \
                       T beta);                                                                     \
