@@ -8,12 +8,13 @@
 #include "op.h"
 #include <string.h>
 
-enum { NONE, LOWER, FULL, WIDEST, APART, LISTS };
+enum { NONE, LOWER, FULL, WIDEST, APART, PADS, POWER, LISTS };
 /* Last names of the ops' paths; all of torch.fft too. */
 static const char *const lists[LISTS] = {
     [LOWER] = " linear mm bmm matmul addmm addbmm baddbmm vecdot conv1d conv2d conv3d "
               "conv_transpose1d conv_transpose2d"
-              " conv_transpose3d prelu scaled_dot_product_attention ",
+              " conv_transpose3d prelu scaled_dot_product_attention lstm rnn_tanh rnn_relu "
+              "rnn_tanh_cell rnn_relu_cell ",
     [FULL] =
         " avg_pool3d binary_cross_entropy grid_sample grid_sampler polar prod quantile nanquantile "
         "stft cdist trace"
@@ -32,8 +33,10 @@ static const char *const lists[LISTS] = {
         "fractional_max_pool2d_with_indices"
         " fractional_max_pool3d_with_indices ",
     [WIDEST] = " stack cat index_copy ",
+    [PADS] = " pad ", /* by mode, see pad_policy */
+    [POWER] = " matrix_power ", /* products, unless the exponent asks for none */
     [APART] =
-        " mv dot vdot addmv addr bilinear matrix_power matrix_exp det slogdet "}; /* in no list of
+        " mv dot vdot addmv addr bilinear matrix_exp det slogdet "}; /* in no list of
                                                                                      PyTorch's; made
                                                                                      of products
                                                                                      here */
@@ -57,6 +60,14 @@ static int policy(const OpRow *op) {
   if (op->id < 0 || op->id >= OP_COUNT) return NONE;
   if (!known[op->id]) known[op->id] = (uint8_t)(1 + find_policy(op));
   return known[op->id] - 1;
+}
+
+/* PyTorch lists the kernels of padding: reflection in one and two dimensions, replication in all. */
+static int pad_policy(const Val *a) {
+  const char *mode = a[2].str;
+  if (!mode) return NONE;
+  if (!strcmp(mode, "replicate")) return FULL;
+  return !strcmp(mode, "reflect") && a[1].il.n <= 4 ? FULL : NONE;
 }
 
 /* ---- the casts of parameters ---- */
@@ -150,6 +161,8 @@ static void cast_args(Ctx *c, const OpRow *op, Val *a, DType d) {
 bool mt_autocast_call(Ctx *c, const OpRow *op, Val *a, Val *r) {
   int p = policy(op);
   Val local[32];
+  if (p == PADS) p = pad_policy(a);
+  else if (p == POWER) p = a[1].i >= 2 ? LOWER : APART;
   if (p == NONE || c->err) return false;
   memcpy(local, a, sizeof(Val) * op->nparam);
   c->autocast = false;

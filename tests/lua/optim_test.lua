@@ -58,6 +58,42 @@ t.test("every optimizer: save, load and continue equals an uninterrupted run", f
   end
 end)
 
+t.test("LBFGS: save, load and continue equals an uninterrupted run", function()
+  for _, search in ipairs { torch.None, "strong_wolfe" } do
+    local path = os.tmpname()
+    os.remove(path)
+    path = path .. ".pt"
+    local function run(steps, from)
+      torch.manual_seed(5)
+      local net = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+      local x, losses = torch.randn(16, 3), {}
+      local y = x:sin():sum(1, { keepdim = true })
+      local opt = optim.LBFGS(net:parameters(), { lr = 0.3, max_iter = 3, history_size = 4, line_search_fn = search })
+      if from then
+        local saved = torch.load(from)
+        net:load_state_dict(saved.net)
+        opt:load_state_dict(saved.opt)
+      end
+      for i = 1, steps do
+        losses[i] = opt:step(function()
+          opt:zero_grad()
+          local loss = torch.nn.functional.mse_loss(net(x), y)
+          loss:backward()
+          return loss
+        end):item()
+      end
+      return losses, net, opt
+    end
+    local whole = run(8)
+    local _, net, opt = run(4)
+    torch.save({ net = net:state_dict(), opt = opt:state_dict() }, path)
+    local rest = run(4, path)
+    os.remove(path)
+    for i = 1, 4 do t.eq(rest[i], whole[4 + i], tostring(search) .. " step " .. i) end
+    t.ok(whole[8] < whole[1], "the loss falls")
+  end
+end)
+
 t.test("a checkpoint of PyTorch goes on as it did there", function()
   for name, run in pairs(torch.load("tests/data/optim/resume.pt")) do
     local p = { run.params[1]:clone():requires_grad_(), run.params[2]:clone():requires_grad_() }
