@@ -62,7 +62,7 @@ static int policy(const OpRow *op) {
   return known[op->id] - 1;
 }
 
-/* PyTorch lists the kernels of padding: reflection in one and two dimensions, replication in all. */
+/* PyTorch lists kernels of padding: reflection in one and two dimensions, replication in all. */
 static int pad_policy(const Val *a) {
   const char *mode = a[2].str;
   if (!mode) return NONE;

@@ -141,6 +141,60 @@ Tensor *k_linalg_solve(Ctx *c, Tensor *A, Tensor *B, bool left) {
   t_linalg_solve_ex(c, A, B, left, false, r);
   return info_ok(c, r[1].t, singular) ? r[0].t : NULL;
 }
+/* ---- least squares ---- */
+static bool lstsq_args(Ctx *c, const Tensor *A, const Tensor *B, const char *driver) {
+  if (A->ndim < 2) mt_fail(c, "input must have at least 2 dimensions");
+  else if (B->ndim < 1) mt_fail(c, "other must have at least 1 dimension");
+  else if (A->ndim < B->ndim || A->ndim - B->ndim > 1)
+    mt_fail(c, "other must have as many dimensions as input, or one less; got %d and %d", B->ndim,
+            A->ndim);
+  else if (A->dtype != B->dtype)
+    mt_fail(c, "input is %s but other is %s", mt_dtypes[A->dtype].name, mt_dtypes[B->dtype].name);
+  else if (strcmp(driver, "gels") && strcmp(driver, "gelsy") && strcmp(driver, "gelsd") &&
+           strcmp(driver, "gelss"))
+    mt_fail(c, "driver must be 'gels', 'gelsy', 'gelsd' or 'gelss', got '%s'", driver);
+  return !c->err;
+}
+/* Sums of squares of what is left over, where the driver finds them: full rank, more rows than
+ * columns. */
+static Tensor *lstsq_residuals(Ctx *c, Tensor *A, Tensor *B, const char *driver, const Val *v) {
+  int64_t m = A->size[A->ndim - 2], n = A->size[A->ndim - 1];
+  bool full = m > n && strcmp(driver, "gelsy");
+  const int64_t *rank = full && !mt_meta(A) && driver[4] ? mt_data(v[1].t) : NULL;
+  for (int64_t i = 0; rank && i < v[1].t->numel; i++) full &= rank[i] == n;
+  if (!full) {
+    DType d = mt_real_dtype((DType)A->dtype);
+    return mt_new(c, mt_il((int64_t[]){0}, 1), d, mt_meta(A) ? MT_META : MT_CPU);
+  }
+  Tensor *left = t_sub(c, t_matmul(c, A, v[0].t), B, mt_si(1));
+  if (left && mt_is_complex(left->dtype)) left = t_abs(c, left);
+  return t_sum_dim(c, t_mul(c, left, left), LIST(-2), false, -1);
+}
+void k_linalg_lstsq(Ctx *c, Tensor *A, Tensor *B, Scalar rcond, const char *driver, Val *r) {
+  if (!driver) driver = "gelsy";
+  if (!lstsq_args(c, A, B, driver)) return;
+  bool vec = A->ndim - 1 == B->ndim && is_vector(A, B);
+  Tensor *b = vec ? t_unsqueeze(c, B, -1) : B;
+  if (!b || b->ndim != A->ndim || b->size[b->ndim - 2] != A->size[A->ndim - 2]) {
+    mt_fail(c, "other of shape %s does not fit input of shape %s", mt_list_str(c, mt_sizes(B)),
+            mt_list_str(c, mt_sizes(A)));
+    return;
+  }
+  if (!same_batches(c, &A, &b)) return;
+  int64_t m = A->size[A->ndim - 2], n = A->size[A->ndim - 1];
+  double eps = mt_real_dtype((DType)A->dtype) == MT_float32 ? 0x1p-23 : 0x1p-52;
+  Val v[3] = {{0}};
+  t__lstsq(c, A, b, mt_has(rcond) ? mt_sre(rcond) : eps * (double)(m > n ? m : n), driver, v);
+  if (c->err) return;
+  Tensor *none = mt_new(c, mt_il((int64_t[]){0}, 1), MT_int64, mt_meta(A) ? MT_META : MT_CPU);
+  r[0].t = vec ? t_squeeze_dim(c, v[0].t, LIST(-1)) : v[0].t;
+  r[1].t = lstsq_residuals(c, A, b, driver, v);
+  r[2].t = driver[4] ? v[1].t : none;
+  r[3].t = driver[4] && driver[4] != 'y'
+               ? v[2].t
+               : mt_new(c, mt_il((int64_t[]){0}, 1), mt_real_dtype((DType)A->dtype),
+                        mt_meta(A) ? MT_META : MT_CPU);
+}
 Tensor *k_linalg_inv(Ctx *c, Tensor *A) {
   Val r[2];
   t_linalg_inv_ex(c, A, false, r);

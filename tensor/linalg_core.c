@@ -21,6 +21,7 @@ typedef struct Job {
   int *piv, *info;
   bool flag, flag2;
   char how, mode;
+  double rcond;
   _Atomic int failure;
   void (*one)(struct Job *j, int64_t i);
 } Job;
@@ -696,5 +697,70 @@ void k_linalg_qr(Ctx *c, Tensor *A, const char *mode, Val *r) {
   if (R && !mt_meta(R)) R = k__tri(c, R, 0, true);
   r[1].t = R && rows != m ? t_narrow(c, R, -2, 0, rows) : R;
   if (r[1].t && r[1].t->base) r[1].t = t_clone(c, r[1].t, -1);
+  if (j != &none) job_free(j);
+}
+
+/* ---- least squares ---- */
+/* b holds max(m, n) rows a column; piv the ranks, s the singular values where the driver has
+ * them. */
+static void one_lstsq(Job *j, int64_t i) {
+  int lda = j->m > 1 ? j->m : 1, ldb = j->m > j->n ? j->m : j->n, info;
+  int m = j->m, n = j->n, *rank = j->piv + i;
+  void *a = BLOCK(j, a), *b = BLOCK(j, b);
+  if (j->how == 'l') info = mt_gels(j->type, m, n, j->nrhs, a, lda, b, ldb);
+  else if (j->how == 'y')
+    info = mt_gelsy(j->type, m, n, j->nrhs, a, lda, b, ldb, j->rcond, rank);
+  else info = mt_gelsd(j->type, m, n, j->nrhs, a, lda, b, ldb, BLOCK(j, s), j->rcond, rank);
+  note(j, i, info);
+}
+/* Copies the right-hand sides below each other, with room for the solution; false: no memory. */
+static bool load_tall(Ctx *c, Job *j, Tensor *B) {
+  Tensor *t = t_transpose(c, B, -2, -1), *flat = t ? mt_contig(c, t) : NULL;
+  size_t from = (size_t)j->m * j->size, to = (size_t)(j->m > j->n ? j->m : j->n) * j->size;
+  j->nrhs = (int)B->size[B->ndim - 1];
+  if (!flat || !room(c, &j->b, &j->bs, j->batch, to * (size_t)j->nrhs)) return false;
+  memset(j->b, 0, (size_t)j->batch * j->bs);
+  for (int64_t k = 0; from && k < j->batch * j->nrhs; k++)
+    memcpy(j->b + (size_t)k * to, (char *)mt_data(flat) + (size_t)k * from, from);
+  return true;
+}
+static Job *lstsq_job(Ctx *c, Tensor *A, Tensor *B, double rcond, const char *driver) {
+  Job *j = job_new(c, A, 0);
+  if (!j) return NULL;
+  j->how = driver[3] == 's' && !driver[4] ? 'l' : driver[4] == 'y' ? 'y' : 'd';
+  j->rcond = rcond;
+  j->one = one_lstsq;
+  j->piv = mt_calloc((size_t)j->batch * sizeof(int) + 1);
+  bool ok = j->piv || mt_nomem(c);
+  if (ok && load_tall(c, j, B) && all_finite(c, j, 0) &&
+      room(c, &j->s, &j->ss, j->batch, (size_t)j->k * j->real))
+    return j;
+  job_free(j);
+  return NULL;
+}
+void k__lstsq(Ctx *c, Tensor *A, Tensor *B, double rcond, const char *driver, Val *r) {
+  if (!check_matrix(c, A, false)) return;
+  Job none = {0}, *j = &none;
+  int64_t n = A->size[A->ndim - 1], nrhs = B->size[B->ndim - 1], size[MT_MAXDIM];
+  if (!mt_meta(A)) {
+    if (!(j = lstsq_job(c, A, B, rcond, driver))) return;
+    if (j->k && j->nrhs) {
+      if (!finish(c, j, 4 * cube(j))) return;
+      for (int64_t i = 0; i < j->batch && !c->err; i++)
+        if (j->info[i])
+          mt_fail(c, j->how == 'l' ? "the matrix (batch element %lld) does not have full rank"
+                                   : "the singular values of batch element %lld did not converge",
+                  (long long)i);
+    } else if (j->ss) memset(j->s, 0, (size_t)j->batch * j->ss);
+  }
+  int64_t tall = A->size[A->ndim - 2] > n ? A->size[A->ndim - 2] : n;
+  Tensor *x = unload(c, A, 2, (DType)A->dtype, j->b, j->bs, tall, nrhs);
+  r[0].t = x && tall != n ? t_clone(c, t_narrow(c, x, -2, 0, n), -1) : x;
+  memcpy(size, A->size, sizeof(int64_t) * (size_t)(A->ndim - 2));
+  r[1].t = mt_new(c, mt_il(size, A->ndim - 2), MT_int64, mt_meta(A) ? MT_META : MT_CPU);
+  for (int64_t i = 0; r[1].t && !mt_meta(A) && i < j->batch; i++)
+    ((int64_t *)mt_data(r[1].t))[i] = j->piv[i];
+  r[2].t = unload(c, A, 2, mt_real_dtype((DType)A->dtype), j->s, j->ss,
+                  A->size[A->ndim - 2] < n ? A->size[A->ndim - 2] : n, -1);
   if (j != &none) job_free(j);
 }

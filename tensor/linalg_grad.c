@@ -254,3 +254,13 @@ Tensor *k__matrix_exp_backward(Ctx *c, Tensor *self, Tensor *grad) {
   Tensor *e = t_linalg_matrix_exp(c, t_cat(c, (TensorList){(Tensor *[]){top, bottom}, 2}, -2));
   return c->err ? NULL : t_narrow(c, t_narrow(c, e, -2, 0, n), -1, n, n);
 }
+
+/* X = P B with P the pseudo-inverse of A (the driver's own idea of the rank is left aside, as in
+ * PyTorch): with Q = P^H gX, gA = -Q X^H + (B - A X) (P Q)^H + P^H X (gX - P A gX)^H. */
+Tensor *k__lstsq_backward(Ctx *c, Tensor *grad, Tensor *A, Tensor *B) {
+  Tensor *P = t__pinv(c, A, NULL, NULL, false), *X = dot(c, P, B);
+  Tensor *Q = dot(c, H(c, P), grad), *first = dot(c, Q, H(c, X));
+  Tensor *second = dot(c, sub(c, B, dot(c, A, X)), H(c, dot(c, P, Q)));
+  Tensor *rest = sub(c, grad, dot(c, P, dot(c, A, grad)));
+  return add(c, sub(c, second, first), dot(c, dot(c, H(c, P), X), H(c, rest)));
+}

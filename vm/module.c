@@ -143,7 +143,7 @@ void vm_module_mark_buffer(lua_State *L, int v, bool persistent) {
   lua_rawset(L, -3);
   lua_pop(L, 1);
 }
-/* The value at v may be replaced by the hooks that nn.modules.module.register_module_*_hook left. */
+/* The value at v may be replaced by the hooks of nn.modules.module. */
 static void ask_hooks(lua_State *L, NnKind kind, int k, int v) {
   static const char *const kinds[] = {"parameter", "buffer", "module"};
   if (lua_isnil(L, v) || vm_isnone(L, v)) return;

@@ -126,7 +126,8 @@ static bool check_places(reader *r) {
     at += t->nbytes;
   }
   return at == r->room ||
-         sys_fail(r->e, "%" PRIu64 " bytes after the last tensor's data at byte %" PRIu64 " of the data",
+         sys_fail(r->e,
+                  "%" PRIu64 " bytes after the last tensor's data at byte %" PRIu64 " of the data",
                   r->room - at, at);
 }
 

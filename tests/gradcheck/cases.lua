@@ -88,6 +88,12 @@ function rows.lu_unpack()
     return l, u
   end, var(3, 3)
 end
+function rows.linalg_lstsq()
+  return function(a, b)
+    local x, residuals = torch.linalg.lstsq(a, b, { driver = "gelsd" })
+    return x, residuals
+  end, var(4, 2), var(4, 2)
+end
 function rows.istft()
   return function(x)
     return torch.istft(x, 4, { window = torch.hann_window(4, f64) + 0.1 })

@@ -1,0 +1,88 @@
+-- linalg_test.lua: least squares against numbers recorded from PyTorch, its drivers, gradients and refusals.
+package.path = "tests/lua/?.lua;" .. package.path
+local t, torch = require "check", require "torch"
+local lstsq = torch.linalg.lstsq
+
+local f64 = { dtype = torch.float64 }
+local A = torch.tensor({ { 1, 2, 0 }, { 0, 1, -1 }, { 3, 0, 2 }, { -1, 1, 1 }, { 2, -2, 1 } }, f64)
+local B = torch.tensor({ { 1, 0 }, { 2, 1 }, { 0, -1 }, { 1, 3 }, { -1, 2 } }, f64)
+local function near(x, want, what) t.ok(torch.allclose(x, torch.tensor(want, f64), { atol = 1e-9 }), what) end
+
+t.test("tall, wide and rank-deficient matrices by every driver", function()
+  local D = A:clone()
+  D[":, 2"] = D[":, 0"]
+  for _, driver in ipairs { "gels", "gelsy", "gelsd", "gelss" } do
+    local x, residuals, rank, values = lstsq(A, B, { driver = driver })
+    near(A.mT:matmul(A:matmul(x) - B), { { 0, 0 }, { 0, 0 }, { 0, 0 } }, driver .. ": normal equations")
+    if driver == "gelsy" then t.eq(residuals:numel(), 0)
+    else t.ok(torch.allclose(residuals, (A:matmul(x) - B):square():sum(0)), driver .. ": residuals") end
+    if driver == "gels" then t.eq(rank:numel(), 0) else t.eq(rank:item(), 3) end
+    local has = driver == "gelsd" or driver == "gelss"
+    t.eq(values:numel(), has and 3 or 0)
+    if has then t.ok(torch.allclose(values, torch.linalg.svdvals(A)), "singular values") end
+    local w = lstsq(A.mT, B[":3"], { driver = driver })
+    t.ok(torch.allclose(w, torch.linalg.pinv(A.mT):matmul(B[":3"])), driver .. ": the smallest solution")
+    if driver ~= "gels" then
+      local y, r, k = lstsq(D, B, { driver = driver })
+      t.ok(torch.allclose(y, torch.linalg.pinv(D):matmul(B)), driver .. ": rank 2")
+      t.eq(k:item(), 2)
+      t.eq(r:numel(), 0)
+    end
+  end
+end)
+
+t.test("vectors, batches, rcond, complex, nothing at all", function()
+  t.eq(lstsq(A, B[":, 0"]).shape == { 3 }, true)
+  local x, _, rank = lstsq(torch.stack { A, A * 2 }, torch.stack { B, B })
+  t.eq(x.shape == { 2, 3, 2 } and rank.shape == { 2 }, true)
+  t.ok(torch.allclose(x[0], x[1] * 2))
+  local d = torch.diag(torch.tensor({ 1, 0.1, 1e-3 }, f64))
+  for _, driver in ipairs { "gelsy", "gelsd" } do
+    local y, _, k = lstsq(d, torch.eye(3, f64), { rcond = 0.01, driver = driver })
+    t.eq(k:item(), 2)
+    near(y:diagonal(), { 1, 10, 0 }, driver)
+  end
+  local c = torch.complex(A, A:flip(0))
+  local z = lstsq(c, torch.complex(B, -B), { driver = "gelsd" })
+  t.ok((c.mH:matmul(c:matmul(z) - torch.complex(B, -B))):abs():max():item() < 1e-12)
+  t.eq(lstsq(torch.zeros(0, 3), torch.zeros(0, 2)):tolist(), { { 0.0, 0.0 }, { 0.0, 0.0 }, { 0.0, 0.0 } })
+  t.eq(select(2, lstsq(torch.zeros(3, 0), torch.ones(3, 2), { driver = "gelsd" })):tolist(), { 3.0, 3.0 })
+end)
+
+t.test("gradients", function()
+  local a, b = A:clone():requires_grad_(), B:clone():requires_grad_()
+  local x, residuals = lstsq(a, b, { driver = "gelsd" })
+  local w = torch.tensor({ { 1, -1 }, { 2, 0 }, { 0, 3 } }, f64)
+  torch.sum(x * w):backward({ retain_graph = true })
+  near(a.grad, { { -0.572964290582, -0.506938892798, 0.929358497795 },
+    { -1.1815864221, 0.115446819014, 2.32370201996 },
+    { 0.714107301403, -0.219963085901, -1.26694567144 },
+    { -0.0235299752064, 0.193717971861, 0.386802288527 },
+    { -1.08915012839, 0.338622389396, 2.10994654455 } },
+    "gradient of the matrix")
+  near(b.grad, { { 0.610364683301, -0.418426103647 },
+    { 0.31669865643, -0.896353166987 },
+    { 0.284069097889, 0.383877159309 },
+    { -0.0134357005758, 1.46833013436 },
+    { -0.238003838772, -0.132437619962 } },
+    "gradient of the right-hand sides")
+  a.grad, b.grad = nil, nil
+  residuals:sum():backward()
+  near(a.grad, { { 0.563658400905, 0.639785441403, -0.924871334839 },
+    { 1.57990134136, -1.5949543363, -2.40412465324 },
+    { -1.09029218136, -0.10813399597, 1.72624621925 },
+    { 1.60458442166, -0.813996411743, -2.48645562019 },
+    { 2.15590128241, -0.564689932619, -3.37016147155 } },
+    "residuals' gradient")
+end)
+
+t.test("refusals", function()
+  t.error_matches(function() lstsq(A, B, { driver = "gesvd" }) end, "driver must be 'gels', 'gelsy', 'gelsd'")
+  t.error_matches(function() lstsq(A, B:float()) end, "input is float64 but other is float32")
+  t.error_matches(function() lstsq(A, B[":4"]) end, "other of shape [4, 2] does not fit input of shape [5, 3]")
+  t.error_matches(function() lstsq(A[0], B) end, "at least 2 dimensions")
+  t.error_matches(function() lstsq(A:long(), B:long()) end, "int64")
+  t.error_matches(function() lstsq(A * torch.nan, B) end, "infinities or nans")
+end)
+
+t.done()
