@@ -4,6 +4,9 @@
 #define MT_HALF_H
 #include <stdint.h>
 #include <string.h>
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
 
 static inline float mt_bits_f(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
 static inline uint32_t mt_f_bits(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
@@ -38,4 +41,20 @@ static inline uint16_t mt_float_to_half(float f) {
   return (uint16_t)(sign >> 16 | (shl1 > 0xff000000u ? 0x7e00u : nonsign));
 }
 #endif
+
+/* n halves at once: the compiler does not vectorise the conversion by itself. */
+static inline void mt_halves_to_floats(int64_t n, const uint16_t *x, float *y) {
+#ifdef __AVX512F__
+  const int64_t step = 16, whole = n - n % step;
+  for (int64_t i = 0; i < whole; i += step)
+    _mm512_storeu_ps(y + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(x + i))));
+#elif defined(__F16C__)
+  const int64_t step = 8, whole = n - n % step;
+  for (int64_t i = 0; i < whole; i += step)
+    _mm256_storeu_ps(y + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(x + i))));
+#else
+  const int64_t whole = 0;
+#endif
+  for (int64_t i = whole; i < n; i++) y[i] = mt_half_to_float(x[i]);
+}
 #endif

@@ -115,6 +115,7 @@ static void float_to_half(int64_t n, const void *from, void *to) {}
 #define cast_bfloat16_bfloat16 cast_unused_bf16
 #define cast_float32_float32 cast_unused_f32
 #define cast_float64_float64 cast_unused_f64
+#define cast_float32_float16 cast_unused_f32_f16
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 FROM_ALL(bool, uint8_t, CAST)
@@ -140,6 +141,11 @@ FROM_REALS(complex128, cdouble, CAST)
 #undef cast_bfloat16_bfloat16
 #undef cast_float32_float32
 #undef cast_float64_float64
+#undef cast_float32_float16
+static void cast_float32_float16(char **p, const int64_t *s, int64_t n, const void *par) {
+  if (s[0] == 4 && s[1] == 2) mt_halves_to_floats(n, (const uint16_t *)p[1], (float *)p[0]);
+  else cast_unused_f32_f16(p, s, n, par);
+}
 SAME(bool, uint8_t)
 SAME(uint8, uint8_t)
 SAME(int8, int8_t)

@@ -1,9 +1,10 @@
 /* norm.c: kernels of ops_norm.def.
  *
- * Every vector norm is _vnorm: the reduced dimensions are brought to the end, rows are summed in
- * double (float16 and bfloat16 too), so norms are as exact as the result's type. */
+ * Every vector norm is _vnorm, a reduction in double (of float16 and bfloat16 too), so norms are as
+ * exact as the result's type. */
 #include "expr_rt.h"
 #include "op.h"
+#include "reduce.h"
 #include <float.h>
 #include <string.h>
 
@@ -15,67 +16,26 @@ static Tensor *sub(Ctx *c, Tensor *a, Tensor *b) { return t_sub(c, a, b, mt_si(1
 static Tensor *add(Ctx *c, Tensor *a, Tensor *b) { return t_add(c, a, b, mt_si(1)); }
 static Tensor *over(Ctx *c, Tensor *a, Tensor *b) { return t_div(c, a, b, NULL); }
 
-typedef struct { const void *x; double *out; int64_t len; double ord; int dtype; } Rows;
-
-static double power(double a, double ord) {
-  if (ord == 2) return a * a;
-  if (ord == 1) return a;
-  if (ord == 0) return a != 0;
-  return pow(a, ord);
-}
-static double magnitude(const Rows *r, int64_t i) {
-  switch (r->dtype) {
-    case MT_float32: return fabs((double)((const float *)r->x)[i]);
-    case MT_float64: return fabs(((const double *)r->x)[i]);
-    case MT_complex64: {
-      cfloat v = ((const cfloat *)r->x)[i];
-      return hypot((double)crealf(v), (double)cimagf(v));
-    }
-    default: return cabs(((const cdouble *)r->x)[i]);
-  }
-}
-static void rows_range(void *ctx, int64_t lo, int64_t hi) {
-  const Rows *r = ctx;
-  for (int64_t i = lo; i < hi; i++) {
-    double s = r->ord == -INFINITY ? INFINITY : 0;
-    for (int64_t q = 0; q < r->len; q++) {
-      double a = magnitude(r, i * r->len + q);
-      if (isinf(r->ord)) {
-        if (a != a || s != s) s = NAN;
-        else if (r->ord > 0 ? a > s : a < s) s = a;
-      } else s += power(a, r->ord);
-    }
-    r->out[i] = isinf(r->ord) || r->ord == 0 || r->ord == 1 ? s
-                : r->ord == 2                               ? sqrt(s)
-                                                            : pow(s, 1 / r->ord);
-  }
-}
+static double sum_of(const RAcc *a, double ord) { return a->d; }
+static double root_of(const RAcc *a, double ord) { return sqrt(a->d); }
+static double power_of(const RAcc *a, double ord) { return pow(a->d, 1 / ord); }
 
 Tensor *k__vnorm(Ctx *c, Tensor *self, double ord, IntList dim, bool keepdim) {
-  int64_t perm[MT_MAXDIM], size[MT_MAXDIM], rows = 1, len = 1;
-  bool gone[MT_MAXDIM] = {false};
-  int n = 0, ns = 0;
-  for (int64_t i = 0; i < dim.n; i++) gone[dim.v[i]] = true;
-  for (int i = 0; i < self->ndim; i++) {
-    if (!gone[i]) { perm[n++] = i; rows *= self->size[i]; }
-    if (!gone[i] || keepdim) size[ns++] = gone[i] ? 1 : self->size[i];
-  }
-  for (int i = 0; i < self->ndim; i++) if (gone[i]) { perm[n++] = i; len *= self->size[i]; }
-  DType real = mt_real_dtype((DType)self->dtype);
+  uint64_t mask = 0;
+  int64_t len = 1, rows = 1;
+  for (int64_t i = 0; i < dim.n; i++) mask |= 1ull << dim.v[i];
+  for (int i = 0; i < self->ndim; i++) *(mask >> i & 1 ? &len : &rows) *= self->size[i];
   if (!len && rows && (ord < 0 || isinf(ord)))
     return mt_fail(c, "the norm of order %g of no elements has no value", ord);
-  Tensor *out = mt_new(c, mt_il(size, ns), real, (Device)self->device);
-  if (!out || mt_meta(self) || !out->numel) return out;
-  bool half = self->dtype == MT_float16 || self->dtype == MT_bfloat16;
-  Tensor *x = t_permute(c, self, mt_il(perm, n));
-  x = x && x->flags & (MT_CONJ | MT_NEG) ? t_resolve_neg(c, t_resolve_conj(c, x)) : x;
-  x = x ? half ? mt_contig_as(c, x, MT_float32) : mt_contig(c, x) : NULL;
-  Tensor *sums = mt_new(c, mt_il(&rows, 1), MT_float64, MT_CPU);
-  if (!x || !sums) return NULL;
-  Rows r = {mt_data(x), mt_data(sums), len, ord, x->dtype};
-  mt_parallel(rows, 1 + 16384 / (len + 1), rows_range, &r);
-  Tensor *flat = mt_view(c, out, 1, &rows, &(int64_t){1}, out->offset);
-  return flat && mt_copy_raw(c, flat, sums) ? out : NULL;
+  RedKind k = ord == 2                                            ? R_sumsq
+              : ord == 1                                          ? R_sumabs
+              : ord == 0                                          ? R_nnz
+              : isinf(ord)                                        ? ord > 0 ? R_absmax : R_absmin
+              : ord == 3 && !mt_is_complex((DType)self->dtype)    ? R_sumcube
+                                                                  : R_sumpow;
+  bool plain = ord == 0 || ord == 1 || isinf(ord);
+  return mt_reduce_as(c, k, self, mask, keepdim, mt_real_dtype((DType)self->dtype), ord,
+                      plain ? sum_of : ord == 2 ? root_of : power_of);
 }
 
 /* Zero where the norm is zero: the subgradient PyTorch chooses. */

@@ -1,4 +1,10 @@
-/* reduce.c: the driver of reductions: see reduce.h. */
+/* reduce.c: the driver of reductions: see reduce.h.
+ *
+ * The kept and the reduced dimensions are sorted by stride and merged, so that the memory's order
+ * and not the dimensions' decides.  Then one of two plans: rows (a reduced dimension is innermost)
+ * or columns (a kept one is, or an inner reduced one is so short that it is better kept and folded
+ * in the end: the group).  Units of work are tiles of kept elements, or pieces of a long reduction
+ * where there are few of those. */
 #include "reduce.h"
 #include "cpu.h"
 #include "iter.h"
@@ -10,23 +16,20 @@ extern const RedLoops mt_red_base[R_COUNT][RD_COUNT];
 extern const RedLoops mt_red_avx2[R_COUNT][RD_COUNT], mt_red_avx512[R_COUNT][RD_COUNT];
 #endif
 
-static const RedLoops *loops(RedKind k, int rd) {
+static const RedLoops *loops(RedKind k) {
 #if defined(__x86_64__)
   int level = mt_cpu_level();
-  if (level == MT_CPU_AVX512) return &mt_red_avx512[k][rd];
-  if (level == MT_CPU_AVX2) return &mt_red_avx2[k][rd];
+  if (level == MT_CPU_AVX512) return mt_red_avx512[k];
+  if (level == MT_CPU_AVX2) return mt_red_avx2[k];
 #endif
-  return &mt_red_base[k][rd];
+  return mt_red_base[k];
 }
 
-static DType compute_dtype(DType d, int *rd) {
-  switch (d) {
-    case MT_float16: case MT_bfloat16: case MT_float32: *rd = RD_f32; return MT_float32;
-    case MT_float64: *rd = RD_f64; return MT_float64;
-    case MT_complex64: *rd = RD_c64; return MT_complex64;
-    case MT_complex128: *rd = RD_c128; return MT_complex128;
-    default: *rd = RD_i64; return MT_int64;
-  }
+static const DType rd_dtype[RD_COUNT] = {MT_int64,   MT_bfloat16,  MT_float16,   MT_float32,
+                                         MT_float64, MT_complex64, MT_complex128};
+static int rd_of(DType d) {
+  for (int i = 1; i < RD_COUNT; i++) if (rd_dtype[i] == d) return i;
+  return RD_i64;
 }
 
 int mt_reduced_shape(const Tensor *x, uint64_t mask, bool keepdim, int64_t *shape) {
@@ -39,220 +42,319 @@ int mt_reduced_shape(const Tensor *x, uint64_t mask, bool keepdim, int64_t *shap
   return n;
 }
 
-/* Kept and reduced dims as two merged groups, the last of each the fastest. */
-typedef struct {
-  int nk, nr;
-  int64_t ks[MT_MAXDIM], kst[MT_MAXDIM], rs[MT_MAXDIM], rst[MT_MAXDIM], kept, red;
-} Split;
-static void add_dim(int *n, int64_t *s, int64_t *st, int64_t size, int64_t stride) {
-  if (size == 1) return;
-  if (*n && st[*n - 1] == size * stride) { s[*n - 1] *= size; st[*n - 1] = stride; return; }
-  s[*n] = size;
-  st[(*n)++] = stride;
+/* ---- dimensions ---- */
+
+typedef struct { int64_t size, stride, out; } Dim; /* out: the result's stride */
+/* Never empty; the last is the fastest. */
+typedef struct { int n; int64_t numel; Dim d[MT_MAXDIM]; } Dims;
+
+static void add_dim(Dims *s, int64_t size, int64_t stride, int64_t out) {
+  s->numel *= size;
+  if (size != 1) s->d[s->n++] = (Dim){size, stride, out};
 }
-static void split(const Tensor *x, uint64_t mask, Split *sp) {
-  sp->nk = sp->nr = 0;
-  sp->kept = sp->red = 1;
-  for (int i = 0; i < x->ndim; i++) {
-    if (mask >> i & 1) {
-      sp->red *= x->size[i];
-      add_dim(&sp->nr, sp->rs, sp->rst, x->size[i], x->stride[i]);
-    } else {
-      sp->kept *= x->size[i];
-      add_dim(&sp->nk, sp->ks, sp->kst, x->size[i], x->stride[i]);
+static bool outside(Dim a, Dim b) {                /* is a the slower one?  Repeats are slowest. */
+  return b.stride && (!a.stride || a.stride > b.stride);
+}
+static void sort_dims(Dims *s) {
+  for (int i = 1; i < s->n; i++)
+    for (int k = i; k > 0 && outside(s->d[k], s->d[k - 1]); k--) {
+      Dim t = s->d[k];
+      s->d[k] = s->d[k - 1];
+      s->d[k - 1] = t;
     }
+}
+static void merge_dims(Dims *s) {
+  int n = 0;
+  for (int i = 0; i < s->n; i++) {
+    Dim b = s->d[i], *a = &s->d[n - 1];
+    if (n && a->stride == b.size * b.stride && a->out == b.size * b.out)
+      *a = (Dim){a->size * b.size, b.stride, b.out};
+    else s->d[n++] = b;
   }
-  if (sp->nr == 0) { sp->rs[0] = 1; sp->rst[0] = 1; sp->nr = 1; }
-  if (sp->nk == 0) { sp->ks[0] = 1; sp->kst[0] = 1; sp->nk = 1; }
+  if (!n) s->d[n++] = (Dim){1, 1, 1};
+  s->n = n;
+}
+static void split(const Tensor *x, uint64_t mask, bool sorted, Dims *kept, Dims *red) {
+  int64_t out = 1;
+  for (int i = 0; i < x->ndim; i++) if (!(mask >> i & 1)) out *= x->size[i];
+  kept->n = red->n = 0;
+  kept->numel = red->numel = 1;
+  for (int i = 0; i < x->ndim; i++)
+    if (mask >> i & 1) add_dim(red, x->size[i], x->stride[i], 0);
+    else add_dim(kept, x->size[i], x->stride[i], out /= x->size[i] ? x->size[i] : 1);
+  if (sorted) { sort_dims(kept); sort_dims(red); }
+  merge_dims(kept);
+  merge_dims(red);
 }
 
-static int64_t offset_of(int n, const int64_t *s, const int64_t *st, int64_t i) {
+static int64_t offset_of(const Dims *s, int n, int64_t i) {
   int64_t o = 0;
-  for (int d = n - 1; d >= 0; d--) { o += i % s[d] * st[d]; i /= s[d]; }
-  return o;
+  for (int k = n - 1; k > 0; k--) { o += i % s->d[k].size * s->d[k].stride; i /= s->d[k].size; }
+  return n ? o + i * s->d[0].stride : 0;
 }
 
+/* ---- jobs ---- */
+
+enum { BUF = 1024, TILE = MT_RED_COLS, WORK = 32768, GROUP = 64 };
 typedef struct {
   const RedLoops *f;
-  Split sp;
+  Dims kept, red;
   const char *x;
-  int64_t es;                              /* element size in memory */
-  DType have, compute;
-  RAcc init, *acc; /* one per kept element, or per chunk of a long single one */
-  int64_t chunk;                           /* reduced elements per piece when kept == 1 */
+  DType have, want;                                /* in memory, as the loops take it */
+  int64_t es, ws;                                  /* their sizes */
+  bool cols;
+  int64_t group;   /* columns per kept element, neighbours; 1 but for short inner reductions */
+  int64_t tile;    /* kept elements per unit */
+  int64_t run;     /* tiles do not cross multiples of this many kept elements */
+  int64_t tiles, pieces, chunk;                    /* chunk: reduced elements per piece */
+  RAcc init, *acc;                                 /* [pieces][kept] when there are several pieces */
+  DType store;                                     /* of the values made from accumulators */
+  double par;
+  RedEnd end;
+  Tensor *out;
 } Job;
 
-enum { BUF = 1024 };
-/* Folds the reduced elements lo..hi of the slice at base. */
-static void fold_row(const Job *j, const char *base, int64_t lo, int64_t hi, RAcc *acc) {
+static void cast_to(const Job *j, char *to, const char *from, int64_t stride, int64_t n) {
+  mt_cast_loop(j->want, j->have)((char *[]){to, (char *)from}, (int64_t[]){j->ws, stride * j->es}, n,
+                                 NULL);
+}
+
+/* `rows` rows of n elements st apart, which the loops cannot take as they lie. */
+static void gather_rows(const Job *j, const char *p, int64_t rows, int64_t rs, int64_t n, int64_t st,
+                        RAcc *acc) {
   _Alignas(64) char buf[BUF * 16];
-  const Split *sp = &j->sp;
-  int last = sp->nr - 1;
-  int64_t n0 = sp->rs[last], st = sp->rst[last];
-  Loop cast = mt_cast_loop(j->compute, j->have);
-  while (lo < hi) {
-    int64_t outer = lo / n0, in = lo % n0, n = n0 - in < hi - lo ? n0 - in : hi - lo;
-    const char *p = base + (offset_of(last, sp->rs, sp->rst, outer) + in * st) * j->es;
-    if (j->have == j->compute && st == 1) j->f->block(p, n, acc);
+  if (rs == n && st == 1 && n <= BUF / 2) {
+    for (int64_t k = BUF / n, r = 0; r < rows; r += k) {
+      if (k > rows - r) k = rows - r;
+      cast_to(j, buf, p + r * n * j->es, 1, k * n);
+      j->f->rows(buf, k, n, n, acc + r);
+    }
+    return;
+  }
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t d = 0; d < n; d += BUF) {
+      int64_t m = n - d < BUF ? n - d : BUF;
+      cast_to(j, buf, p + (r * rs + d * st) * j->es, st, m);
+      j->f->rows(buf, 1, 0, m, acc + r);
+    }
+}
+/* The reduced elements lo..hi of `rows` kept elements that lie rs apart. */
+static void fold_rows(const Job *j, const char *x, int64_t rows, int64_t rs, int64_t lo, int64_t hi,
+                      RAcc *acc) {
+  int last = j->red.n - 1;
+  int64_t n0 = j->red.d[last].size, st = j->red.d[last].stride;
+  bool direct = j->have == j->want && (st == 1 || n0 == 1);
+  for (int64_t n; lo < hi; lo += n) {
+    int64_t in = lo % n0;
+    n = n0 - in < hi - lo ? n0 - in : hi - lo;
+    const char *p = x + (offset_of(&j->red, last, lo / n0) + in * st) * j->es;
+    if (direct) j->f->rows(p, rows, rs, n, acc);
+    else gather_rows(j, p, rows, rs, n, st, acc);
+  }
+}
+
+static void gather_cols(const Job *j, const char *p, int64_t n, int64_t st, int64_t rows, int64_t rs,
+                        RAcc *acc) {
+  _Alignas(64) char buf[BUF * 16];
+  int64_t k = BUF / n;
+  for (int64_t r = 0; r < rows; r += k) {
+    if (k > rows - r) k = rows - r;
+    if (rs == n && st == 1) cast_to(j, buf, p + r * rs * j->es, 1, k * n);
     else
-      for (int64_t d = 0; d < n; d += BUF) {
-        int64_t m = n - d < BUF ? n - d : BUF;
-        cast((char *[]){buf, (char *)p + d * st * j->es},
-             (int64_t[]){(int64_t)mt_dsize(j->compute), st * j->es}, m, NULL);
-        j->f->block(buf, m, acc);
-      }
-    lo += n;
+      for (int64_t i = 0; i < k; i++)
+        cast_to(j, buf + i * n * j->ws, p + (r + i) * rs * j->es, st, n);
+    j->f->col(buf, n, k, n, acc);
+  }
+}
+static void cols_run(const Job *j, const char *p, int64_t n, int64_t st, int64_t rows, int64_t rs,
+                     RAcc *acc) {
+  if (j->have == j->want && st == 1) j->f->col(p, n, rows, rs, acc);
+  else gather_cols(j, p, n, st, rows, rs, acc);
+}
+/* Narrow rows without gaps: as many beside each other as fit, met in the end. */
+static void cols_wide(const Job *j, const char *p, int64_t n, int64_t rows, RAcc *acc) {
+  RAcc wide[MT_RED_COLS];
+  int64_t k = MT_RED_COLS / n, whole = rows / k * k;
+  for (int64_t i = 0; i < k * n; i++) wide[i] = j->init;
+  cols_run(j, p, k * n, 1, rows / k, k * n, wide);
+  for (int64_t i = 0; i < k; i++) j->f->join(acc, 1, wide + i * n, n);
+  if (whole < rows) cols_run(j, p + whole * n * j->es, n, 1, rows - whole, n, acc);
+}
+/* The reduced elements lo..hi of n columns st apart. */
+static void fold_cols(const Job *j, const char *x, int64_t n, int64_t st, int64_t lo, int64_t hi,
+                      RAcc *acc) {
+  int last = j->red.n - 1;
+  int64_t n0 = j->red.d[last].size, rs = j->red.d[last].stride;
+  for (int64_t m; lo < hi; lo += m) {
+    int64_t in = lo % n0;
+    m = n0 - in < hi - lo ? n0 - in : hi - lo;
+    const char *p = x + (offset_of(&j->red, last, lo / n0) + in * rs) * j->es;
+    if (rs == n && st == 1 && n <= MT_RED_COLS / 4 && m >= 16 * MT_RED_COLS / n)
+      cols_wide(j, p, n, m, acc);
+    else cols_run(j, p, n, st, m, rs, acc);
   }
 }
 
-static void rows_job(void *ctx, int64_t lo, int64_t hi) {
-  Job *j = ctx;
-  for (int64_t i = lo; i < hi && !mt_interrupted; i++) {
-    j->acc[i] = j->init;
-    fold_row(j, j->x + offset_of(j->sp.nk, j->sp.ks, j->sp.kst, i) * j->es, 0, j->sp.red,
-             &j->acc[i]);
+/* The kept elements k0..k1, within one run, over the reduced elements lo..hi. */
+static void fold_tile(const Job *j, int64_t k0, int64_t k1, int64_t lo, int64_t hi, RAcc *acc) {
+  int64_t n = k1 - k0, st = j->kept.d[j->kept.n - 1].stride;
+  const char *x = j->x + offset_of(&j->kept, j->kept.n, k0) * j->es;
+  for (int64_t i = 0; i < n; i++) acc[i] = j->init;
+  if (lo >= hi) return;
+  if (!j->cols) fold_rows(j, x, n, st, lo, hi, acc);
+  else if (j->group == 1) fold_cols(j, x, n, st, lo, hi, acc);
+  else {
+    RAcc part[MT_RED_COLS];
+    for (int64_t i = 0; i < n * j->group; i++) part[i] = j->init;
+    fold_cols(j, x, n * j->group, 1, lo, hi, part);
+    for (int64_t i = 0; i < n; i++) j->f->join(acc + i, 0, part + i * j->group, j->group);
   }
 }
-static void pieces_job(void *ctx, int64_t lo, int64_t hi) {
-  Job *j = ctx;
-  for (int64_t i = lo; i < hi && !mt_interrupted; i++) {
-    int64_t a = i * j->chunk, b = a + j->chunk < j->sp.red ? a + j->chunk : j->sp.red;
-    j->acc[i] = j->init;
-    fold_row(j, j->x, a, b, &j->acc[i]);
-  }
+
+/* Results k0..k1 from their accumulators. */
+static void store(const Job *j, int64_t k0, int64_t k1, const RAcc *acc) {
+  _Alignas(64) char buf[TILE * 16];
+  const Dims *s = &j->kept;
+  int64_t n = k1 - k0, o = 0, i = k0;
+  for (int k = s->n - 1; k >= 0; k--) { o += i % s->d[k].size * s->d[k].out; i /= s->d[k].size; }
+  if (j->end) for (i = 0; i < n; i++) ((double *)buf)[i] = j->end(&acc[i], j->par);
+  else if (j->store == MT_complex128) for (i = 0; i < n; i++) memcpy(buf + i * 16, &acc[i].z, 16);
+  else for (i = 0; i < n; i++) memcpy(buf + i * 8, &acc[i], 8);
+  DType d = (DType)j->out->dtype;
+  int64_t es = (int64_t)mt_dsize(d);
+  mt_cast_loop(d, j->store)((char *[]){(char *)mt_data(j->out) + o * es, buf},
+                            (int64_t[]){s->d[s->n - 1].out * es, (int64_t)mt_dsize(j->store)}, n,
+                            NULL);
 }
-/* Kept elements lie side by side: whole strips of columns are folded row by row. */
-enum { STRIP = 512 };
-static void cols_job(void *ctx, int64_t lo, int64_t hi) {
-  Job *j = ctx;
-  const Split *sp = &j->sp;
-  int64_t inner = sp->ks[sp->nk - 1], strips = (inner + STRIP - 1) / STRIP;
+
+static int64_t tile_at(const Job *j, int64_t u, int64_t *end) {
+  int64_t per = (j->run + j->tile - 1) / j->tile, k0 = u / per * j->run + u % per * j->tile,
+          stop = (u / per + 1) * j->run;
+  *end = k0 + j->tile < stop ? k0 + j->tile : stop;
+  return k0;
+}
+static void units(void *ctx, int64_t lo, int64_t hi) {
+  const Job *j = ctx;
+  RAcc acc[TILE];
   for (int64_t u = lo; u < hi && !mt_interrupted; u++) {
-    int64_t o = u / strips, c0 = u % strips * STRIP, n = inner - c0 < STRIP ? inner - c0 : STRIP;
-    RAcc *acc = j->acc + o * inner + c0;
-    for (int64_t k = 0; k < n; k++) acc[k] = j->init;
-    const char *base = j->x + (offset_of(sp->nk - 1, sp->ks, sp->kst, o) + c0) * j->es;
-    int last = sp->nr - 1;
-    int64_t rows = sp->rs[last], outer = sp->red / rows;
-    for (int64_t r = 0; r < outer; r++)
-      j->f->col(base + offset_of(last, sp->rs, sp->rst, r) * j->es, n, rows, sp->rst[last], acc);
+    int64_t k1, k0 = tile_at(j, u / j->pieces, &k1), a = u % j->pieces * j->chunk,
+                b = a + j->chunk < j->red.numel ? a + j->chunk : j->red.numel;
+    if (j->pieces > 1) fold_tile(j, k0, k1, a, b, j->acc + u % j->pieces * j->kept.numel + k0);
+    else {
+      fold_tile(j, k0, k1, a, b, acc);
+      store(j, k0, k1, acc);
+    }
   }
 }
 
-static RAcc identity(RedKind k, int rd) {
-  RAcc a = {.z = {0, 0}};
-  bool i = rd == RD_i64;
+static RAcc identity(RedKind k, bool i, double par) {
+  RAcc a = {.v = {0, 0, 0}};
   switch (k) {
     case R_prod: case R_all: if (i) a.i = 1; else a.d = 1; break;
     case R_max: if (i) a.i = INT64_MIN; else a.d = -INFINITY; break;
     case R_min: if (i) a.i = INT64_MAX; else a.d = INFINITY; break;
     case R_absmin: a.d = INFINITY; break;
+    case R_lse: a.d = -INFINITY; break;
+    case R_sumpow: a.v.n = par; break;
     default: break;
   }
   return a;
 }
 
-static RAcc join(RedKind k, int rd, RAcc a, RAcc b) {
-  bool i = rd == RD_i64;
-  switch (k) {
-    case R_sum: case R_sumsq: case R_sumabs: case R_nnz:
-      if (i) a.i = (int64_t)((uint64_t)a.i + (uint64_t)b.i);
-      else {
-        a.z.re += b.z.re;
-        if (rd >= RD_c64) a.z.im += b.z.im;
-      }
-      return a;
-    case R_prod:
-      if (i) a.i = (int64_t)((uint64_t)a.i * (uint64_t)b.i);
-      else if (rd >= RD_c64) {
-        double t = a.z.re * b.z.re - a.z.im * b.z.im;
-        a.z.im = a.z.re * b.z.im + a.z.im * b.z.re;
-        a.z.re = t;
-      } else a.d *= b.d;
-      return a;
-    case R_max:
-    case R_absmax:
-      if (i) return b.i > a.i ? b : a;
-      return b.d > a.d || b.d != b.d ? b : a;
-    case R_min:
-    case R_absmin:
-      if (i) return b.i < a.i ? b : a;
-      return b.d < a.d || b.d != b.d ? b : a;
-    case R_any: if (i) a.i |= b.i; else a.d = a.d != 0 || b.d != 0; return a;
-    default: if (i) a.i &= b.i; else a.d = a.d != 0 && b.d != 0; return a;
+/* Which of the two plans, from the fastest dimensions. */
+static void plan(Job *j) {
+  Dims *k = &j->kept, *r = &j->red;
+  Dim kd = k->d[k->n - 1], rd = r->d[r->n - 1];
+  j->group = 1;
+  j->cols = k->numel > 1 && kd.stride && (!rd.stride || kd.stride < rd.stride || rd.size == 1);
+  if (!j->cols && rd.stride == 1 && rd.size > 1 && rd.size <= GROUP && r->n > 1 && r->numel >= 4 * rd.size &&
+      (k->numel == 1 || kd.stride == rd.size)) {
+    j->cols = true;
+    j->group = rd.size;
+    r->n--;
+    r->numel /= rd.size;
   }
+  int64_t work = r->numel * j->group;
+  j->run = kd.size;
+  j->tile = j->cols ? MT_RED_COLS / j->group : 1 + WORK / (work + 1);
+  if (j->tile > TILE) j->tile = TILE;
+  j->tiles = k->numel / j->run * ((j->run + j->tile - 1) / j->tile);
+  /* Few tiles over many elements: the reduction is cut, at places the shape alone decides. */
+  int64_t per = j->tile < j->run ? j->tile : j->run, step = j->cols ? 64 : BUF,
+          chunk = 4 * WORK / (per * j->group) + 1;
+  if (chunk < r->numel / 128) chunk = r->numel / 128;
+  chunk = (chunk + step - 1) / step * step;
+  if (j->tiles >= 16 || r->numel < 2 * chunk) chunk = r->numel;
+  j->chunk = chunk;
+  j->pieces = chunk ? (r->numel + chunk - 1) / chunk : 1;
 }
 
-static void store(const RAcc *acc, int64_t n, int rd, bool real, Tensor *out) {
-  char *p = mt_data(out);
-  size_t es = mt_dsize(out->dtype);
-  if (rd == RD_f32 && out->dtype == MT_float32) {
-    for (int64_t i = 0; i < n; i++) ((float *)p)[i] = (float)acc[i].d;
-    return;
+static bool run(Ctx *c, Job *j) {
+  int64_t n = j->tiles * j->pieces, size = j->kept.numel * j->red.numel * j->group / (n ? n : 1),
+          kept = j->kept.numel;
+  if (n == 1) units(j, 0, 1);
+  else if (j->pieces == 1) mt_parallel(n, WORK / (size + 1) + 1, units, j);
+  else {
+    j->acc = mt_malloc(sizeof(RAcc) * (size_t)(kept * j->pieces));
+    if (!j->acc) { mt_nomem(c); return false; }
+    mt_parallel(n, WORK / (size + 1) + 1, units, j);
+    for (int64_t w = 1; w < j->pieces; w *= 2)     /* pairwise over the fixed pieces */
+      for (int64_t i = 0; i + w < j->pieces; i += 2 * w)
+        j->f->join(j->acc + i * kept, 1, j->acc + (i + w) * kept, kept);
+    for (int64_t u = 0, k1; u < j->tiles; u++) {
+      int64_t k0 = tile_at(j, u, &k1);
+      store(j, k0, k1, j->acc + k0);
+    }
+    mt_free(j->acc);
   }
-  for (int64_t i = 0; i < n; i++, p += es) {
-    Scalar s = rd == RD_i64            ? mt_si(acc[i].i)
-               : rd >= RD_c64 && !real ? mt_sc(acc[i].z.re, acc[i].z.im)
-                                       : mt_sd(acc[i].d);
-    mt_store(p, (DType)out->dtype, s);
-  }
+  return !mt_poll(c);
 }
 
-Tensor *mt_reduce(Ctx *c, RedKind k, Tensor *x, uint64_t mask, bool keepdim, DType out_dtype) {
+Tensor *mt_reduce_as(Ctx *c, RedKind k, Tensor *x, uint64_t mask, bool keepdim, DType out, double par,
+                     RedEnd end) {
   int64_t shape[MT_MAXDIM];
-  int rd, nd = mt_reduced_shape(x, mask, keepdim, shape);
   if (c->err) return NULL;
+  int nd = mt_reduced_shape(x, mask, keepdim, shape), rd = rd_of((DType)x->dtype);
   Job j;
-  j.compute = compute_dtype((DType)x->dtype, &rd);
-  j.f = loops(k, rd);
-  if (!j.f->block) return mt_fail(c, "not implemented for '%s'", mt_type_word((DType)x->dtype));
-  Tensor *out = mt_new(c, mt_il(shape, nd), out_dtype, MT_CPU);
-  if (!out || out->numel == 0) return out;
-  split(x, mask, &j.sp);
+  if (!(j.out = mt_new(c, mt_il(shape, nd), out, MT_CPU)) || !j.out->numel) return j.out;
+  split(x, mask, true, &j.kept, &j.red);
+  plan(&j);
+  const RedLoops *table = loops(k);
+  if ((rd == RD_bf16 || rd == RD_f16) && (!table[rd].rows || (j.cols && !table[rd].col))) rd = RD_f32;
+  j.f = &table[rd];
+  if (!j.f->rows) return mt_fail(c, "not implemented for '%s'", mt_type_word((DType)x->dtype));
   j.x = mt_data(x);
-  j.es = (int64_t)mt_dsize(x->dtype);
   j.have = (DType)x->dtype;
-  j.init = identity(k, rd);
-  bool real = k == R_any || k == R_all || k == R_nnz || k >= R_absmax;
-  int64_t slots = j.sp.kept;
-  bool single = j.sp.kept == 1 && j.sp.red > 65536;
-  j.chunk = 32768;
-  if (single) slots = (j.sp.red + j.chunk - 1) / j.chunk;
-  RAcc one, *acc = slots == 1 ? &one : mt_malloc(sizeof(RAcc) * (size_t)slots);
-  if (!acc) return mt_nomem(c);
-  j.acc = acc;
-  if (j.sp.red == 0) for (int64_t i = 0; i < slots; i++) acc[i] = j.init;
-  else if (single) {
-    mt_parallel(slots, 2, pieces_job, &j);
-    for (int64_t w = 1; w < slots; w *= 2)            /* pairwise over the fixed pieces */
-      for (int64_t i = 0; i + w < slots; i += 2 * w) acc[i] = join(k, rd, acc[i], acc[i + w]);
-  } else if (j.have == j.compute && j.sp.kst[j.sp.nk - 1] == 1 && j.sp.ks[j.sp.nk - 1] > 1 &&
-             j.sp.rst[j.sp.nr - 1] != 1) {
-    int64_t inner = j.sp.ks[j.sp.nk - 1],
-            strips = j.sp.kept / inner * ((inner + STRIP - 1) / STRIP);
-    mt_parallel(strips, 32768 / (STRIP * (j.sp.red + 1)) + 1, cols_job, &j);
-  } else mt_parallel(j.sp.kept, 32768 / (j.sp.red + 1) + 1, rows_job, &j);
-  store(acc, j.sp.kept, rd, real, out);
-  if (acc != &one) mt_free(acc);
-  return mt_poll(c) ? NULL : out;
+  j.want = rd_dtype[rd];
+  j.es = (int64_t)mt_dsize(j.have);
+  j.ws = (int64_t)mt_dsize(j.want);
+  j.init = identity(k, rd == RD_i64, par);
+  bool parts = rd >= RD_c64 && (k == R_sum || k == R_prod);
+  j.store = end ? MT_float64 : rd == RD_i64 ? MT_int64 : parts ? MT_complex128 : MT_float64;
+  j.par = par;
+  j.end = end;
+  return run(c, &j) ? j.out : NULL;
+}
+Tensor *mt_reduce(Ctx *c, RedKind k, Tensor *x, uint64_t mask, bool keepdim, DType out) {
+  return mt_reduce_as(c, k, x, mask, keepdim, out, 0, NULL);
 }
 
 bool mt_each_row(Ctx *c, Tensor *x, uint64_t mask, DType d, RowFn f, void *ctx) {
-  Split sp;
+  Dims kept, red;
   if (c->err || mt_meta(x)) return !c->err;
-  split(x, mask, &sp);
+  split(x, mask, false, &kept, &red);
   size_t es = mt_dsize(d);
-  char *row = mt_malloc(es * (size_t)(sp.red ? sp.red : 1));
+  char *row = mt_malloc(es * (size_t)(red.numel ? red.numel : 1));
   if (!row) { mt_nomem(c); return false; }
   Loop cast = mt_cast_loop(d, (DType)x->dtype);
-  int64_t xs = (int64_t)mt_dsize(x->dtype), n0 = sp.rs[sp.nr - 1];
-  for (int64_t i = 0; i < sp.kept && sp.red + 1 && !mt_poll(c); i++) {
-    const char *base = (const char *)mt_data(x) + offset_of(sp.nk, sp.ks, sp.kst, i) * xs;
-    for (int64_t at = 0; at < sp.red; at += n0)
+  int64_t xs = (int64_t)mt_dsize(x->dtype), n0 = red.d[red.n - 1].size;
+  for (int64_t i = 0; i < kept.numel && !mt_poll(c); i++) {
+    const char *base = (const char *)mt_data(x) + offset_of(&kept, kept.n, i) * xs;
+    for (int64_t at = 0; at < red.numel; at += n0)
       cast((char *[]){row + at * (int64_t)es,
-                      (char *)base + offset_of(sp.nr - 1, sp.rs, sp.rst, at / n0) * xs},
-           (int64_t[]){(int64_t)es, sp.rst[sp.nr - 1] * xs}, n0, NULL);
-    f(ctx, row, sp.red, i);
+                      (char *)base + offset_of(&red, red.n - 1, at / n0) * xs},
+           (int64_t[]){(int64_t)es, red.d[red.n - 1].stride * xs}, n0, NULL);
+    f(ctx, row, red.numel, i);
   }
   mt_free(row);
   return !c->err;

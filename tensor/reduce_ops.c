@@ -20,6 +20,7 @@ Tensor *k_sum(Ctx *c, Tensor *self, int dtype) {
   return k_sum_dim(c, self, mt_ilnone(), false, dtype);
 }
 
+static double mean_of(const RAcc *a, double n) { return a->d / n; }
 Tensor *k_mean_dim(Ctx *c, Tensor *self, IntList dim, bool keepdim, int dtype) {
   DType d = dtype >= 0 ? (DType)dtype : (DType)self->dtype;
   if (mt_is_int(d))
@@ -31,12 +32,11 @@ Tensor *k_mean_dim(Ctx *c, Tensor *self, IntList dim, bool keepdim, int dtype) {
   for (int i = 0; i < self->ndim; i++) if (m >> i & 1) n *= self->size[i];
   if (mt_dkind(d) != mt_dkind(self->dtype)) self = mt_cast(c, self, d);
   if (!self) return NULL;
-  DType wide =
-      d == MT_float16 || d == MT_bfloat16 ? MT_float32 : d; /* the sum may exceed a half's range */
-  Tensor *s = mt_reduce(c, R_sum, self, m, keepdim, wide);
-  if (!s) return NULL;
-  Tensor *r = mt_binary(c, B_div_true, MT_P_FLOAT, s, mt_wrap(c, mt_sd((double)n)), NULL, 0);
-  return mt_cast(c, r, d);
+  if (mt_is_complex(d)) {
+    Tensor *s = mt_reduce(c, R_sum, self, m, keepdim, d);
+    return s ? mt_binary(c, B_div_true, MT_P_FLOAT, s, mt_wrap(c, mt_sd((double)n)), NULL, 0) : s;
+  }
+  return mt_reduce_as(c, R_sum, self, m, keepdim, d, (double)n, mean_of);
 }
 Tensor *k_mean(Ctx *c, Tensor *self, int dtype) {
   return k_mean_dim(c, self, mt_ilnone(), false, dtype);

@@ -97,35 +97,50 @@ Tensor *k_nan_to_zero(Ctx *c, Tensor *self) {
   if (mt_is_complex(self->dtype)) return mt_fail(c, "does not support complex inputs");
   return mt_is_int(self->dtype) ? self : t_masked_fill(c, self, t_isnan(c, self), mt_si(0));
 }
+/* The expression of nansum in one pass. */
+Tensor *k_nansum(Ctx *c, Tensor *self, IntList dim, bool keepdim, int dtype) {
+  if (mt_is_complex(self->dtype)) return mt_fail(c, "does not support complex inputs");
+  if (mt_is_int(self->dtype) || dtype >= 0)
+    return t_sum_dim(c, t_nan_to_zero(c, self), dim, keepdim, dtype);
+  uint64_t m = mt_dim_mask(c, dim, self->ndim);
+  return c->err ? NULL : mt_reduce(c, R_sumnum, self, m, keepdim, (DType)self->dtype);
+}
+Tensor *k__count_numbers(Ctx *c, Tensor *self, IntList dim, bool keepdim) {
+  uint64_t m = mt_dim_mask(c, dim, self->ndim);
+  return c->err ? NULL : mt_reduce(c, R_nums, self, m, keepdim, MT_int64);
+}
+Tensor *k_nansum_backward(Ctx *c, Tensor *grad, Tensor *self, IntList dim, bool keepdim) {
+  grad = unreduce(c, grad, mt_dim_mask(c, dim, self->ndim), self->ndim, keepdim);
+  return t_masked_fill(c, t_expand(c, grad, mt_sizes(self), false), t_isnan(c, self), mt_si(0));
+}
 Tensor *k_nanmean(Ctx *c, Tensor *self, IntList dim, bool keepdim, int dtype) {
   if (mt_is_int(self->dtype))
     return mt_fail(c, "expects a floating point or complex tensor, got %s",
                    mt_dtypes[self->dtype].name);
-  Tensor *nan = t_isnan(c, self);
-  Tensor *n = t_sum_dim(c, t_logical_not(c, nan), dim, keepdim, -1),
-         *s = t_sum_dim(c, t_masked_fill(c, self, nan, mt_si(0)), dim, keepdim, dtype);
+  Tensor *n = t__count_numbers(c, self, dim, keepdim), *s = t_nansum(c, self, dim, keepdim, dtype);
   return t_div(c, s, n, NULL);
 }
 
-/* ---- variances: two passes over each slice, in double ---- */
-typedef struct { double correction; bool cplx; Tensor *out; } VarCtx;
+/* ---- variances ---- */
+
+static double var_of(const RAcc *a, double correction) {
+  double div = a->v.n - correction;
+  return a->v.e / (div > 0 ? div : 0);
+}
+/* Complex numbers vary by both their parts; two passes over each slice. */
+typedef struct { double correction; Tensor *out; } VarCtx;
 static void var_row(void *ctx, void *row, int64_t n, int64_t i) {
   VarCtx *v = ctx;
   const double *x = row;
-  double mean[2] = {0, 0}, sum = 0;
-  int w = v->cplx ? 2 : 1;
-  for (int k = 0; k < w; k++) {
-    for (int64_t j = 0; j < n; j++) mean[k] += x[j * w + k];
-    mean[k] /= (double)n;
+  RAcc a = {.v = {0, 0, (double)n}};
+  for (int k = 0; k < 2; k++) {
+    double mean = 0;
+    for (int64_t j = 0; j < n; j++) mean += x[j * 2 + k];
+    mean /= (double)n;
+    for (int64_t j = 0; j < n; j++) a.v.e += (x[j * 2 + k] - mean) * (x[j * 2 + k] - mean);
   }
-  for (int k = 0; k < w; k++)
-    for (int64_t j = 0; j < n; j++) {
-      double d = x[j * w + k] - mean[k];
-      sum += d * d;
-    }
-  double div = (double)n - v->correction;
   mt_store((char *)mt_data(v->out) + i * (int64_t)mt_dsize(v->out->dtype), (DType)v->out->dtype,
-           mt_sd(sum / (div > 0 ? div : 0)));
+           mt_sd(var_of(&a, v->correction)));
 }
 Tensor *k_var(Ctx *c, Tensor *self, IntList dim, Scalar correction, bool keepdim) {
   int64_t shape[MT_MAXDIM];
@@ -134,11 +149,14 @@ Tensor *k_var(Ctx *c, Tensor *self, IntList dim, Scalar correction, bool keepdim
                    mt_dtypes[self->dtype].name);
   uint64_t m = mt_dim_mask(c, dim, self->ndim);
   if (c->err) return NULL;
-  int nd = mt_reduced_shape(self, m, keepdim, shape);
-  VarCtx v = {mt_has(correction) ? mt_sre(correction) : 1, mt_is_complex(self->dtype),
-              mt_new(c, mt_il(shape, nd), mt_real_dtype((DType)self->dtype), MT_CPU)};
-  if (!v.out) return NULL;
-  return mt_each_row(c, self, m, v.cplx ? MT_complex128 : MT_float64, var_row, &v) ? v.out : NULL;
+  double less = mt_has(correction) ? mt_sre(correction) : 1;
+  DType real = mt_real_dtype((DType)self->dtype);
+  if (mt_is_complex(self->dtype)) {
+    int nd = mt_reduced_shape(self, m, keepdim, shape);
+    VarCtx v = {less, mt_new(c, mt_il(shape, nd), real, MT_CPU)};
+    return v.out && mt_each_row(c, self, m, MT_complex128, var_row, &v) ? v.out : NULL;
+  }
+  return mt_reduce_as(c, R_var, self, m, keepdim, real, less, var_of);
 }
 static Scalar corr(bool unbiased) { return mt_si(unbiased ? 1 : 0); }
 Tensor *k_var_unbiased(Ctx *c, Tensor *self, bool u) {
@@ -187,6 +205,9 @@ Tensor *k_var_backward(Ctx *c, Tensor *grad, Tensor *self, IntList dim, Scalar c
 }
 
 /* ---- logsumexp ---- */
+static double log_of(const RAcc *a, double none) {
+  return log(a->v.e) + (isinf(a->v.d) ? 0 : a->v.d);
+}
 Tensor *k_logsumexp(Ctx *c, Tensor *self, IntList dim, bool keepdim) {
   if (mt_is_int(self->dtype)) self = mt_cast(c, self, c->default_dtype);
   uint64_t m = mt_dim_mask(c, dim, self->ndim);
@@ -201,11 +222,7 @@ Tensor *k_logsumexp(Ctx *c, Tensor *self, IntList dim, bool keepdim) {
     s = t_add(c, s, big, mt_si(1));
     return keepdim || !self->ndim ? s : t_squeeze_dim(c, s, dim);
   }
-  Tensor *big = t_amax(c, self, dim, true);
-  Tensor *safe = t_masked_fill(c, big, t_eq(c, t_abs(c, big), num(c, INFINITY)), mt_si(0));
-  Tensor *s = t_log(c, t_sum_dim(c, t_exp(c, t_sub(c, self, safe, mt_si(1))), dim, keepdim, -1));
-  if (s && !keepdim && self->ndim) safe = t_reshape(c, safe, mt_sizes(s));
-  return t_add(c, s, safe, mt_si(1));
+  return mt_reduce_as(c, R_lse, self, m, keepdim, (DType)self->dtype, 0, log_of);
 }
 Tensor *k_logsumexp_backward(Ctx *c, Tensor *grad, Tensor *self, IntList dim, bool keepdim,
                              Tensor *result) {
