@@ -1,76 +1,111 @@
 /* gather.c: gathers and scatters along one dimension, masks, where, take, put.
  *
- * The shared walk (each_line): index, and the tensors beside it, are cut into lines along dim; a
- * line is a strided run whose other coordinates are equal, so bodies only see (index value,
- * position). */
+ * The shared walk (each_line): index, and the tensors beside it, are cut into lines along their
+ * last dimension, whose indices are checked and then handed to a loop of kern_index.h. */
+#include "cpu.h"
+#include "gather.h"
 #include "iter.h"
+#include "kern_index.h"
 #include "kern_move.h"
 #include "op.h"
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
-typedef struct {
-  char *self, *src;
-  const char *idx;
-  int64_t ss, ts, is, n, size;
-  DType d;
-  size_t es;
-  int64_t bad;
-  bool failed;
-} Line;
-typedef void (*LineFn)(Line *l, void *ctx);
+const MtIndexKerns *mt_index_kerns(void) {
+#ifdef __x86_64__
+  static const MtIndexKerns *const by_level[] = {&mt_index_kerns_base, &mt_index_kerns_avx2,
+                                                 &mt_index_kerns_avx512};
+  return by_level[mt_cpu_level()];
+#else
+  return &mt_index_kerns_base;
+#endif
+}
 
 static bool check_index(Ctx *c, const Tensor *index) {
   if (index->dtype == MT_int64 || index->dtype == MT_int32 || !index->numel) return true;
   mt_fail(c, "index must be an int64 tensor, got %s", mt_dtypes[index->dtype].name);
   return false;
 }
+static bool outside(Ctx *c, int64_t v, int dim, int64_t size) {
+  mt_fail(c, "index %lld is out of bounds for dimension %d with size %lld", (long long)v, dim,
+          (long long)size);
+  return false;
+}
 
-/* Runs f over every line of index along dim; self and src (may be NULL) are walked with it. */
-static bool each_line(Ctx *c, Tensor *self, int dim, Tensor *index, Tensor *src, LineFn f,
-                      void *ctx) {
-  int64_t pos[MT_MAXDIM] = {0}, lines = 1;
-  int nd = index->ndim;
-  if (!index->numel) return true;
-  for (int d = 0; d < nd; d++) if (d != dim) lines *= index->size[d];
-  Line l = {.d = (DType)self->dtype, .es = mt_dsize(self->dtype), .failed = false};
-  l.n = nd ? index->size[dim] : 1;
-  l.size = self->ndim ? self->size[dim] : 1;
-  l.ss = self->ndim ? self->stride[dim] * (int64_t)l.es : 0;
-  l.is = nd ? index->stride[dim] * 8 : 8;
-  l.ts = src && src->ndim ? src->stride[dim] * (int64_t)mt_dsize(src->dtype) : 0;
-  for (int64_t k = 0; k < lines; k++) {
+/* A walk over all lines; f NULL: elements are folded one by one as Scalars. */
+typedef struct {
+  const Tensor *self, *index, *src;
+  int dim;
+  MtIndexFn f;
+  MtFold fold;
+  _Atomic bool failed;
+  _Atomic int64_t bad;
+} Walk;
+static Scalar fold(Scalar a, Scalar b, MtFold f);
+
+static void fold_line(const MtIndexLine *l, DType d, MtFold f) {
+  int64_t es = (int64_t)mt_dsize(d);
+  for (int64_t i = 0; i < l->n; i++) {
+    char *p = l->self + (l->ix[i * l->is] * l->ss + i * l->sj) * es;
+    mt_store(p, d, fold(mt_load(p, d), mt_load(l->with + i * l->ws * es, d), f));
+  }
+}
+static void walk_lines(void *ctx, int64_t lo, int64_t hi) {
+  Walk *w = ctx;
+  const Tensor *self = w->self, *index = w->index, *src = w->src;
+  int nd = index->ndim, e = nd - 1;
+  int64_t pos[MT_MAXDIM], es = (int64_t)mt_dsize(self->dtype), rest = lo;
+  int64_t size = self->ndim ? self->size[w->dim] : 1;
+  MtIndexLine l = {.n = nd ? index->size[e] : 1};
+  l.ss = self->ndim ? self->stride[w->dim] : 0;
+  l.sj = self->ndim && e != w->dim ? self->stride[e] : 0;
+  l.is = nd ? index->stride[e] : 1;
+  l.ws = src->ndim && nd ? src->stride[e] : 0;
+  for (int d = e - 1; d >= 0; d--) {
+    pos[d] = rest % index->size[d];
+    rest /= index->size[d];
+  }
+  for (int64_t k = lo; k < hi; k++) {
     int64_t so = 0, io = 0, to = 0;
-    for (int d = 0; d < nd; d++) {
-      if (d == dim) continue;
-      so += pos[d] * (self->ndim ? self->stride[d] : 0);
+    for (int d = 0; d < e; d++) {
+      if (d != w->dim) so += pos[d] * self->stride[d];
       io += pos[d] * index->stride[d];
-      if (src && src->ndim) to += pos[d] * src->stride[d];
+      if (src->ndim) to += pos[d] * src->stride[d];
     }
-    l.self = (char *)mt_data(self) + so * (int64_t)l.es;
-    l.idx = (const char *)mt_data(index) + io * 8;
-    l.src = src ? (char *)mt_data(src) + to * (int64_t)mt_dsize(src->dtype) : NULL;
-    f(&l, ctx);
-    if (l.failed) {
-      mt_fail(c, "index %lld is out of bounds for dimension %d with size %lld", (long long)l.bad,
-              dim, (long long)l.size);
-      return false;
+    l.self = (char *)mt_data(self) + so * es;
+    l.ix = (const int64_t *)mt_data(index) + io;
+    l.with = (char *)mt_data(src) + to * es;
+    int64_t at = mt_index_kerns()->check(l.ix, l.is, l.is ? l.n : 1, size);
+    if (at >= 0) {
+      atomic_store(&w->bad, l.ix[at * l.is]);
+      atomic_store(&w->failed, true);
+      return;
     }
-    if (!(k & 1023) && mt_poll(c)) return false;
-    for (int d = nd - 1; d >= 0; d--) {
-      if (d == dim) continue;
+    if (w->f) w->f(&l);
+    else fold_line(&l, (DType)self->dtype, w->fold);
+    if (!(k & 255) && mt_interrupted) return;
+    for (int d = e - 1; d >= 0; d--) {
       if (++pos[d] < index->size[d]) break;
       pos[d] = 0;
     }
   }
-  return true;
 }
-static inline bool index_at(Line *l, int64_t i, int64_t *v) {
-  *v = *(const int64_t *)(l->idx + i * l->is);
-  if (*v >= 0 && *v < l->size) return true;
-  l->bad = *v;
-  l->failed = true;
-  return false;
+
+/* Threads share the lines where no two of them write to one place. */
+static bool each_line(Ctx *c, Tensor *self, int dim, Tensor *index, Tensor *src, MtIndexFn f,
+                      MtFold how, bool apart) {
+  if (!index->numel) return true;
+  int nd = index->ndim;
+  int64_t n = nd ? index->size[nd - 1] : 1, lines = index->numel / n;
+  Walk w = {.self = self, .index = index, .src = src, .dim = dim, .f = f, .fold = how};
+  atomic_init(&w.failed, false);
+  atomic_init(&w.bad, 0);
+  if (apart || dim == nd - 1) mt_parallel(lines, 16384 / n + 1, walk_lines, &w);
+  else walk_lines(&w, 0, lines);
+  if (atomic_load(&w.failed))
+    return outside(c, atomic_load(&w.bad), dim, self->ndim ? self->size[dim] : 1);
+  return !mt_poll(c);
 }
 
 /* The shape rule of gather and scatter: index's sizes within self's (and src's). */
@@ -100,36 +135,13 @@ static bool check_shapes(Ctx *c, const Tensor *self, int dim, const Tensor *inde
   return true;
 }
 
-static void copy_elem(char *d, const char *s, size_t n) {
-  switch (n) {
-    case 1: *d = *s; break;
-    case 2: memcpy(d, s, 2); break;
-    case 4: memcpy(d, s, 4); break;
-    case 8: memcpy(d, s, 8); break;
-    default: memcpy(d, s, 16);
-  }
-}
-static void gather_line(Line *l, void *ctx) {
-  int64_t v;
-  (void)ctx;
-  for (int64_t i = 0; i < l->n; i++)
-    if (index_at(l, i, &v)) copy_elem(l->src + i * l->ts, l->self + v * l->ss, l->es);
-    else return;
-}
-static void scatter_line(Line *l, void *ctx) {
-  int64_t v;
-  (void)ctx;
-  for (int64_t i = 0; i < l->n; i++)
-    if (index_at(l, i, &v)) copy_elem(l->self + v * l->ss, l->src + i * l->ts, l->es);
-    else return;
-}
-
 Tensor *k_gather(Ctx *c, Tensor *self, int64_t dim, Tensor *index, bool sparse_grad) {
   int d = mt_dim(c, dim, self->ndim);
   if (d < 0 || !check_index(c, index) || !check_shapes(c, self, d, index, NULL, false)) return NULL;
   index = mt_cast(c, index, MT_int64);
   Tensor *out = index ? mt_new_like(c, index, (DType)self->dtype) : NULL;
-  return out && each_line(c, self, d, index, out, gather_line, NULL) ? out : NULL;
+  MtIndexFn f = mt_index_kerns()->take[mt_size_class(mt_dsize(self->dtype))];
+  return out && each_line(c, self, d, index, out, f, MT_FOLD_SET, true) ? out : NULL;
 }
 
 static int64_t t_size_of(Ctx *c, const Tensor *t, int64_t dim) {
@@ -172,11 +184,10 @@ Tensor *k_gather_backward(Ctx *c, Tensor *grad, Tensor *like, int64_t dim, Tenso
 }
 
 /* ---- folding scatters ---- */
-typedef enum { F_SET, F_ADD, F_MUL, F_MAX, F_MIN } Fold;
-static Scalar fold(Scalar a, Scalar b, Fold f) {
+static Scalar fold(Scalar a, Scalar b, MtFold f) {
   if (a.kind == K_COMPLEX) {
-    if (f == F_ADD) { a.d += b.d; a.im += b.im;
-    } else if (f == F_MUL) {
+    if (f == MT_FOLD_ADD) { a.d += b.d; a.im += b.im;
+    } else if (f == MT_FOLD_MUL) {
       double re = a.d * b.d - a.im * b.im;
       a.im = a.d * b.im + a.im * b.d;
       a.d = re;
@@ -184,29 +195,21 @@ static Scalar fold(Scalar a, Scalar b, Fold f) {
     return a;
   }
   if (a.kind == K_FLOAT) {
-    if (f == F_ADD) a.d += b.d;
-    else if (f == F_MUL) a.d *= b.d;
-    else if (f == F_MAX) a.d = b.d > a.d || b.d != b.d ? b.d : a.d;
-    else if (f == F_MIN) a.d = b.d < a.d || b.d != b.d ? b.d : a.d;
+    if (f == MT_FOLD_ADD) a.d += b.d;
+    else if (f == MT_FOLD_MUL) a.d *= b.d;
+    else if (f == MT_FOLD_MAX) a.d = b.d > a.d || b.d != b.d ? b.d : a.d;
+    else if (f == MT_FOLD_MIN) a.d = b.d < a.d || b.d != b.d ? b.d : a.d;
     return a;
   }
-  if (f == F_ADD) a.i = a.kind == K_BOOL ? (a.i | b.i) : (int64_t)((uint64_t)a.i + (uint64_t)b.i);
-  else if (f == F_MUL) a.i = (int64_t)((uint64_t)a.i * (uint64_t)b.i);
-  else if (f == F_MAX) a.i = b.i > a.i ? b.i : a.i;
-  else if (f == F_MIN) a.i = b.i < a.i ? b.i : a.i;
+  if (f == MT_FOLD_ADD) a.i = a.kind == K_BOOL ? (a.i | b.i) : (int64_t)((uint64_t)a.i + (uint64_t)b.i);
+  else if (f == MT_FOLD_MUL) a.i = (int64_t)((uint64_t)a.i * (uint64_t)b.i);
+  else if (f == MT_FOLD_MAX) a.i = b.i > a.i ? b.i : a.i;
+  else if (f == MT_FOLD_MIN) a.i = b.i < a.i ? b.i : a.i;
   return a;
 }
-static void fold_line(Line *l, void *ctx) {
-  Fold f = *(Fold *)ctx;
-  int64_t v;
-  for (int64_t i = 0; i < l->n; i++) {
-    if (!index_at(l, i, &v)) return;
-    char *p = l->self + v * l->ss;
-    const char *q = l->src + i * l->ts;
-    if (l->d == MT_float32 && f == F_ADD) { *(float *)p += *(const float *)q; continue; }
-    if (l->d == MT_float64 && f == F_ADD) { *(double *)p += *(const double *)q; continue; }
-    mt_store(p, l->d, fold(mt_load(p, l->d), mt_load(q, l->d), f));
-  }
+static MtIndexFn folder(int d, MtFold f) {
+  return f == MT_FOLD_SET ? mt_index_kerns()->put[mt_size_class(mt_dsize(d))]
+                          : mt_index_kerns()->fold[d][f];
 }
 
 /* The tensor to write: the op's out when it is self (in place), else a copy. */
@@ -215,7 +218,7 @@ static Tensor *target(Ctx *c, Tensor *self, Tensor **in, int n) {
   return t == self ? t : t_clone(c, self, -1);
 }
 
-static Tensor *scatter_fold(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src, Fold f) {
+static Tensor *scatter_fold(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src, MtFold f) {
   int d = mt_dim(c, dim, self->ndim);
   if (d < 0 || !check_index(c, index)) return NULL;
   if (src->dtype != self->dtype)
@@ -225,12 +228,14 @@ static Tensor *scatter_fold(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Te
   index = mt_cast(c, index, MT_int64);
   Tensor *in[2] = {index, src}, *t = target(c, self, in, 2);
   if (!t || !index) return NULL;
-  if (f == F_SET || self->dtype == MT_float32 || self->dtype == MT_float64 ||
+  if (f == MT_FOLD_SET || self->dtype == MT_float32 || self->dtype == MT_float64 ||
       mt_is_int(self->dtype) || mt_is_complex(self->dtype))
-    return each_line(c, t, d, index, src, f == F_SET ? scatter_line : fold_line, &f) ? t : NULL;
+    return each_line(c, t, d, index, src, folder(self->dtype, f), f, false) ? t : NULL;
   Tensor *wide = mt_cast(c, t, MT_float32);                /* halves accumulate in float */
   src = mt_cast(c, src, MT_float32);
-  if (!wide || !src || !each_line(c, wide, d, index, src, fold_line, &f)) return NULL;
+  if (!wide || !src ||
+      !each_line(c, wide, d, index, src, folder(MT_float32, f), f, false))
+    return NULL;
   return mt_copy_raw(c, t, wide);
 }
 
@@ -241,41 +246,41 @@ static Tensor *spread(Ctx *c, Tensor *self, Tensor *index,
 }
 Tensor *k_scatter(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src) {
   if (src->flags & MT_WRAPPED)
-    return scatter_fold(c, self, dim, index, spread(c, self, index, mt_item(c, src)), F_SET);
-  return scatter_fold(c, self, dim, index, src, F_SET);
+    return scatter_fold(c, self, dim, index, spread(c, self, index, mt_item(c, src)), MT_FOLD_SET);
+  return scatter_fold(c, self, dim, index, src, MT_FOLD_SET);
 }
 Tensor *k_scatter_value(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Scalar value) {
   Tensor *v = spread(c, self, index, value);
-  return v ? scatter_fold(c, self, dim, index, v, F_SET) : NULL;
+  return v ? scatter_fold(c, self, dim, index, v, MT_FOLD_SET) : NULL;
 }
-static bool fold_name(Ctx *c, const char *s, Fold *f) {
-  if (!strcmp(s, "add")) *f = F_ADD;
-  else if (!strcmp(s, "multiply")) *f = F_MUL;
+static bool fold_name(Ctx *c, const char *s, MtFold *f) {
+  if (!strcmp(s, "add")) *f = MT_FOLD_ADD;
+  else if (!strcmp(s, "multiply")) *f = MT_FOLD_MUL;
   else { mt_fail(c, "reduce argument must be 'add' or 'multiply', got '%s'", s); return false; }
   return true;
 }
 Tensor *k_scatter_fold(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src,
                        const char *reduce) {
-  Fold f;
+  MtFold f;
   return fold_name(c, reduce, &f) ? scatter_fold(c, self, dim, index, src, f) : NULL;
 }
 Tensor *k_scatter_value_fold(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Scalar value,
                              const char *reduce) {
-  Fold f;
+  MtFold f;
   Tensor *v = spread(c, self, index, value);
   return v && fold_name(c, reduce, &f) ? scatter_fold(c, self, dim, index, v, f) : NULL;
 }
 Tensor *k_scatter_add(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src) {
-  return scatter_fold(c, self, dim, index, src, F_ADD);
+  return scatter_fold(c, self, dim, index, src, MT_FOLD_ADD);
 }
 
 /* ---- scatter_reduce and index_reduce ---- */
-static bool reduce_name(Ctx *c, const char *s, Fold *f, bool *mean, bool sum_ok) {
+static bool reduce_name(Ctx *c, const char *s, MtFold *f, bool *mean, bool sum_ok) {
   *mean = !strcmp(s, "mean");
-  if ((!strcmp(s, "sum") && sum_ok) || *mean) *f = F_ADD;
-  else if (!strcmp(s, "prod")) *f = F_MUL;
-  else if (!strcmp(s, "amax")) *f = F_MAX;
-  else if (!strcmp(s, "amin")) *f = F_MIN;
+  if ((!strcmp(s, "sum") && sum_ok) || *mean) *f = MT_FOLD_ADD;
+  else if (!strcmp(s, "prod")) *f = MT_FOLD_MUL;
+  else if (!strcmp(s, "amax")) *f = MT_FOLD_MAX;
+  else if (!strcmp(s, "amin")) *f = MT_FOLD_MIN;
   else {
     mt_fail(c, "reduce argument must be %s'prod', 'mean', 'amax' or 'amin', got '%s'",
             sum_ok ? "'sum', " : "", s);
@@ -283,28 +288,25 @@ static bool reduce_name(Ctx *c, const char *s, Fold *f, bool *mean, bool sum_ok)
   }
   return true;
 }
-static Scalar fold_identity(DType d, Fold f) {
+static Scalar fold_identity(DType d, MtFold f) {
   bool ints = mt_is_int(d);
-  if (f == F_MUL) return mt_si(1);
-  if (f == F_MAX)
+  if (f == MT_FOLD_MUL) return mt_si(1);
+  if (f == MT_FOLD_MAX)
     return ints ? mt_si(d == MT_bool || d == MT_uint8 ? 0 : -((int64_t)1 << (mt_dsize(d) * 8 - 1)))
                 : mt_sd(-INFINITY);
-  if (f == F_MIN)
+  if (f == MT_FOLD_MIN)
     return ints ? mt_si(d == MT_bool    ? 1
                         : d == MT_uint8 ? 255
                                         : (int64_t)(((uint64_t)1 << (mt_dsize(d) * 8 - 1)) - 1))
                 : mt_sd(INFINITY);
   return mt_si(0);
 }
-static void fill_line(Line *l, void *ctx) {
-  Scalar *s = ctx;
-  int64_t v;
-  for (int64_t i = 0; i < l->n; i++)
-    if (index_at(l, i, &v)) mt_store(l->self + v * l->ss, l->d, *s);
-    else return;
+static bool fill_lines(Ctx *c, Tensor *t, int d, Tensor *index, Scalar v) {
+  Tensor *one = mt_scalar_tensor(c, v, (DType)t->dtype);
+  return one && each_line(c, t, d, index, one, folder(t->dtype, MT_FOLD_SET), MT_FOLD_SET, false);
 }
 
-static Tensor *fold_into(Ctx *c, Tensor *self, int d, Tensor *index, Tensor *src, Fold f, bool mean,
+static Tensor *fold_into(Ctx *c, Tensor *self, int d, Tensor *index, Tensor *src, MtFold f, bool mean,
                          bool include_self) {
   DType own = (DType)self->dtype;
   bool half = own == MT_float16 || own == MT_bfloat16;
@@ -312,16 +314,15 @@ static Tensor *fold_into(Ctx *c, Tensor *self, int d, Tensor *index, Tensor *src
   if (half) src = mt_cast(c, src, MT_float32);
   if (!t || !src) return NULL;
   Scalar id = fold_identity((DType)t->dtype, f);
-  if (!include_self && !each_line(c, t, d, index, src, fill_line, &id)) return NULL;
-  if (!each_line(c, t, d, index, src, fold_line, &f)) return NULL;
+  if (!include_self && !fill_lines(c, t, d, index, id)) return NULL;
+  if (!each_line(c, t, d, index, src, folder(t->dtype, f), f, false)) return NULL;
   if (mean) {
     Tensor *n = t_full_like(c, t, mt_si(1), MT_int64, -1, -1, -1, false, 0),
            *ones = t_ones_like(c, index, MT_int64, -1, -1, -1, false, 0);
-    Scalar zero = mt_si(0);
-    Fold add = F_ADD;
+    MtFold add = MT_FOLD_ADD;
     if (!n || !ones) return NULL;
-    if (!include_self && !each_line(c, n, d, index, ones, fill_line, &zero)) return NULL;
-    if (!each_line(c, n, d, index, ones, fold_line, &add)) return NULL;
+    if (!include_self && !fill_lines(c, n, d, index, mt_si(0))) return NULL;
+    if (!each_line(c, n, d, index, ones, folder(MT_int64, add), add, false)) return NULL;
     n = t_masked_fill(c, n, t_eq(c, n, mt_wrap(c, mt_si(0))), mt_si(1));
     t = mt_is_int(t->dtype)
             ? t_div(c, t, t_to_dtype(c, n, t->dtype, false, -1), "floor")
@@ -331,7 +332,7 @@ static Tensor *fold_into(Ctx *c, Tensor *self, int d, Tensor *index, Tensor *src
 }
 Tensor *k_scatter_reduce(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src,
                          const char *reduce, bool include_self) {
-  Fold f;
+  MtFold f;
   bool mean;
   int d = mt_dim(c, dim, self->ndim);
   if (d < 0 || !check_index(c, index) || !reduce_name(c, reduce, &f, &mean, true)) return NULL;
@@ -378,7 +379,7 @@ static bool check_slices(Ctx *c, Tensor *self, int d, Tensor *index, Tensor *sou
 }
 Tensor *k_index_reduce(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *source,
                        const char *reduce, bool include_self) {
-  Fold f;
+  MtFold f;
   bool mean;
   int d = mt_dim(c, dim, self->ndim);
   if (d < 0 || !reduce_name(c, reduce, &f, &mean, false) ||
@@ -399,7 +400,7 @@ Tensor *k_index_add(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *so
   if (!source) return NULL;
   if (source->ndim == 0 && self->ndim == 1) source = t_unsqueeze(c, source, 0);
   return scatter_fold(c, self, d, wide_index(c, mt_cast(c, index, MT_int64), source, d), source,
-                      F_ADD);
+                      MT_FOLD_ADD);
 }
 Tensor *k_index_copy(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *source) {
   int d = mt_dim(c, dim, self->ndim);
@@ -407,7 +408,7 @@ Tensor *k_index_copy(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *s
   if (index->dtype != MT_int64)
     return mt_fail(c, "index must be an int64 tensor, got %s", mt_dtypes[index->dtype].name);
   if (source->ndim == 0 && self->ndim == 1) source = t_unsqueeze(c, source, 0);
-  return scatter_fold(c, self, d, wide_index(c, index, source, d), source, F_SET);
+  return scatter_fold(c, self, d, wide_index(c, index, source, d), source, MT_FOLD_SET);
 }
 Tensor *k_index_fill(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Scalar value) {
   int64_t shape[MT_MAXDIM];
@@ -429,7 +430,7 @@ Tensor *k_index_fill(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Scalar va
   Tensor *src = t_expand(c, v, mt_il(shape, self->ndim), false),
          *neg = t_lt(c, index, mt_wrap(c, mt_si(0)));
   index = t_where(c, neg, t_add(c, index, mt_wrap(c, mt_si(self->size[d])), mt_si(1)), index);
-  return src && index ? scatter_fold(c, self, d, wide_index(c, index, src, d), src, F_SET) : NULL;
+  return src && index ? scatter_fold(c, self, d, wide_index(c, index, src, d), src, MT_FOLD_SET) : NULL;
 }
 Tensor *k_index_fill_Tensor(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *value) {
   if (value->ndim)
@@ -439,6 +440,40 @@ Tensor *k_index_fill_Tensor(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Te
 }
 
 /* ---- index_select ---- */
+typedef struct {
+  const char *x;
+  char *out;
+  const int64_t *ix;
+  int64_t n, k;
+  size_t bytes;
+} Slices;
+static void take_slices(void *ctx, int64_t lo, int64_t hi) {
+  const Slices *s = ctx;
+  for (int64_t r = lo; r < hi && !mt_interrupted;) { /* from row r / k as far as it goes */
+    int64_t from = r % s->k, n = s->k - from < hi - r ? s->k - from : hi - r;
+    const char *x = s->x + (size_t)(r / s->k * s->n) * s->bytes;
+    char *o = s->out + (size_t)r * s->bytes;
+    const int64_t *ix = s->ix + from;
+    if (s->bytes <= 16 && !(s->bytes & (s->bytes - 1))) {
+      MtIndexLine l = {.self = (char *)x, .with = o, .ix = ix, .ss = 1, .ws = 1, .is = 1, .n = n};
+      mt_index_kerns()->take[mt_size_class(s->bytes)](&l);
+    } else
+      for (int64_t i = 0; i < n; i++, o += s->bytes)
+        memcpy(o, x + (size_t)ix[i] * s->bytes, s->bytes);
+    r += n;
+  }
+}
+/* out <- the slices ix of the middle dimension of x, outer x n x inner, all contiguous. */
+bool mt_take_slices(Ctx *c, const Tensor *x, int64_t outer, int64_t n, int64_t inner,
+                    const Tensor *ix, int dim, Tensor *out) {
+  const int64_t *p = mt_data(ix);
+  int64_t at = mt_index_kerns()->check(p, 1, ix->numel, n);
+  if (at >= 0) return outside(c, p[at], dim, n);
+  Slices s = {mt_data(x), mt_data(out), p, n, ix->numel, (size_t)inner * mt_dsize(x->dtype)};
+  if (out->numel)
+    mt_parallel(outer * ix->numel, 1 + (int64_t)(65536 / s.bytes), take_slices, &s);
+  return !mt_poll(c);
+}
 Tensor *k_index_select(Ctx *c, Tensor *self, int64_t dim, Tensor *index) {
   int64_t shape[MT_MAXDIM], inner = 1, outer = 1;
   int d = mt_dim(c, dim, self->ndim);
@@ -456,19 +491,7 @@ Tensor *k_index_select(Ctx *c, Tensor *self, int64_t dim, Tensor *index) {
     if (i < d) outer *= self->size[i];
     else if (i > d) inner *= self->size[i];
   }
-  const int64_t *p = mt_data(ix);
-  int64_t n = self->ndim ? self->size[d] : 1;
-  size_t bytes = (size_t)inner * mt_dsize(self->dtype);
-  for (int64_t k = 0; k < ix->numel; k++)
-    if (p[k] < 0 || p[k] >= n)
-      return mt_fail(c, "index %lld is out of bounds for dimension %d with size %lld",
-                     (long long)p[k], d, (long long)n);
-  char *o = mt_data(out);
-  const char *s = mt_data(x);
-  for (int64_t a = 0; a < outer; a++)
-    for (int64_t k = 0; k < ix->numel; k++, o += bytes)
-      memcpy(o, s + (size_t)(a * n + p[k]) * bytes, bytes);
-  return out;
+  return mt_take_slices(c, x, outer, self->ndim ? self->size[d] : 1, inner, ix, d, out) ? out : NULL;
 }
 
 /* ---- masks ---- */

@@ -1,0 +1,10 @@
+/* gather.h: what gather.c offers to the other files of indexing. */
+#ifndef MT_GATHER_H
+#define MT_GATHER_H
+#include "moth.h"
+
+/* out <- the slices ix (contiguous int64) of the middle dimension of x, outer x n x inner, all
+ * contiguous; dim is for the message. */
+bool mt_take_slices(Ctx *c, const Tensor *x, int64_t outer, int64_t n, int64_t inner,
+                    const Tensor *ix, int dim, Tensor *out);
+#endif

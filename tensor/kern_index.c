@@ -1,0 +1,123 @@
+/* kern_index.c: see kern_index.h.  Gathering one element at a time is faster than the CPUs' gather
+ * instructions, so those loops stay scalar. */
+#include "kern_index.h"
+#include <string.h>
+
+#define CAT_(a, b) a##b
+#define CAT(a, b) CAT_(a, b)
+#ifdef __clang__
+#define SCALAR
+#define UNROLL _Pragma("unroll 4")
+#else
+#define SCALAR __attribute__((optimize("no-tree-vectorize")))
+#define UNROLL _Pragma("GCC unroll 4")
+#endif
+typedef struct { uint64_t a, b; } Wide;
+
+static int64_t check(const int64_t *ix, int64_t is, int64_t n, int64_t size) {
+  uint64_t bad = 0, s = (uint64_t)size;
+  if (is == 1)
+    for (int64_t i = 0; i < n; i++) bad |= (uint64_t)ix[i] >= s;
+  else
+    for (int64_t i = 0; i < n; i++) bad |= (uint64_t)ix[i * is] >= s;
+  if (!bad) return -1;
+  for (int64_t i = 0; i < n; i++) if ((uint64_t)ix[i * is] >= s) return i;
+  return -1;
+}
+
+#define LINE(T)                                                    \
+  T *s = (T *)(void *)l->self, *w = (T *)(void *)l->with;          \
+  const int64_t *ix = l->ix, ss = l->ss, sj = l->sj, ws = l->ws, is = l->is, n = l->n;
+/* Three shapes: indices in a row with one line; one index for a whole row; any. */
+#define SHAPES(SIMPLE, ROW, ANY)                                      \
+  if (is == 0 && sj == 1 && ws == 1) {                                \
+    s += ix[0] * ss;                                                  \
+    ROW;                                                              \
+  } else if (is == 1 && ws == 1 && sj == 0 && ss == 1) {              \
+    UNROLL for (int64_t i = 0; i < n; i++) SIMPLE;                    \
+  } else {                                                            \
+    UNROLL for (int64_t i = 0; i < n; i++) ANY;                       \
+  }
+
+#define MOVE(T, z)                                                                      \
+  SCALAR static void take_##z(const MtIndexLine *l) {                                   \
+    LINE(T)                                                                             \
+    SHAPES(w[i] = s[ix[i]], memcpy(w, s, sizeof(T) * (size_t)n),                        \
+           w[i * ws] = s[ix[i * is] * ss + i * sj])                                     \
+  }                                                                                     \
+  SCALAR static void put_##z(const MtIndexLine *l) {                                    \
+    LINE(T)                                                                             \
+    SHAPES(s[ix[i]] = w[i], memcpy(s, w, sizeof(T) * (size_t)n),                        \
+           s[ix[i * is] * ss + i * sj] = w[i * ws])                                     \
+  }                                                                                     \
+  static void flip_##z(void *dst, const void *src, int64_t n) {                         \
+    T *restrict o = dst;                                                                \
+    const T *restrict x = src;                                                          \
+    for (int64_t i = 0; i < n; i++) o[i] = x[n - 1 - i];                                \
+  }
+MOVE(uint8_t, 1)
+MOVE(uint16_t, 2)
+MOVE(uint32_t, 4)
+MOVE(uint64_t, 8)
+MOVE(Wide, 16)
+
+#define FOLD(T, name, EXPR)                                                   \
+  static void name##_row(T *restrict s, const T *restrict w, int64_t n) {     \
+    for (int64_t i = 0; i < n; i++) {                                         \
+      const T a = s[i], b = w[i];                                             \
+      s[i] = (T)(EXPR);                                                       \
+    }                                                                         \
+  }                                                                           \
+  static inline void name##_at(T *p, const T *q) {                            \
+    const T a = *p, b = *q;                                                   \
+    *p = (T)(EXPR);                                                           \
+  }                                                                           \
+  SCALAR static void name(const MtIndexLine *l) {                             \
+    LINE(T)                                                                   \
+    SHAPES(name##_at(s + ix[i], w + i), name##_row(s, w, n),                  \
+           name##_at(s + ix[i * is] * ss + i * sj, w + i * ws))               \
+  }
+#define INTS(T, U, z)                                                         \
+  FOLD(T, add_##z, (U)a + (U)b)                                               \
+  FOLD(T, mul_##z, (U)a * (U)b)                                               \
+  FOLD(T, max_##z, b > a ? b : a)                                             \
+  FOLD(T, min_##z, b < a ? b : a)
+#define FLOATS(T, z)                                                          \
+  FOLD(T, add_##z, a + b)                                                     \
+  FOLD(T, mul_##z, a * b)                                                     \
+  FOLD(T, max_##z, b > a || b != b ? b : a)                                   \
+  FOLD(T, min_##z, b < a || b != b ? b : a)
+INTS(uint8_t, uint32_t, u8)
+INTS(int8_t, uint32_t, i8)
+INTS(int16_t, uint32_t, i16)
+INTS(int32_t, uint32_t, i32)
+INTS(int64_t, uint64_t, i64)
+FLOATS(float, f32)
+FLOATS(double, f64)
+
+static int64_t count(const uint8_t *m, int64_t n) {
+  int64_t total = 0;
+  for (int64_t i = 0; i < n;) {
+    int64_t end = n - i < 4096 ? n : i + 4096;
+    uint32_t part = 0;
+    for (; i < end; i++) part += m[i];
+    total += part;
+  }
+  return total;
+}
+
+#define BY_SIZE(f) {f##_1, f##_2, f##_4, f##_8, f##_16}
+#define FOLDS(z) {NULL, add_##z, mul_##z, max_##z, min_##z}
+const MtIndexKerns CAT(mt_index_kerns_, KLEVEL) = {
+    check,
+    BY_SIZE(take),
+    BY_SIZE(put),
+    {[MT_uint8] = FOLDS(u8),
+     [MT_int8] = FOLDS(i8),
+     [MT_int16] = FOLDS(i16),
+     [MT_int32] = FOLDS(i32),
+     [MT_int64] = FOLDS(i64),
+     [MT_float32] = FOLDS(f32),
+     [MT_float64] = FOLDS(f64)},
+    BY_SIZE(flip),
+    count};
