@@ -1,5 +1,6 @@
 /* arrange.c: stacking, tiling, flipping, diagonals, padding: ops of ops_shape.def made of other
  * ops, so that they are differentiable through them. */
+#include "kern_index.h"
 #include "op.h"
 #include "resample.h"
 #include <string.h>
@@ -179,7 +180,7 @@ Tensor *k_flip(Ctx *c, Tensor *self, IntList dims) {
     const char *s = (const char *)mt_data(x) + off * es;
     char *o = (char *)mt_data(out) + k * n * es;
     if (!last) memcpy(o, s, (size_t)(n * es));
-    else for (int64_t i = 0; i < n; i++) memcpy(o + i * es, s + (n - 1 - i) * es, (size_t)es);
+    else mt_index_kerns()->flip[mt_size_class((size_t)es)](o, s, n);
     for (int d = x->ndim - 2; d >= 0; d--) { if (++pos[d] < x->size[d]) break; pos[d] = 0; }
     if (!(k & 4095) && mt_poll(c)) return NULL;
   }

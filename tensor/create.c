@@ -1,6 +1,7 @@
 /* create.c: kernels of ops_core.def: creation, fills, clones, casts, resize. */
 #include "expr_rt.h"
 #include "iter.h"
+#include "kern_index.h"
 #include "op.h"
 #include <math.h>
 #include <string.h>
@@ -196,13 +197,29 @@ Tensor *k_new_full(Ctx *c, Tensor *s, IntList size, Scalar v, int dtype, int lay
 
 /* ---- ranges ---- */
 /* Values are computed in double (integers in int64) and stored as d. */
+typedef struct {
+  void *o;
+  DType d;
+  double start, step;
+  int64_t istart, istep;
+} Ramp;
+static void ramp_range(void *ctx, int64_t lo, int64_t hi) {
+  const Ramp *r = ctx;
+  const MtIndexKerns *k = mt_index_kerns();
+  if (r->d == MT_int64)
+    k->ramp_i64((int64_t *)r->o + lo, hi - lo,
+                (int64_t)((uint64_t)r->istart + (uint64_t)lo * (uint64_t)r->istep), r->istep);
+  else if (r->d == MT_float32) k->ramp_f32((float *)r->o + lo, lo, hi - lo, r->start, r->step);
+  else k->ramp_f64((double *)r->o + lo, lo, hi - lo, r->start, r->step);
+}
 static Tensor *ramp(Ctx *c, int64_t n, DType d, Device dev, double start, double step,
                     int64_t istart, int64_t istep) {
-  Tensor *t = mt_new(c, mt_il(&n, 1), mt_is_int(d) ? MT_int64 : MT_float64, dev);
+  DType w = mt_is_int(d) ? MT_int64 : d == MT_float32 ? d : MT_float64;
+  Tensor *t = mt_new(c, mt_il(&n, 1), w, dev);
   if (!t || mt_meta(t)) return t ? mt_new(c, mt_il(&n, 1), d, dev) : NULL;
-  if (mt_is_int(d)) for (int64_t i = 0; i < n; i++) ((int64_t *)mt_data(t))[i] = istart + i * istep;
-  else for (int64_t i = 0; i < n; i++) ((double *)mt_data(t))[i] = start + (double)i * step;
-  return mt_cast(c, t, d);
+  Ramp r = {mt_data(t), w, start, step, istart, istep};
+  mt_parallel(n, 65536, ramp_range, &r);
+  return mt_poll(c) ? NULL : mt_cast(c, t, d);
 }
 Tensor *k_arange(Ctx *c, Scalar a, Scalar b, Scalar s, int dtype, int layout, int device, int pin,
                  bool rg) {

@@ -132,8 +132,13 @@ typedef struct {
   const int64_t *ix, *ends;
   const char *w, *psw;
   char *out;
-  int64_t *rows, width, padding;
+  int64_t *rows, width, padding, count;    /* count of indices */
 } Bags;
+/* Rows lie anywhere: they are asked for before their turn. */
+enum { AHEAD = 6 };
+static void fetch(const void *p, size_t bytes) {
+  for (size_t at = 0; at < bytes && at < 4096; at += 64) __builtin_prefetch((const char *)p + at);
+}
 #define BAGS(T, S)                                                                              \
 static void sum_##S(void *ctx, int64_t lo, int64_t hi) {                                        \
   const Bags *b = ctx;                                                                          \
@@ -142,8 +147,11 @@ static void sum_##S(void *ctx, int64_t lo, int64_t hi) {                        
     T *o = (T *)(void *)b->out + k * b->width;                                                  \
     for (int64_t j = 0; j < b->width; j++) o[j] = 0;                                            \
     for (int64_t i = k ? b->ends[k - 1] : 0; i < b->ends[k]; i++)                               \
+      {  \
+      if (i + AHEAD < b->count) fetch(w + b->ix[i + AHEAD] * b->width, sizeof(T) * (size_t)b->width);  \
       if (b->ix[i] != b->padding)                                                               \
         mt_vectors()->axpy_##S(b->width, psw ? psw[i] : 1, w + b->ix[i] * b->width, o);         \
+      }  \
   }                                                                                             \
 }                                                                                               \
 static void max_##S(void *ctx, int64_t lo, int64_t hi) {                                        \
@@ -171,7 +179,7 @@ Tensor *k__embedding_bag(Ctx *c, Tensor *weight, Tensor *indices, Tensor *ends, 
   Tensor *out = mt_new(c, LIST(ends->numel, weight->size[1]), d, MT_CPU);
   if (c->err) return NULL;
   Bags b = {mt_data(indices), mt_data(ends), mt_data(w), p ? mt_data(p) : NULL, mt_data(out), NULL,
-            weight->size[1], padding};
+            weight->size[1], padding, indices->numel};
   mt_parallel(ends->numel, 1 + 1024 / (b.width + 1), d == MT_float64 ? sum_f64 : sum_f32, &b);
   return mt_cast(c, out, (DType)weight->dtype);
 }
@@ -183,7 +191,7 @@ void k__embedding_bag_max(Ctx *c, Tensor *weight, Tensor *indices, Tensor *ends,
   Tensor *rows = mt_new(c, LIST(ends->numel, weight->size[1]), MT_int64, MT_CPU);
   if (c->err) return;
   Bags b = {mt_data(indices), mt_data(ends), mt_data(w), NULL, mt_data(out), mt_data(rows),
-            weight->size[1], padding};
+            weight->size[1], padding, indices->numel};
   mt_parallel(ends->numel, 1 + 1024 / (b.width + 1), d == MT_float64 ? max_f64 : max_f32, &b);
   r[0].t = mt_cast(c, out, (DType)weight->dtype);
   r[1].t = rows;

@@ -395,20 +395,25 @@ Tensor *k_index_add(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *so
   if (d < 0 || !check_slices(c, self, d, index, source)) return NULL;
   if (mt_is_int(self->dtype) && alpha.kind >= K_FLOAT && self->dtype != MT_bool)
     return mt_fail(c, "for integral tensors alpha must not be a floating point number");
+  Tensor *out = c->out;                    /* calls of other ops forget it */
   if (!(alpha.kind == K_INT && alpha.i == 1))
     source = t_to_dtype(c, t_mul(c, source, mt_wrap(c, alpha)), self->dtype, false, -1);
   if (!source) return NULL;
   if (source->ndim == 0 && self->ndim == 1) source = t_unsqueeze(c, source, 0);
-  return scatter_fold(c, self, d, wide_index(c, mt_cast(c, index, MT_int64), source, d), source,
-                      MT_FOLD_ADD);
+  index = wide_index(c, mt_cast(c, index, MT_int64), source, d);
+  c->out = out;
+  return index ? scatter_fold(c, self, d, index, source, MT_FOLD_ADD) : NULL;
 }
 Tensor *k_index_copy(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *source) {
   int d = mt_dim(c, dim, self->ndim);
   if (d < 0 || !check_slices(c, self, d, index, source)) return NULL;
   if (index->dtype != MT_int64)
     return mt_fail(c, "index must be an int64 tensor, got %s", mt_dtypes[index->dtype].name);
+  Tensor *out = c->out;
   if (source->ndim == 0 && self->ndim == 1) source = t_unsqueeze(c, source, 0);
-  return scatter_fold(c, self, d, wide_index(c, index, source, d), source, MT_FOLD_SET);
+  index = wide_index(c, index, source, d);
+  c->out = out;
+  return index ? scatter_fold(c, self, d, index, source, MT_FOLD_SET) : NULL;
 }
 Tensor *k_index_fill(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Scalar value) {
   int64_t shape[MT_MAXDIM];
@@ -426,11 +431,14 @@ Tensor *k_index_fill(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Scalar va
   }
   memcpy(shape, self->size, sizeof(int64_t) * self->ndim);
   shape[d] = index->numel;
+  Tensor *out = c->out;
   Tensor *v = mt_scalar_tensor(c, value, (DType)self->dtype);
   Tensor *src = t_expand(c, v, mt_il(shape, self->ndim), false),
          *neg = t_lt(c, index, mt_wrap(c, mt_si(0)));
   index = t_where(c, neg, t_add(c, index, mt_wrap(c, mt_si(self->size[d])), mt_si(1)), index);
-  return src && index ? scatter_fold(c, self, d, wide_index(c, index, src, d), src, MT_FOLD_SET) : NULL;
+  index = src && index ? wide_index(c, index, src, d) : NULL;
+  c->out = out;
+  return index ? scatter_fold(c, self, d, index, src, MT_FOLD_SET) : NULL;
 }
 Tensor *k_index_fill_Tensor(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *value) {
   if (value->ndim)
@@ -462,6 +470,16 @@ static void take_slices(void *ctx, int64_t lo, int64_t hi) {
         memcpy(o, x + (size_t)ix[i] * s->bytes, s->bytes);
     r += n;
   }
+}
+Tensor *mt_from_end(Ctx *c, Tensor *ix, int dim, int64_t n) {
+  const int64_t *p = mt_data(ix);
+  if (mt_index_kerns()->check(p, 1, ix->numel, INT64_MAX) < 0) return ix;
+  Tensor *t = mt_new_like(c, ix, MT_int64);
+  for (int64_t i = 0; t && i < ix->numel; i++) {
+    if (p[i] < -n) { outside(c, p[i], dim, n); return NULL; }
+    ((int64_t *)mt_data(t))[i] = p[i] < 0 ? p[i] + n : p[i];
+  }
+  return t;
 }
 /* out <- the slices ix of the middle dimension of x, outer x n x inner, all contiguous. */
 bool mt_take_slices(Ctx *c, const Tensor *x, int64_t outer, int64_t n, int64_t inner,
@@ -638,16 +656,11 @@ Tensor *k_masked_scatter(Ctx *c, Tensor *self, Tensor *mask, Tensor *source) {
   Tensor *out = t_clone(c, t_expand(c, self, mt_il(shape, nd), false), 0),
          *m = mt_contig(c, t_expand(c, mask, mt_il(shape, nd), false)), *s = mt_contig(c, source);
   if (!out || !m || !s) return NULL;
-  const uint8_t *mp = mt_data(m);
-  int64_t k = 0;
-  size_t es = mt_dsize(self->dtype);
-  for (int64_t i = 0; i < m->numel; i++) {
-    if (!mp[i]) continue;
-    if (k >= s->numel)
-      return mt_fail(c, "source has %lld elements, fewer than the mask has true ones",
-                     (long long)s->numel);
-    memcpy((char *)mt_data(out) + (size_t)i * es, (char *)mt_data(s) + (size_t)k++ * es, es);
-  }
+  if (mt_index_kerns()->count(mt_data(m), m->numel) > s->numel)
+    return mt_fail(c, "source has %lld elements, fewer than the mask has true ones",
+                   (long long)s->numel);
+  mt_index_kerns()->lay[mt_size_class(mt_dsize(self->dtype))](mt_data(out), mt_data(m), m->numel,
+                                                              mt_data(s), s->numel);
   return out;
 }
 
@@ -656,10 +669,12 @@ Tensor *k_take(Ctx *c, Tensor *self, Tensor *index) {
   if (index->dtype != MT_int64)
     return mt_fail(c, "index must be an int64 tensor, got %s", mt_dtypes[index->dtype].name);
   if (!self->numel && index->numel) return mt_fail(c, "cannot take from an empty tensor");
-  Tensor *flat = t_reshape(c, self, mt_il((int64_t[]){-1}, 1)), *ix[1] = {index};
+  Tensor *flat = t_reshape(c, self, mt_il((int64_t[]){-1}, 1));
   if (!index->numel) return mt_new_like(c, index, (DType)self->dtype);
-  return index->ndim ? k_index(c, flat, (TensorList){ix, 1})
-                     : t_reshape(c, k_index(c, flat, (TensorList){ix, 1}), mt_il(NULL, 0));
+  Tensor *at = mt_contig(c, index), *x = mt_contig(c, flat);
+  Tensor *out = mt_new(c, mt_sizes(index), (DType)self->dtype, MT_CPU);
+  at = at ? mt_from_end(c, at, 0, x->numel) : NULL;
+  return at && out && mt_take_slices(c, x, 1, x->numel, 1, at, 0, out) ? out : NULL;
 }
 Tensor *k_put(Ctx *c, Tensor *self, Tensor *index, Tensor *source, bool accumulate) {
   if (index->dtype != MT_int64)

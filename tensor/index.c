@@ -2,7 +2,9 @@
  *
  * Index tensors become one tensor of byte offsets; the iterator then walks result, self (stride 0
  * over the index space) and offsets together, so the loops only add an offset. */
+#include "gather.h"
 #include "iter.h"
+#include "kern_index.h"
 #include "op.h"
 #include <stdio.h>
 #include <string.h>
@@ -150,11 +152,38 @@ static Loop by_size(size_t n, bool put) {
   }
 }
 
+/* The dimension that the only index is for, if it is one of int64 and self is contiguous; else -1. */
+static int64_t lone(const Tensor *self, TensorList indices) {
+  int64_t at = -1;
+  if (indices.n > self->ndim || !mt_is_contiguous(self)) return -1;
+  for (int64_t i = 0; i < indices.n; i++) {
+    if (!indices.v[i]) continue;
+    if (at >= 0 || indices.v[i]->dtype != MT_int64) return -1;
+    at = i;
+  }
+  return at;
+}
+/* self[:, .., ix]: whole slices move. */
+static Tensor *slices(Ctx *c, Tensor *self, int d, Tensor *ix) {
+  int64_t shape[MT_MAXDIM], outer = 1, inner = 1;
+  int n = 0;
+  if (self->ndim - 1 + ix->ndim > MT_MAXDIM)
+    return mt_fail(c, "the result has more than %d dimensions", MT_MAXDIM);
+  for (int i = 0; i < d; i++) outer *= shape[n++] = self->size[i];
+  for (int i = 0; i < ix->ndim; i++) shape[n++] = ix->size[i];
+  for (int i = d + 1; i < self->ndim; i++) inner *= shape[n++] = self->size[i];
+  Tensor *out = mt_new(c, mt_il(shape, n), (DType)self->dtype, MT_CPU), *at = mt_contig(c, ix);
+  at = at ? mt_from_end(c, at, d, self->size[d]) : NULL;
+  return at && out && mt_take_slices(c, self, outer, self->size[d], inner, at, d, out) ? out : NULL;
+}
+
 Tensor *k_index(Ctx *c, Tensor *self, TensorList indices) {
   Tensor *mask = indices.n ? indices.v[0] : NULL;      /* x[x > 0]: packed straight from the mask */
   if (mask && indices.n == 1 && mask->dtype == MT_bool && mask->ndim == self->ndim && mask->ndim &&
       !memcmp(mask->size, self->size, sizeof(int64_t) * self->ndim))
     return k_masked_select(c, self, mask);
+  int64_t at = lone(self, indices);
+  if (at >= 0) return slices(c, self, (int)at, indices.v[at]);
   Plan pl;
   if (!plan(c, self, indices, &pl)) return NULL;
   Tensor *t[3] = {mt_new(c, mt_il(pl.shape, pl.ndim), (DType)self->dtype, MT_CPU), pl.self, pl.off};
@@ -180,6 +209,14 @@ static void put_add(char **p, const int64_t *s, int64_t n, const void *par) {
   }
 }
 
+/* Whole rows of values, to the byte offsets off. */
+static void put_rows(Tensor *dst, const Tensor *off, const Tensor *values) {
+  const int64_t *o = mt_data(off);
+  if (!off->numel) return;
+  size_t bytes = (size_t)(values->numel / off->numel) * mt_dsize(dst->dtype);
+  for (int64_t i = 0; i < off->numel; i++)
+    memcpy((char *)mt_data(dst) + o[i], (char *)mt_data(values) + (size_t)i * bytes, bytes);
+}
 Tensor *k_index_put(Ctx *c, Tensor *self, TensorList indices, Tensor *values, bool accumulate) {
   Plan pl;
   Tensor *dst = mt_take_out(c, self->ndim, self->size, &values, 1);
@@ -200,6 +237,12 @@ Tensor *k_index_put(Ctx *c, Tensor *self, TensorList indices, Tensor *values, bo
     return mt_fail(c, "values of shape %s cannot be broadcast to the indexed shape %s",
                    mt_list_str(c, mt_sizes(values)), mt_list_str(c, mt_il(pl.shape, pl.ndim)));
   if (dst->st == values->st) values = t_clone(c, values, -1);
+  int64_t at = values ? lone(dst, indices) : -1;
+  if (at == 0 && !accumulate && dst->numel && mt_is_contiguous(values) && values->ndim == pl.ndim &&
+      !memcmp(values->size, pl.shape, sizeof(int64_t) * (size_t)n)) {
+    put_rows(dst, mt_contig(c, pl.off), values);
+    return dst;
+  }
   Tensor *t[3] = {pl.self, values, pl.off};
   DType ct[3] = {(DType)self->dtype, (DType)self->dtype, MT_int64}, d = (DType)self->dtype;
   Iter it;
@@ -208,18 +251,33 @@ Tensor *k_index_put(Ctx *c, Tensor *self, TensorList indices, Tensor *values, bo
   return dst;
 }
 
+enum { HITS = 1024 };
 Tensor *k_nonzero(Ctx *c, Tensor *self, bool as_tuple) {
   Tensor *b = mt_contig_as(c, self, MT_bool);
   if (!b) return NULL;
   const uint8_t *p = mt_data(b);
-  int64_t count = 0, nd = self->ndim;
-  for (int64_t i = 0; i < b->numel; i++) count += p[i];
+  int64_t nd = self->ndim, count = mt_index_kerns()->count(p, b->numel);
   Tensor *out = mt_new(c, mt_il((int64_t[]){count, nd}, 2), MT_int64, MT_CPU);
   if (!out) return NULL;
-  int64_t *o = mt_data(out), idx[MT_MAXDIM] = {0};
-  for (int64_t i = 0; i < b->numel; i++) {
-    if (p[i]) { memcpy(o, idx, sizeof(int64_t) * (size_t)nd); o += nd; }
-    for (int64_t d = nd - 1; d >= 0; d--) { if (++idx[d] < self->size[d]) break; idx[d] = 0; }
+  if (!count || !nd) return out;
+  int64_t *o = mt_data(out), idx[MT_MAXDIM] = {0}, n = self->size[nd - 1];
+  for (int64_t i = 0; i < b->numel; i += n) { /* row by row, in pieces, whose places come first */
+    for (int64_t from = 0; from < n; from += HITS) {
+      int32_t at[HITS + 1];
+      int64_t m = n - from < HITS ? n - from : HITS, k = 0;
+      for (int64_t j = 0; j < m; j++) { at[k] = (int32_t)j; k += p[i + from + j]; }
+      if (nd == 1) for (int64_t j = 0; j < k; j++) o[j] = from + at[j];
+      else if (nd == 2)
+        for (int64_t j = 0; j < k; j++) { o[2 * j] = idx[0]; o[2 * j + 1] = from + at[j]; }
+      else
+        for (int64_t j = 0; j < k; j++) {
+          for (int64_t d = 0; d < nd - 1; d++) o[j * nd + d] = idx[d];
+          o[j * nd + nd - 1] = from + at[j];
+        }
+      o += k * nd;
+    }
+    if (mt_interrupted && mt_poll(c)) return NULL;
+    for (int64_t d = nd - 2; d >= 0; d--) { if (++idx[d] < self->size[d]) break; idx[d] = 0; }
   }
   return out;
 }

@@ -61,8 +61,27 @@ MOVE(uint32_t, 4)
 MOVE(uint64_t, 8)
 MOVE(Wide, 16)
 
+/* Whether the mask is set decides how far the source moves, not whether a branch is taken. */
+#define BLEND(T, on, a, b) ((T)(((a) & (T)-(T)(on)) | ((b) & (T) ~(T)-(T)(on))))
+#define LAY(T, z, PUT)                                                                      \
+  static void lay_##z(void *dst, const uint8_t *m, int64_t n, const void *src, int64_t ns) { \
+    T *o = dst;                                                                             \
+    const T *s = src;                                                                       \
+    int64_t k = 0, i = 0;                                                                   \
+    for (; i < n && k < ns; i++) {                                                          \
+      PUT;                                                                                  \
+      k += m[i];                                                                            \
+    }                                                                                       \
+  }
+LAY(uint8_t, 1, o[i] = BLEND(uint8_t, m[i], s[k], o[i]))
+LAY(uint16_t, 2, o[i] = BLEND(uint16_t, m[i], s[k], o[i]))
+LAY(uint32_t, 4, o[i] = BLEND(uint32_t, m[i], s[k], o[i]))
+LAY(uint64_t, 8, o[i] = BLEND(uint64_t, m[i], s[k], o[i]))
+LAY(Wide, 16, if (m[i]) o[i] = s[k])
+
 #define FOLD(T, name, EXPR)                                                   \
-  static void name##_row(T *restrict s, const T *restrict w, int64_t n) {     \
+  static __attribute__((noinline)) void name##_row(T *restrict s, const T *restrict w,  \
+                                                   int64_t n) {               \
     for (int64_t i = 0; i < n; i++) {                                         \
       const T a = s[i], b = w[i];                                             \
       s[i] = (T)(EXPR);                                                       \
@@ -77,6 +96,19 @@ MOVE(Wide, 16)
     SHAPES(name##_at(s + ix[i], w + i), name##_row(s, w, n),                  \
            name##_at(s + ix[i * is] * ss + i * sj, w + i * ws))               \
   }
+/* b where on is 1, else a, without a branch: which it is cannot be foreseen. */
+#define CHOICE(T, U, z)                                                       \
+  static inline T either_##z(T a, T b, int on) {                              \
+    U x, y;                                                                   \
+    memcpy(&x, &a, sizeof x);                                                 \
+    memcpy(&y, &b, sizeof y);                                                 \
+    x = BLEND(U, on, y, x);                                                   \
+    memcpy(&a, &x, sizeof x);                                                 \
+    return a;                                                                 \
+  }
+CHOICE(float, uint32_t, f32)
+CHOICE(double, uint64_t, f64)
+
 #define INTS(T, U, z)                                                         \
   FOLD(T, add_##z, (U)a + (U)b)                                               \
   FOLD(T, mul_##z, (U)a * (U)b)                                               \
@@ -85,8 +117,8 @@ MOVE(Wide, 16)
 #define FLOATS(T, z)                                                          \
   FOLD(T, add_##z, a + b)                                                     \
   FOLD(T, mul_##z, a * b)                                                     \
-  FOLD(T, max_##z, b > a || b != b ? b : a)                                   \
-  FOLD(T, min_##z, b < a || b != b ? b : a)
+  FOLD(T, max_##z, either_##z(a, b, (b > a) | (b != b)))                                 \
+  FOLD(T, min_##z, either_##z(a, b, (b < a) | (b != b)))
 INTS(uint8_t, uint32_t, u8)
 INTS(int8_t, uint32_t, i8)
 INTS(int16_t, uint32_t, i16)
@@ -106,6 +138,21 @@ static int64_t count(const uint8_t *m, int64_t n) {
   return total;
 }
 
+static void ramp_i64(int64_t *o, int64_t n, int64_t start, int64_t step) {
+  for (int64_t i = 0; i < n; i++) o[i] = (int64_t)((uint64_t)start + (uint64_t)i * (uint64_t)step);
+}
+/* Places count in int32, which every level converts in vectors. */
+#define RAMP(T, name)                                                               \
+  static void name(T *o, int64_t from, int64_t n, double start, double step) {      \
+    for (int64_t at = 0; at < n; at += 1 << 30) {                                   \
+      int32_t m = (int32_t)(n - at < 1 << 30 ? n - at : 1 << 30);                   \
+      double base = (double)(from + at);                                            \
+      for (int32_t i = 0; i < m; i++) o[at + i] = (T)(start + (base + i) * step);   \
+    }                                                                               \
+  }
+RAMP(float, ramp_f32)
+RAMP(double, ramp_f64)
+
 #define BY_SIZE(f) {f##_1, f##_2, f##_4, f##_8, f##_16}
 #define FOLDS(z) {NULL, add_##z, mul_##z, max_##z, min_##z}
 const MtIndexKerns CAT(mt_index_kerns_, KLEVEL) = {
@@ -120,4 +167,8 @@ const MtIndexKerns CAT(mt_index_kerns_, KLEVEL) = {
      [MT_float32] = FOLDS(f32),
      [MT_float64] = FOLDS(f64)},
     BY_SIZE(flip),
-    count};
+    BY_SIZE(lay),
+    count,
+    ramp_i64,
+    ramp_f32,
+    ramp_f64};

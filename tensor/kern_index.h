@@ -24,7 +24,13 @@ typedef struct {
   MtIndexFn take[5], put[5];
   MtIndexFn fold[MT_NDTYPES][MT_FOLDS];    /* NULL: bool, halves, complex numbers; MT_FOLD_SET */
   void (*flip[5])(void *dst, const void *src, int64_t n);
+  /* dst[i] <- the next of ns source elements where mask[i] is 1, as long as there are any */
+  void (*lay[5])(void *dst, const uint8_t *mask, int64_t n, const void *src, int64_t ns);
   int64_t (*count)(const uint8_t *mask, int64_t n);          /* bytes of value 1; others are 0 */
+  void (*ramp_i64)(int64_t *o, int64_t n, int64_t start, int64_t step);
+  /* o[i] <- start + (from + i) step, computed in double */
+  void (*ramp_f32)(float *o, int64_t from, int64_t n, double start, double step);
+  void (*ramp_f64)(double *o, int64_t from, int64_t n, double start, double step);
 } MtIndexKerns;
 extern const MtIndexKerns mt_index_kerns_base, mt_index_kerns_avx2, mt_index_kerns_avx512;
 const MtIndexKerns *mt_index_kerns(void);

@@ -19,6 +19,15 @@
 #define TRANSPOSE(name, T, N, SQUARE)                                                \
   static void name(void *dst, int64_t ds, const void *src, int64_t ss, int64_t rows, \
                    int64_t cols) {                                                   \
+    if (cols == 2 && ds == 2) {                                                      \
+      const T *a = src, *b = a + ss;                                                 \
+      T *o = dst;                                                                    \
+      for (int64_t i = 0; i < rows; i++) {                                           \
+        o[2 * i] = a[i];                                                             \
+        o[2 * i + 1] = b[i];                                                         \
+      }                                                                              \
+      return;                                                                        \
+    }                                                                                \
     int64_t r = rows - rows % N, c = cols - cols % N;                                \
     for (int64_t i = 0; i < r; i += N)                                               \
       for (int64_t k = 0; k < c; k += N)                                             \

@@ -233,6 +233,71 @@ Tensor *k_bucketize_Scalar(Ctx *c, Scalar v, Tensor *edges, bool int32, bool rig
 
 /* ---- membership: sorted test elements, searched ---- */
 
+/* A set of numbers by their bits: those close together as flags, others in a hash table of twice
+ * their count (a slot holds a place in the set + 1).  Both zeros are one number, nan is in no set. */
+typedef struct {
+  const uint64_t *x, *set;
+  uint8_t *o, *seen;
+  int64_t *slot;
+  int64_t low, span;
+  int shift;
+  bool real, invert;
+} Members;
+
+static inline uint64_t member_bits(uint64_t v, bool real) { return real && v == 1ull << 63 ? 0 : v; }
+static inline bool member_is_nan(uint64_t v) { return v << 1 > 0xffe0000000000000u; }
+static inline uint64_t member_place(const Members *m, uint64_t v) {
+  return v * 0x9e3779b97f4a7c15u >> m->shift;
+}
+static inline uint64_t member_next(const Members *m, uint64_t p) {
+  return (p + 1) & (((uint64_t)1 << (64 - m->shift)) - 1);
+}
+
+static bool members_of(Members *m, const uint64_t *set, int64_t n) {
+  int64_t low = INT64_MAX, high = INT64_MIN;
+  for (int64_t i = 0; i < n; i++) {
+    int64_t v = (int64_t)set[i];
+    if (v < low) low = v;
+    if (v > high) high = v;
+  }
+  m->set = set;
+  uint64_t span = n ? (uint64_t)high - (uint64_t)low : 0;
+  if (!m->real && span < 65536 + 8 * (uint64_t)n) {
+    m->low = n ? low : 0;
+    m->span = (int64_t)span + 1;
+    m->seen = mt_calloc((size_t)m->span);
+    for (int64_t i = 0; m->seen && i < n; i++) m->seen[(int64_t)set[i] - low] = 1;
+    return m->seen != NULL;
+  }
+  int bits = 4;
+  while ((int64_t)1 << bits < 2 * n) bits++;
+  m->shift = 64 - bits;
+  m->slot = mt_calloc(sizeof *m->slot << bits);
+  for (int64_t i = 0; m->slot && i < n; i++) {
+    uint64_t v = member_bits(set[i], m->real), p = member_place(m, v);
+    if (m->real && member_is_nan(v)) continue;
+    while (m->slot[p] && member_bits(set[m->slot[p] - 1], m->real) != v) p = member_next(m, p);
+    if (!m->slot[p]) m->slot[p] = i + 1;
+  }
+  return m->slot != NULL;
+}
+static void member_near(void *ctx, int64_t lo, int64_t hi) {
+  const Members *m = ctx;
+  for (int64_t i = lo; i < hi; i++) {
+    uint64_t at = m->x[i] - (uint64_t)m->low;
+    bool in = at < (uint64_t)m->span;
+    m->o[i] = (in & m->seen[in ? at : 0]) != m->invert;
+  }
+}
+static void member_hashed(void *ctx, int64_t lo, int64_t hi) {
+  const Members *m = ctx;
+  for (int64_t i = lo; i < hi; i++) {
+    uint64_t v = member_bits(m->x[i], m->real), p = member_place(m, v);
+    int64_t k;
+    while ((k = m->slot[p]) && member_bits(m->set[k - 1], m->real) != v) p = member_next(m, p);
+    m->o[i] = (k != 0) != m->invert;
+  }
+}
 Tensor *k_isin(Ctx *c, Tensor *x, Tensor *set, bool assume_unique, bool invert) {
   DType p = mt_promote((DType)x->dtype, (DType)set->dtype);
   if (mt_is_complex(p)) return mt_fail(c, "isin is not defined for complex numbers");
@@ -243,22 +308,14 @@ Tensor *k_isin(Ctx *c, Tensor *x, Tensor *set, bool assume_unique, bool invert) 
     e = mt_contig_as(c, mt_cast(c, e, p), d);
     v = mt_contig_as(c, mt_cast(c, v, p), d);
   }
-  Tensor *s = e ? vec(c, e->numel, d) : NULL, *at = mt_new(c, mt_sizes(x), MT_int64, MT_CPU),
-         *out = mt_new(c, mt_sizes(x), MT_bool, MT_CPU);
-  if (c->err || !done(c, mt_sort_rows((Elem)d, mt_data(e), 1, e->numel, false, mt_data(s), NULL)))
-    return NULL;
-  if (!done(c, mt_searchsorted((Elem)d, mt_data(s), NULL, s->numel, true, mt_data(v), 1,
-                               v->numel ? v->numel : 1, false, mt_data(at))))
-    return NULL;
-  const int64_t *k = mt_data(at);
-  uint8_t *o = mt_data(out);
-  for (int64_t i = 0; i < x->numel; i++) {
-    bool hit = k[i] < s->numel &&
-               (d == MT_int64 ? ((int64_t *)mt_data(s))[k[i]] == ((int64_t *)mt_data(v))[i]
-                              : ((double *)mt_data(s))[k[i]] == ((double *)mt_data(v))[i]);
-    o[i] = hit != invert;
-  }
-  return out;
+  Tensor *out = mt_new(c, mt_sizes(x), MT_bool, MT_CPU);
+  if (c->err) return NULL;
+  Members m = {.x = mt_data(v), .o = mt_data(out), .real = d == MT_float64, .invert = invert};
+  bool ok = members_of(&m, mt_data(e), e->numel);
+  if (ok) mt_parallel(x->numel, 16384, m.seen ? member_near : member_hashed, &m);
+  mt_free(m.seen);
+  mt_free(m.slot);
+  return !ok ? mt_nomem(c) : mt_poll(c) ? NULL : out;
 }
 Tensor *k_isin_Tensor_Scalar(Ctx *c, Tensor *x, Scalar v, bool unique_, bool invert) {
   Tensor *t = mt_wrap(c, v);
