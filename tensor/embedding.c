@@ -4,6 +4,7 @@
  * 16-bit tables. */
 #include "cpu.h"
 #include "expr_rt.h"
+#include "kern_index.h"
 #include "iter.h"
 #include "kern_vectors.h"
 
@@ -135,7 +136,7 @@ typedef struct {
   int64_t *rows, width, padding, count;    /* count of indices */
 } Bags;
 /* Rows lie anywhere: they are asked for before their turn. */
-enum { AHEAD = 6 };
+enum { AHEAD = 12 };
 static void fetch(const void *p, size_t bytes) {
   for (size_t at = 0; at < bytes && at < 4096; at += 64) __builtin_prefetch((const char *)p + at);
 }
@@ -146,12 +147,17 @@ static void sum_##S(void *ctx, int64_t lo, int64_t hi) {                        
   for (int64_t k = lo; k < hi; k++) {                                                           \
     T *o = (T *)(void *)b->out + k * b->width;                                                  \
     for (int64_t j = 0; j < b->width; j++) o[j] = 0;                                            \
-    for (int64_t i = k ? b->ends[k - 1] : 0; i < b->ends[k]; i++)                               \
-      {  \
-      if (i + AHEAD < b->count) fetch(w + b->ix[i + AHEAD] * b->width, sizeof(T) * (size_t)b->width);  \
-      if (b->ix[i] != b->padding)                                                               \
-        mt_vectors()->axpy_##S(b->width, psw ? psw[i] : 1, w + b->ix[i] * b->width, o);         \
-      }  \
+    const T *x[4];                                                                              \
+    int four = 0;                                                                               \
+    for (int64_t i = k ? b->ends[k - 1] : 0; i < b->ends[k]; i++) {                             \
+      if (i + AHEAD < b->count) fetch(w + b->ix[i + AHEAD] * b->width, sizeof(T) * (size_t)b->width); \
+      if (b->ix[i] == b->padding) continue;                                                     \
+      const T *row = w + b->ix[i] * b->width;                                                   \
+      if (psw) { mt_vectors()->axpy_##S(b->width, psw[i], row, o); continue; }                  \
+      x[four++] = row;                                                                          \
+      if (four == 4) { mt_index_kerns()->add4_##S(b->width, x, o); four = 0; }                  \
+    }                                                                                           \
+    for (int l = 0; l < four; l++) mt_vectors()->axpy_##S(b->width, 1, x[l], o);                \
   }                                                                                             \
 }                                                                                               \
 static void max_##S(void *ctx, int64_t lo, int64_t hi) {                                        \

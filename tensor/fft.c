@@ -15,8 +15,8 @@ static bool done(Ctx *c, CoreStatus s) {
 
 /* ---- primitives ---- */
 
-/* One dimension: transformed where it lies, or brought last, transformed and brought back as a view.
- */
+/* One dimension: transformed where it lies, or brought last, transformed and brought back as a
+ * view. */
 static Tensor *along(Ctx *c, Tensor *x, int dim, FftKind kind, bool inverse, int64_t n,
                      int64_t norm) {
   int last = x->ndim - 1;

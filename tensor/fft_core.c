@@ -28,9 +28,13 @@ static Cx root_of_unity(int64_t k, int64_t n) {
   switch (q) {
   case 0: a = pi2 * (long double)k / (long double)n; return (Cx){cosl(a), -sinl(a)};
   case 1:
-  case 2: a = pi2 * ((long double)(4 * k - n) / (long double)(4 * n)); return (Cx){-sinl(a), -cosl(a)};
+  case 2:
+    a = pi2 * ((long double)(4 * k - n) / (long double)(4 * n));
+    return (Cx){-sinl(a), -cosl(a)};
   case 3:
-  case 4: a = pi2 * ((long double)(2 * k - n) / (long double)(2 * n)); return (Cx){-cosl(a), sinl(a)};
+  case 4:
+    a = pi2 * ((long double)(2 * k - n) / (long double)(2 * n));
+    return (Cx){-cosl(a), sinl(a)};
   case 5:
   case 6:
     a = pi2 * ((long double)(4 * k - 3 * n) / (long double)(4 * n));
@@ -45,7 +49,8 @@ typedef struct { int64_t n, step; Cx *low, *high; } Roots;
 static bool roots_init(Roots *r, int64_t n) {
   int64_t s = 1;
   while (s * s < n) s++;
-  *r = (Roots){n, s, mt_malloc(sizeof(Cx) * (size_t)s), mt_malloc(sizeof(Cx) * (size_t)(n / s + 1))};
+  *r = (Roots){n, s, mt_malloc(sizeof(Cx) * (size_t)s), NULL};
+  r->high = mt_malloc(sizeof(Cx) * (size_t)(n / s + 1));
   if (!r->low || !r->high) return false;
   for (int64_t k = 0; k < s; k++) r->low[k] = root_of_unity(k, n);
   for (int64_t k = 0; k <= n / s; k++) r->high[k] = root_of_unity(k * s, n);

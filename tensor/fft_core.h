@@ -12,7 +12,8 @@ typedef enum { FFT_C2C, FFT_R2C, FFT_C2R } FftKind;
 /* Transforms of length n along the middle dimension of outer x n x inner: C2C n complex to n
  * complex; R2C n real to n/2 + 1 complex; C2R n/2 + 1 complex (of a Hermitian spectrum) to n real.
  * wide: double instead of float.  inverse: exp(+i) instead of exp(-i) (C2R always, R2C never);
- * results are multiplied by scale.  out may not overlap in.  inner > 1 only where mt_fft_columns. */
+ * results are multiplied by scale.  out may not overlap in.  inner > 1 only where
+ * mt_fft_columns. */
 CoreStatus mt_fft_lines(FftKind kind, bool wide, bool inverse, const void *in, void *out,
                         int64_t outer, int64_t n, int64_t inner, double scale);
 /* Are columns of this length transformed where they lie? */

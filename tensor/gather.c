@@ -201,7 +201,8 @@ static Scalar fold(Scalar a, Scalar b, MtFold f) {
     else if (f == MT_FOLD_MIN) a.d = b.d < a.d || b.d != b.d ? b.d : a.d;
     return a;
   }
-  if (f == MT_FOLD_ADD) a.i = a.kind == K_BOOL ? (a.i | b.i) : (int64_t)((uint64_t)a.i + (uint64_t)b.i);
+  if (f == MT_FOLD_ADD)
+    a.i = a.kind == K_BOOL ? (a.i | b.i) : (int64_t)((uint64_t)a.i + (uint64_t)b.i);
   else if (f == MT_FOLD_MUL) a.i = (int64_t)((uint64_t)a.i * (uint64_t)b.i);
   else if (f == MT_FOLD_MAX) a.i = b.i > a.i ? b.i : a.i;
   else if (f == MT_FOLD_MIN) a.i = b.i < a.i ? b.i : a.i;
@@ -218,7 +219,8 @@ static Tensor *target(Ctx *c, Tensor *self, Tensor **in, int n) {
   return t == self ? t : t_clone(c, self, -1);
 }
 
-static Tensor *scatter_fold(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src, MtFold f) {
+static Tensor *scatter_fold(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *src,
+                            MtFold f) {
   int d = mt_dim(c, dim, self->ndim);
   if (d < 0 || !check_index(c, index)) return NULL;
   if (src->dtype != self->dtype)
@@ -306,8 +308,8 @@ static bool fill_lines(Ctx *c, Tensor *t, int d, Tensor *index, Scalar v) {
   return one && each_line(c, t, d, index, one, folder(t->dtype, MT_FOLD_SET), MT_FOLD_SET, false);
 }
 
-static Tensor *fold_into(Ctx *c, Tensor *self, int d, Tensor *index, Tensor *src, MtFold f, bool mean,
-                         bool include_self) {
+static Tensor *fold_into(Ctx *c, Tensor *self, int d, Tensor *index, Tensor *src, MtFold f,
+                         bool mean, bool include_self) {
   DType own = (DType)self->dtype;
   bool half = own == MT_float16 || own == MT_bfloat16;
   Tensor *t = half ? mt_cast(c, self, MT_float32) : t_clone(c, self, 0);
@@ -509,7 +511,8 @@ Tensor *k_index_select(Ctx *c, Tensor *self, int64_t dim, Tensor *index) {
     if (i < d) outer *= self->size[i];
     else if (i > d) inner *= self->size[i];
   }
-  return mt_take_slices(c, x, outer, self->ndim ? self->size[d] : 1, inner, ix, d, out) ? out : NULL;
+  int64_t n = self->ndim ? self->size[d] : 1;
+  return mt_take_slices(c, x, outer, n, inner, ix, d, out) ? out : NULL;
 }
 
 /* ---- masks ---- */

@@ -3,7 +3,7 @@
 #define MT_GATHER_H
 #include "moth.h"
 
-/* Indices (contiguous int64) of dimension dim, of size n, with those below 0 counted from the end. */
+/* Indices (contiguous int64) of dimension dim, of size n: those below 0 count from the end. */
 Tensor *mt_from_end(Ctx *c, Tensor *ix, int dim, int64_t n);
 /* out <- the slices ix (contiguous int64) of the middle dimension of x, outer x n x inner, all
  * contiguous; dim is for the message. */

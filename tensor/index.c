@@ -152,7 +152,7 @@ static Loop by_size(size_t n, bool put) {
   }
 }
 
-/* The dimension that the only index is for, if it is one of int64 and self is contiguous; else -1. */
+/* The dimension that the only index is for, if it is of int64 and self is contiguous; else -1. */
 static int64_t lone(const Tensor *self, TensorList indices) {
   int64_t at = -1;
   if (indices.n > self->ndim || !mt_is_contiguous(self)) return -1;

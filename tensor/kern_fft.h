@@ -20,7 +20,7 @@ typedef struct MtFft {
   int nfact, fact[64];
   void *twiddle[64], *root[64];  /* pass f: [i][m - 1]; roots of unity of primes above 5 */
   struct MtFft *cols, *rows;     /* SPLIT: n = cols->n * rows->n */
-  void *mid;                     /* exp(-2 pi i k l / n): [block of lanes l][k][re lanes, im lanes] */
+  void *mid;                     /* exp(-2 pi i k l / n): [lanes of l][k][re lanes, im lanes] */
   struct MtFft *conv;            /* CONV */
   void *chirp, *chirp_hat;
   void *half;                    /* of a real line of 2 n: exp(-pi i k / n), k <= n / 2; or NULL */

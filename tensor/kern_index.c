@@ -153,6 +153,15 @@ static void ramp_i64(int64_t *o, int64_t n, int64_t start, int64_t step) {
 RAMP(float, ramp_f32)
 RAMP(double, ramp_f64)
 
+#define ADD4(T, name)                                                                   \
+  static void name(int64_t n, const T *const x[4], T *o) {                              \
+    const T *a = x[0], *b = x[1], *c = x[2], *d = x[3];                                 \
+    _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++)                                \
+      o[i] = (((o[i] + a[i]) + b[i]) + c[i]) + d[i];                                    \
+  }
+ADD4(float, add4_f32)
+ADD4(double, add4_f64)
+
 #define BY_SIZE(f) {f##_1, f##_2, f##_4, f##_8, f##_16}
 #define FOLDS(z) {NULL, add_##z, mul_##z, max_##z, min_##z}
 const MtIndexKerns CAT(mt_index_kerns_, KLEVEL) = {
@@ -171,4 +180,6 @@ const MtIndexKerns CAT(mt_index_kerns_, KLEVEL) = {
     count,
     ramp_i64,
     ramp_f32,
-    ramp_f64};
+    ramp_f64,
+    add4_f32,
+    add4_f64};

@@ -31,6 +31,9 @@ typedef struct {
   /* o[i] <- start + (from + i) step, computed in double */
   void (*ramp_f32)(float *o, int64_t from, int64_t n, double start, double step);
   void (*ramp_f64)(double *o, int64_t from, int64_t n, double start, double step);
+  /* o <- o + x[0] + x[1] + x[2] + x[3], in that order */
+  void (*add4_f32)(int64_t n, const float *const x[4], float *o);
+  void (*add4_f64)(int64_t n, const double *const x[4], double *o);
 } MtIndexKerns;
 extern const MtIndexKerns mt_index_kerns_base, mt_index_kerns_avx2, mt_index_kerns_avx512;
 const MtIndexKerns *mt_index_kerns(void);

@@ -234,7 +234,8 @@ Tensor *k_bucketize_Scalar(Ctx *c, Scalar v, Tensor *edges, bool int32, bool rig
 /* ---- membership: sorted test elements, searched ---- */
 
 /* A set of numbers by their bits: those close together as flags, others in a hash table of twice
- * their count (a slot holds a place in the set + 1).  Both zeros are one number, nan is in no set. */
+ * their count (a slot holds a place in the set + 1).  Both zeros are one number, nan is in no set.
+ */
 typedef struct {
   const uint64_t *x, *set;
   uint8_t *o, *seen;
@@ -244,7 +245,9 @@ typedef struct {
   bool real, invert;
 } Members;
 
-static inline uint64_t member_bits(uint64_t v, bool real) { return real && v == 1ull << 63 ? 0 : v; }
+static inline uint64_t member_bits(uint64_t v, bool real) {
+  return real && v == 1ull << 63 ? 0 : v;
+}
 static inline bool member_is_nan(uint64_t v) { return v << 1 > 0xffe0000000000000u; }
 static inline uint64_t member_place(const Members *m, uint64_t v) {
   return v * 0x9e3779b97f4a7c15u >> m->shift;
