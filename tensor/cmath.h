@@ -67,6 +67,10 @@
     return mt_crecip##S(MK(1 + __real__ e, __imag__ e));                                    \
   }                                                                                         \
   MT_CM C mt_csilu##S(C x) { return mt_cmul##S(x, mt_csigmoid##S(x)); }                     \
+  MT_CM C mt_csilu_slope##S(C x) {                                                          \
+    C s = mt_csigmoid##S(x);                                                                \
+    return mt_cmul##S(s, 1 + mt_cmul##S(x, 1 - s));                                         \
+  }                                                                                         \
   MT_CM C mt_csinc##S(C x) {                                                                \
     if (__real__ x == 0 && __imag__ x == 0) return 1;                                       \
     C p = mt_cscale##S(x, (R)3.14159265358979323846);                                       \

@@ -633,6 +633,14 @@ MT_VM float mt_erfinvf(float x) {
 
 MT_VM float mt_sigmoidf(float x) { return 1.f / (1.f + mt_expf(-x)); }
 MT_VM double mt_sigmoid(double x) { return 1. / (1. + mt_exp(-x)); }
+MT_VM float mt_silu_slopef(float x) {
+  float s = mt_sigmoidf(x);
+  return s * (1.f + x * (1.f - s));
+}
+MT_VM double mt_silu_slope(double x) {
+  double s = mt_sigmoid(x);
+  return s * (1. + x * (1. - s));
+}
 MT_VM float mt_siluf(float x) { return x / (1.f + mt_expf(-x)); }
 MT_VM double mt_silu(double x) { return x / (1. + mt_exp(-x)); }
 /* log(1 + e^x) = max(x, 0) + log1p(e^-|x|): the inner functions meet no special value */
@@ -661,15 +669,24 @@ MT_VM double mt_mish(double x) {
   double e = mt_exp(x > 50. ? 50. : x), n = e * (e + 2.);
   return x * (n / (n + 2.));
 }
-/* x (1/2 + a P(a^2) / Q(a^2)), the fraction exactly 1/2 from 5.42 on: erf in float is 1 there. */
-MT_VM float mt_geluf(float x) {
+/* The normal distribution's share below x: 1/2 + a P(a^2) / Q(a^2), the fraction exactly 1/2 from
+ * 5.42 on: erf in float is 1 there. */
+MT_VM float mt_below_(float x) {
   float a = mt_absf(x), u = x * x;
   float p = MT_P7(MT_FMAF, u, 0.398942292f, 0.0327065289f, 0.0047871382f, 0.00016904861f,
                   8.25748884e-06f, 5.00279818e-08f, -6.82695775e-11f);
   float q = MT_P6(MT_FMAF, u, 1.f, 0.248649806f, 0.0284411013f, 0.00192401349f, 8.09189878e-05f,
                   1.92620928e-06f);
   float r = a * (p / q);
-  return x * (0.5f + mt_signf(a > 5.42f ? 0.5f : r, x));
+  return 0.5f + mt_signf(a > 5.42f ? 0.5f : r, x);
+}
+MT_VM float mt_geluf(float x) { return x * mt_below_(x); }
+MT_VM float mt_gelu_slopef(float x) {
+  return mt_below_(x) + x * mt_exp_negf_(-0.5f * x * x) * 0.3989422804f;
+}
+MT_VM double mt_gelu_slope(double x) {
+  return 0.5 * (1. + erf(x * 0.70710678118654752440)) +
+         x * mt_exp(-0.5 * x * x) * 0.39894228040143267794;
 }
 MT_VM double mt_gelu(double x) { return 0.5 * x * (1. + erf(x * 0.70710678118654752440)); }
 MT_VM float mt_gelu_tanhf(float x) {
