@@ -150,6 +150,11 @@ static int amp_index(lua_State *L) {
   return 1;
 }
 
+static int a_available(lua_State *L) { /* (device_type) */
+  lua_pushboolean(L, !strcmp(luaL_checkstring(L, 1), "cpu"));
+  return 1;
+}
+
 void vm_open_amp(lua_State *L, int torch) {
   static const luaL_Reg fns[] = {{"autocast", a_autocast},
                                  {"is_autocast_enabled", a_is_enabled},
@@ -165,6 +170,8 @@ void vm_open_amp(lua_State *L, int torch) {
   lua_createtable(L, 0, 2);
   lua_getfield(L, torch, "autocast");
   lua_setfield(L, -2, "autocast");
+  lua_pushcfunction(L, a_available);
+  lua_setfield(L, -2, "is_autocast_available");
   lua_createtable(L, 0, 2);
   lua_pushcfunction(L, amp_index);
   lua_setfield(L, -2, "__index");

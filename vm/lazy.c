@@ -21,7 +21,7 @@ static const struct { const char *space, *module, *names;
      "functional_call stack_module_state "
      "functionalize"},
     {"", "torch.func", "vmap"},
-    {"nn.functional", "torch.nn.functional", "triplet_margin_with_distance_loss"},
+    {"nn.functional", "torch.nn.functional", "triplet_margin_with_distance_loss linear_cross_entropy"},
     {"", "torch.summary", ""},
 };
 

@@ -184,4 +184,22 @@ t.test("wrong options", function()
   t.error_matches(function() data.DataLoader(Squares(3), { shuffle = true, sampler = 1 }) end, "exclusive")
   t.error_matches(function() data.Dataset():get(0) end, "get(i)")
 end)
+t.test("DistributedSampler: PyTorch's parts; default_convert", function()
+  local D = torch.utils.data
+  local ds = D.TensorDataset(torch.arange(10))
+  local function part(o)
+    local s, list = D.DistributedSampler(ds, o), {}
+    s:set_epoch(2)
+    for i in s:iter() do list[#list + 1] = i end
+    t.eq(#list, s:len())
+    return table.concat(list, " ")
+  end
+  t.eq(part { num_replicas = 3, rank = 1, shuffle = false }, "1 4 7 0")
+  t.eq(part { num_replicas = 3, rank = 2 }, "1 9 2 7")
+  t.eq(part { num_replicas = 3, rank = 0, drop_last = true, seed = 4 }, "0 1 9")
+  t.error_matches(function() part { num_replicas = 2, rank = 2 } end, "Invalid rank 2")
+  t.error_matches(function() part { rank = 0 } end, "num_replicas must be given")
+  t.eq(D.default_convert { 1, { "a" } }, { 1, { "a" } })
+end)
+
 t.done()

@@ -297,4 +297,22 @@ t.test("parameters shared, replaced, refused; a module after an error", function
   t.error_matches(function() nn.Sequential(nn.LSTM(5, 3))(torch.ones(1, 2)) end, "in 0 (LSTM): input.size(-1)")
 end)
 
+t.test("ParameterDict: copy, fromkeys, popitem; linear_cross_entropy", function()
+  local d = nn.ParameterDict { a = torch.ones(1), b = torch.zeros(2) }
+  local copy = d:copy()
+  local key, value = d:popitem()
+  t.eq(key, "b")
+  t.eq(value:numel(), 2)
+  t.eq(#d:parameters(), 1)
+  t.eq(#copy:parameters(), 2)
+  t.eq(#d:fromkeys({ "x", "y" }, torch.ones(1)):parameters(), 2)
+  local F = nn.functional
+  local x, w, y = torch.randn(4, 3), torch.randn(5, 3), torch.tensor { 0, 1, 4, 2 }
+  local got = F.linear_cross_entropy(x, w, y, { label_smoothing = 0.1, linear_bias = torch.ones(5) })
+  t.ok(torch.equal(got, F.cross_entropy(F.linear(x, w, torch.ones(5)), y, { label_smoothing = 0.1 })))
+  local deep = F.linear_cross_entropy(x, torch.randn(5, 2, 3), torch.zeros(4, 2):long(), { reduction = "none" })
+  t.ok(deep.shape == { 4, 2 })
+  t.error_matches(function() F.linear_cross_entropy(x, w) end, "target")
+end)
+
 t.done()

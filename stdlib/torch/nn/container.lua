@@ -283,6 +283,24 @@ function ParameterDict:setdefault(key, default)
   if not core.has(self, "parameter", key) then self:_put(key, default) end
   return self[key]
 end
+function ParameterDict:copy()
+  local new = core.class_of(self)()
+  new:update(self)
+  return new
+end
+--- A new dict of the keys, each with the same value.
+function ParameterDict:fromkeys(keys, default)
+  local new = core.class_of(self)()
+  for _, k in ipairs(keys) do new:_put(k, default) end
+  return new
+end
+function ParameterDict:popitem()
+  local n = core.count(self, "parameter")
+  if n == 0 then error("ParameterDict: popitem: it is empty", 2) end
+  local v, k = core.entry(self, "parameter", n - 1)
+  self[k] = nil
+  return k, v
+end
 ParameterDict.extra_repr = parameters_text(function(p) return p:type() end)
 
 return M

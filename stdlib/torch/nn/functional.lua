@@ -30,4 +30,26 @@ local function triplet_margin_with_distance_loss(...)
   return fold(torch.clamp_min(near + margin - far, 0))
 end
 
-return { triplet_margin_with_distance_loss = triplet_margin_with_distance_loss }
+local linear_options = { "input", "linear_weight", "target", linear_bias = torch.None, weight = torch.None,
+  reduction = "mean", ignore_index = torch.None, label_smoothing = 0.0, options = torch.None }
+
+--- linear_cross_entropy(input, linear_weight, target, {linear_bias, weight, reduction = "mean", ignore_index,
+--- label_smoothing = 0, options}): cross_entropy of linear(input, linear_weight, linear_bias); a weight of shape
+--- (C, d1 .., in) makes scores of shape (N, C, d1 ..).
+local function linear_cross_entropy(...)
+  local a = kwargs("linear_cross_entropy", linear_options, 2, ...)
+  for i = 1, 3 do
+    local name = linear_options[i]
+    if not torch.is_tensor(a[name]) then error(("linear_cross_entropy: %s must be a tensor"):format(name), 2) end
+  end
+  local function given(v) if v ~= torch.None then return v end end
+  local x, w, bias = a.input, a.linear_weight, given(a.linear_bias)
+  local shape = { table.unpack(w.shape:totable(), 1, w.ndim - 1) }
+  if x.ndim == 2 then table.insert(shape, 1, x:size(0)) end
+  local scores = F.linear(x, w:reshape(-1, w:size(-1)), bias and bias:reshape(-1)):reshape(shape)
+  return F.cross_entropy(scores, a.target, { weight = given(a.weight), reduction = a.reduction,
+    ignore_index = given(a.ignore_index) or -100, label_smoothing = a.label_smoothing })
+end
+
+return { triplet_margin_with_distance_loss = triplet_margin_with_distance_loss,
+  linear_cross_entropy = linear_cross_entropy }

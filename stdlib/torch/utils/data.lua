@@ -252,6 +252,31 @@ function data.WeightedRandomSampler:iter()
   return each(torch.multinomial(self.weights, self.num_samples, self.replacement, options):tolist())
 end
 
+-- The part of a dataset that one of several processes takes: every num_replicas-th index from rank on.
+data.DistributedSampler = data.Sampler:extend("DistributedSampler")
+function data.DistributedSampler:init(dataset, options)
+  local o = options or {}
+  local n, r, rank = dataset:len(), o.num_replicas, o.rank
+  check(integer(r) and r > 0, "DistributedSampler: num_replicas must be given: there are no process groups")
+  check(integer(rank) and rank >= 0 and rank < r,
+    "DistributedSampler: Invalid rank %s, rank should be in the interval [0, %d]", tostring(rank), r - 1)
+  self.dataset, self.num_replicas, self.rank, self.epoch = dataset, r, rank, 0
+  self.shuffle, self.seed, self.drop_last = o.shuffle ~= false, o.seed or 0, o.drop_last or false
+  self.num_samples = self.drop_last and n // r or (n + r - 1) // r
+  self.total_size = self.num_samples * r
+end
+function data.DistributedSampler:len() return self.num_samples end
+function data.DistributedSampler:set_epoch(epoch) self.epoch = epoch end
+function data.DistributedSampler:iter()
+  local n, order, k = self.dataset:len(), nil, self.rank - self.num_replicas
+  if self.shuffle then order = permutation(n, seeded(self.seed + self.epoch)) end
+  return function()                               -- past its end the order begins anew
+    k = k + self.num_replicas
+    if k >= self.total_size or n == 0 then return nil end
+    return order and order[k % n + 1] or k % n
+  end
+end
+
 data.BatchSampler = data.Sampler:extend("BatchSampler")
 function data.BatchSampler:init(sampler, batch_size, drop_last)
   check(integer(batch_size) and batch_size > 0,
@@ -317,6 +342,14 @@ function collate(batch)
   error("default_collate: a batch must contain tensors, numbers, strings or tables; found " .. type(first), 2)
 end
 data.default_collate = collate
+
+--- What a loader without batches makes of a sample: tensors and plain values stay, tables are gone through.
+function data.default_convert(sample)
+  if type(sample) ~= "table" or getmetatable(sample) then return sample end
+  local out = {}
+  for k, v in pairs(sample) do out[k] = data.default_convert(v) end
+  return out
+end
 
 -- ---- the loader ----
 
