@@ -150,7 +150,8 @@ static void sum_##S(void *ctx, int64_t lo, int64_t hi) {                        
     const T *x[4];                                                                              \
     int four = 0;                                                                               \
     for (int64_t i = k ? b->ends[k - 1] : 0; i < b->ends[k]; i++) {                             \
-      if (i + AHEAD < b->count) fetch(w + b->ix[i + AHEAD] * b->width, sizeof(T) * (size_t)b->width); \
+      if (i + AHEAD < b->count)                                                                 \
+        fetch(w + b->ix[i + AHEAD] * b->width, sizeof(T) * (size_t)b->width);                   \
       if (b->ix[i] == b->padding) continue;                                                     \
       const T *row = w + b->ix[i] * b->width;                                                   \
       if (psw) { mt_vectors()->axpy_##S(b->width, psw[i], row, o); continue; }                  \

@@ -3,6 +3,12 @@
 #include <math.h>
 #include <string.h>
 
+/* Compilers turn x[idx[i]] into gather instructions, which are slower than single loads. */
+#ifdef __clang__
+#define SCALAR
+#else
+#define SCALAR __attribute__((optimize("no-tree-vectorize")))
+#endif
 #define CAT_(a, b) a##b
 #define CAT(a, b) CAT_(a, b)
 
@@ -32,6 +38,6 @@
 #include "planes.inc"
 
 const MtPlaneKerns CAT(mt_plane_kerns_,
-                       KLEVEL)[MT_PLANE_TYPES] = {{max_f32, along_f32, sample_f32, divide_f32},
-                                                  {max_f64, along_f64, sample_f64, divide_f64},
-                                                  {max_i64, along_i64, sample_i64, divide_i64}};
+                       KLEVEL)[MT_PLANE_TYPES] = {{max_f32, along_f32, sample_f32, divide_f32, copies_f32},
+                                                  {max_f64, along_f64, sample_f64, divide_f64, copies_f64},
+                                                  {max_i64, along_i64, sample_i64, divide_i64, copies_i64}};

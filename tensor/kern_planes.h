@@ -19,6 +19,7 @@ typedef struct {
   int64_t in, out, lo, hi, taps;               /* taps 0: counts differ */
   const int32_t *first, *idx, *tidx;
   const void *w, *tw;
+  bool plain, twice;                           /* all outputs are copies; output o of input o / 2 */
 } MtAxis;
 
 typedef struct {
@@ -34,6 +35,8 @@ typedef struct {
                  void *y);
   void (*divide)(int64_t n, const void *x, const void *by, double factor,
                  void *y); /* y = x / (by * factor) */
+  /* One plane along axes that are all plain. */
+  void (*copies)(const MtAxis *const a[3], const void *x, void *y);
 } MtPlaneKerns;
 typedef enum { MT_PLANE_F32, MT_PLANE_F64, MT_PLANE_I64, MT_PLANE_TYPES } MtPlaneType;
 extern const MtPlaneKerns mt_plane_kerns_base[MT_PLANE_TYPES], mt_plane_kerns_avx2[MT_PLANE_TYPES],

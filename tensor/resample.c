@@ -51,8 +51,15 @@ static bool axis_of(Ctx *c, const Map *m, MtPlaneType t, MtAxis *a) {
       tidx[k * m->out + o] = m->idx[o * taps + k];
       memcpy(w + (size_t)(n + k * m->out + o) * es, w + (size_t)(o * taps + k) * es, es);
     }
-  *a = (MtAxis){m->in, m->out, 0, 0, taps, m->first, m->idx, tidx, w, w + (size_t)n * es};
+  *a = (MtAxis){m->in,  m->out, 0, 0, taps, m->first, m->idx, tidx, w, w + (size_t)n * es,
+                false, false};
   find_run(m, a);
+  a->plain = m->out > 0 && n == m->out;
+  a->twice = m->out == 2 * m->in;
+  for (int64_t o = 0; a->plain && o < m->out; o++) {
+    a->plain = m->first[o] == o && m->w[o] == 1;
+    a->twice = a->twice && m->idx[o] == o / 2;
+  }
   return true;
 }
 static const void *numbers(Ctx *c, const double *v, int64_t n, MtPlaneType t) {
@@ -127,7 +134,16 @@ static void plane_range(void *ctx, int64_t lo, int64_t hi) {
   char *buf[2];
   buf[0] = p->mem + mt_thread_id() * p->step;
   buf[1] = buf[0] + p->step / 2;
-  for (int64_t r = lo; r < hi && !mt_interrupted; r++) {
+  bool plain = !p->by[0];
+  static const int32_t zero[2] = {0, 1};
+  const MtAxis one = {.in = 1, .out = 1, .first = zero, .idx = zero, .plain = true}, *a[3];
+  for (int d = 0; d < 3; d++) {
+    a[d] = d < 3 - p->n ? &one : &p->axis[d - (3 - p->n)];
+    plain = plain && a[d]->plain;
+  }
+  for (int64_t r = lo; plain && r < hi && !mt_interrupted; r++)
+    mt_plane_kerns(p->type)->copies(a, p->x + r * p->from * es, p->y + r * p->to * es);
+  for (int64_t r = lo; !plain && r < hi && !mt_interrupted; r++) {
     const char *x = p->x + r * p->from * es;
     char *y = p->y + r * p->to * es;
     int64_t size[3], flip = 0;
