@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 256, MAX_TAPS = 16 };
+enum { BLOCK = 1024, MAX_TAPS = 16 };
 typedef enum { BILINEAR, NEAREST, BICUBIC } Mode;
 typedef enum { ZEROS, BORDER, REFLECTION } Padding;
 static const char *const mode_names[] = {"bilinear", "nearest", "bicubic"};

@@ -6,8 +6,10 @@
 /* Compilers turn x[idx[i]] into gather instructions, which are slower than single loads. */
 #ifdef __clang__
 #define SCALAR
+#define UNROLL _Pragma("unroll 4")
 #else
 #define SCALAR __attribute__((optimize("no-tree-vectorize")))
+#define UNROLL _Pragma("GCC unroll 4")
 #endif
 #define CAT_(a, b) a##b
 #define CAT(a, b) CAT_(a, b)

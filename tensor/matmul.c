@@ -462,7 +462,13 @@ Tensor *k_kron(Ctx *c, Tensor *self, Tensor *other) {
     b[2 * i + 1] = y < 0 ? 1 : other->size[y];
     r[i] = a[2 * i] * b[2 * i + 1];
   }
-  return t_reshape(
-      c, t_mul(c, t_reshape(c, self, mt_il(a, 2 * n)), t_reshape(c, other, mt_il(b, 2 * n))),
-      mt_il(r, n));
+  Tensor *x = t_reshape(c, self, mt_il(a, 2 * n)), *y = t_reshape(c, other, mt_il(b, 2 * n));
+  if (n > 1 && a[2 * n - 2] < 256 && b[2 * n - 1] < 256) { /* short rows: spread first, so that
+                                                              products run over both last sizes */
+    a[2 * n - 1] = b[2 * n - 1];
+    b[2 * n - 2] = a[2 * n - 2];
+    x = t_contiguous(c, t_expand(c, x, mt_il(a, 2 * n), false), -1);
+    y = t_contiguous(c, t_expand(c, y, mt_il(b, 2 * n), false), -1);
+  }
+  return t_reshape(c, t_mul(c, x, y), mt_il(r, n));
 }

@@ -1,0 +1,137 @@
+-- moves_test.lua: the fast paths of transforms, indexing, padding and sets against slow ways of saying the same.
+local t = require "check"
+local F = torch.nn.functional
+
+-- The transform as a product with the matrix of roots of unity, in double.
+local function dft(z)
+  local n = z:size(-1)
+  local k = torch.arange(n):double()
+  local a = (k:unsqueeze(-1) * k):fmod(n) * (-2 * math.pi / n)
+  return torch.matmul(z, torch.complex(a:cos(), a:sin()))
+end
+local function far(a, b)
+  local d = (a:to(torch.complex128) - b:to(torch.complex128)):abs():max():item()
+  return d / (b:abs():max():item() + 1e-30)
+end
+
+local lengths = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 31, 61, 64, 67, 97, 100, 128, 130, 134, 200, 256, 257, 400, 512 }
+t.test("transforms of every kind of length, in rows and columns", function()
+  for _, n in ipairs(lengths) do
+    local x = torch.randn(19, n):double()
+    local z = torch.complex(x, torch.randn(19, n):double())
+    local want, half = dft(z), dft(torch.complex(x, torch.zeros_like(x))):narrow(1, 0, n // 2 + 1)
+    for _, wide in ipairs { true, false } do
+      local tol = wide and 1e-13 or 1e-6
+      local zz = wide and z or z:to(torch.complex64)
+      local xx = wide and x or x:float()
+      local hh = wide and half or half:to(torch.complex64)
+      local function near(name, a, b)
+        local e = far(a, b)
+        t.ok(e < tol, name .. " of length " .. n .. ": error " .. e)
+      end
+      near("fft", torch.fft.fft(zz), want)
+      near("ifft", torch.fft.ifft(torch.fft.fft(zz)), z)
+      near("rfft", torch.fft.rfft(xx), half)
+      near("irfft", torch.fft.irfft(hh, n), x)
+      near("fft of columns", torch.fft.fft(zz:t():contiguous(), nil, 0):t(), want)
+      near("rfft of columns", torch.fft.rfft(xx:t():contiguous(), nil, 0):t(), half)
+      near("irfft of columns", torch.fft.irfft(hh:t():contiguous(), n, 0):t(), x)
+    end
+  end
+end)
+
+t.test("real input over several dimensions is complex input without imaginary part", function()
+  for _, size in ipairs { { 7, 9 }, { 3, 5, 8 }, { 4, 6, 7 }, { 1, 1 }, { 2, 1, 3 } } do
+    local x = torch.randn(table.unpack(size)):double()
+    local z = torch.complex(x, torch.zeros_like(x))
+    for mask = 1, 2 ^ #size - 1 do
+      local dims = {}
+      for d = 0, #size - 1 do if mask >> d & 1 == 1 then dims[#dims + 1] = d end end
+      t.ok((torch.fft.fftn(x, nil, dims) - torch.fft.fftn(z, nil, dims)):abs():max():item() < 1e-12)
+    end
+  end
+end)
+
+t.test("scatters and gathers along every dimension", function()
+  local x, src = torch.zeros(4, 5, 6), torch.rand(3, 5, 6)
+  local ix = torch.randint(0, 4, { 3, 5, 6 })
+  local want = x:clone()
+  for i = 0, 2 do for j = 0, 4 do for k = 0, 5 do
+    local at = ix[i][j][k]:item()
+    want[at][j][k] = want[at][j][k] + src[i][j][k]
+  end end end
+  t.ok(torch.allclose(x:scatter_add(0, ix, src), want))
+  for d = 1, 2 do
+    local p = d == 1 and { 1, 0, 2 } or { 1, 2, 0 }
+    local back = d == 1 and { 1, 0, 2 } or { 2, 0, 1 }
+    local got = x:permute(p):contiguous():scatter_add(d, ix:permute(p), src:permute(p)):permute(back)
+    t.ok(torch.allclose(got, want), "scatter_add along " .. d)
+    local g = want:permute(p):gather(d, ix:permute(p)):permute(back)
+    t.eq(g:equal(want:gather(0, ix)), true)
+  end
+end)
+
+t.test("scatter_reduce keeps nan and finds the extrema", function()
+  local nan = 0 / 0
+  local src = torch.tensor { 1., nan, 3., 5., 4. }
+  local ix = torch.tensor { 0, 1, 1, 2, 2 }
+  local got = torch.zeros(3):scatter_reduce(0, ix, src, "amax")
+  t.eq(tostring(got[0]:item()) .. tostring(got[1]:item() ~= got[1]:item()) .. got[2]:item(), "1.0true5.0")
+  t.eq(torch.zeros(3):scatter_reduce(0, ix, src, "amin")[2]:item(), 0.)
+  local prod = torch.zeros(2):int():scatter_reduce(0, torch.tensor { 1 }, torch.tensor { 7 }:int(), "prod",
+    { include_self = false })
+  t.eq(prod[1]:item(), 7)
+end)
+
+t.test("whole slices by one index, from either end, and what lies outside", function()
+  local x = torch.arange(24):reshape(4, 6)
+  t.eq(x[torch.tensor { -1, 0 }]:equal(torch.stack { x[3], x[0] }), true)
+  t.eq(x:take(torch.tensor { -1, 2 }):tolist(), { 23, 2 })
+  t.eq(x:index_select(1, torch.tensor { 5, 5, 0 })[1]:tolist(), { 11, 11, 6 })
+  t.error_matches(function() return x[torch.tensor { 4 }] end, "out of bounds")
+  t.error_matches(function() return x[torch.tensor { -5 }] end, "out of bounds")
+  t.error_matches(function() return x:index_select(0, torch.tensor { -1 }) end, "out of bounds")
+  t.error_matches(function() return x:gather(1, torch.tensor { { 6 } }) end, "out of bounds")
+  local y = torch.zeros(4, 3)
+  y:index_add_(0, torch.tensor { 1, 1, 3 }, torch.ones(3, 3))
+  t.eq(y:sum(1):tolist(), { 0., 6., 0., 3. })
+  y:index_copy_(0, torch.tensor { 0 }, torch.full({ 1, 3 }, 9.))
+  y:index_fill_(0, torch.tensor { -1 }, 2)
+  t.eq(y:sum(1):tolist(), { 27., 6., 0., 6. })
+end)
+
+t.test("nonzero, masked_scatter and flip", function()
+  local m = torch.rand(3, 5, 1100):gt(0.5)
+  local at = m:nonzero()
+  t.eq(at:size(0), m:sum():item())
+  t.eq(m[{ at:select(1, 0), at:select(1, 1), at:select(1, 2) }]:all():item(), true)
+  t.eq(torch.zeros(3, 5, 1100):masked_scatter(m, torch.ones(20000)):sum():item(), m:sum():float():item())
+  for _, d in ipairs { torch.uint8, torch.int16, torch.float32, torch.float64, torch.complex128 } do
+    local x = torch.arange(37):to(d)
+    local back = torch.arange(36, -1, -1):to(d)
+    t.eq(x:flip { 0 }:equal(back), true)
+    t.eq(x:masked_scatter(x:ne(3), back)[3]:equal(x[3]), true)
+  end
+end)
+
+t.test("isin: near and far numbers, zeros, nan, nothing", function()
+  local x = torch.tensor { 1, 5, 2 ^ 40 // 1, -7 }
+  t.eq(torch.isin(x, torch.tensor { 5, -7 }):tolist(), { false, true, false, true })
+  t.eq(torch.isin(x, torch.tensor { 5, 2 ^ 40 // 1, 2 ^ 62 // 1 }):tolist(), { false, true, true, false })
+  local y = torch.tensor { 0., -0., 0 / 0, 1.5 }
+  t.eq(torch.isin(y, torch.tensor { -0., 0 / 0 }):tolist(), { true, true, false, false })
+  t.eq(torch.isin(y, torch.zeros(0)):any():item(), false)
+end)
+
+t.test("padding and nearest neighbours", function()
+  local x = torch.arange(12):float():reshape(1, 1, 3, 4)
+  t.eq(F.pad(x, { 1, 2, 1, 0 }, "reflect")[0][0][0]:tolist(), { 5., 4., 5., 6., 7., 6., 5. })
+  t.eq(F.pad(x, { 2, 1, 0, 1 }, "replicate")[0][0][3]:tolist(), { 8., 8., 8., 9., 10., 11., 11. })
+  t.eq(F.pad(x, { 1, 0, 1, 1 }, "constant", 7)[0][0][4]:tolist(), { 7., 7., 7., 7., 7. })
+  t.eq(F.pad(x, { 1, 0, 1, 1 }, "constant", 7)[0][0][1]:tolist(), { 7., 0., 1., 2., 3. })
+  t.eq(F.interpolate(x, { scale_factor = 2 })[0][0][3]:tolist(), { 4., 4., 5., 5., 6., 6., 7., 7. })
+  t.eq(F.interpolate(x, { size = { 2, 3 } })[0][0][1]:tolist(), { 4., 5., 6. })
+  t.eq(F.pixel_shuffle(torch.arange(16):reshape(1, 4, 2, 2), 2)[0][0][1]:tolist(), { 8, 12, 9, 13 })
+end)
+
+t.done()
