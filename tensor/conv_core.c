@@ -5,93 +5,19 @@
  * contiguous run; the product gathers its panels from there.  Depthwise groups sum taps directly.
  * Everything else goes through columns (im2col), in chunks of output positions that fit the cache.
  */
-#include "conv_core.h"
+#include "conv_impl.h"
 #include "gemm_impl.h"
 #include <stdatomic.h>
 #include <string.h>
 
-enum { SLACK = 64 }; /* elements that whole-vector reads may touch past the end */
-static const uint8_t sizes[MT_GEMM_TYPES] = {4, 8, 8, 16, 2, 2, 1, 1, 2, 4, 8};
-
-static int64_t prod(const int64_t d[3]) { return d[0] * d[1] * d[2]; }
-static int64_t kernel_len(const MtConv *c) { return c->cin / c->groups * prod(c->k); }
-
-/* --- the padded image --- */
-typedef struct {
-  int64_t size[3];                     /* planes and rows; size[2] is the length of one phase */
-  int64_t phases, row, plane, channel; /* elements of a row (all phases), a plane, a channel */
-} Padded;
-
-static Padded padded(const MtConv *c) {
-  Padded p;
-  for (int d = 0; d < 3; d++)
-    p.size[d] = (c->out[d] - 1) * c->stride[d] + (c->k[d] - 1) * c->dil[d] + 1;
-  p.phases = c->stride[2] < p.size[2] ? c->stride[2] : p.size[2];
-  p.size[2] = (p.size[2] + p.phases - 1) / p.phases;
-  p.row = p.size[2] * p.phases;
-  p.plane = p.row * p.size[1];
-  p.channel = p.plane * p.size[0];
-  return p;
-}
-
-/* Offset of kernel tap t inside a channel, and of output row r: their sum plus the column is the
- * element. */
-static int64_t tap_offset(const MtConv *c, const Padded *p, int64_t t) {
-  int64_t z = t / (c->k[1] * c->k[2]), y = t / c->k[2] % c->k[1], x = t % c->k[2] * c->dil[2];
-  return z * c->dil[0] * p->plane + y * c->dil[1] * p->row + x % p->phases * p->size[2] +
-         x / p->phases;
-}
-static int64_t row_offset(const MtConv *c, const Padded *p, int64_t r) {
-  return r / c->out[1] * c->stride[0] * p->plane + r % c->out[1] * c->stride[1] * p->row;
-}
-
-/* The rows of one phase each, where the stride has several. */
-#define PAD_ROW(T, SUF)                                                              \
-  static void phases_##SUF(const MtConv *c, const Padded *p, const T *x, T *dst) {   \
-    for (int64_t f = 0; f < p->phases; f++, dst += p->size[2]) {                     \
-      int64_t first = f - c->pad[2], i = 0; /* column of phase element 0 */          \
-      for (; i < p->size[2] && first + i * p->phases < 0; i++) dst[i] = 0;           \
-      int64_t end = (c->in[2] - first + p->phases - 1) / p->phases;                  \
-      if (end > p->size[2]) end = p->size[2];                                        \
-      if (end > i)                                                                   \
-        mt_gemm_kerns()->SUF->every(end - i, p->phases, x + first + i * p->phases, dst + i); \
-      if (end > i) i = end;                                                          \
-      for (; i < p->size[2]; i++) dst[i] = 0;                                        \
-    }                                                                                \
-  }                                                                                  \
-  /* Rows of one plane that lie inside the image. */                                 \
-  static void rows_##SUF(const MtConv *c, const Padded *p, int64_t rows, const T *x, \
-                         T *dst) {                                                   \
-    if (p->phases == 1) {                                                            \
-      int64_t left = c->pad[2] < p->row ? c->pad[2] : p->row, n = p->row - left;     \
-      if (n > c->in[2]) n = c->in[2];                                                \
-      mt_gemm_kerns()->SUF->pad_rows(rows, left, n, p->row, x, c->in[2], dst);       \
-    } else                                                                           \
-      for (int64_t r = 0; r < rows; r++)                                             \
-        phases_##SUF(c, p, x + r * c->in[2], dst + r * p->row);                      \
-  }
-PAD_ROW(float, f32)
-PAD_ROW(double, f64)
-
-static void pad_channel(const MtConv *c, const Padded *p, const char *x, char *dst) {
-  int64_t size = sizes[c->type], plane = p->plane * size, row = p->row * size;
-  int64_t top = c->pad[1] < p->size[1] ? c->pad[1] : p->size[1], rows = p->size[1] - top;
-  if (rows > c->in[1]) rows = c->in[1];
-  for (int64_t z = -c->pad[0]; z < p->size[0] - c->pad[0]; z++, dst += plane) {
-    if (z < 0 || z >= c->in[0]) { memset(dst, 0, (size_t)plane); continue; }
-    const void *from = x + z * c->in[1] * c->in[2] * size;
-    char *to = dst + top * row;
-    memset(dst, 0, (size_t)(top * row));
-    if (c->type == MT_GEMM_F32) rows_f32(c, p, rows, from, (void *)to);
-    else rows_f64(c, p, rows, from, (void *)to);
-    memset(to + rows * row, 0, (size_t)(plane - (top + rows) * row));
-  }
-}
+#define sizes mt_conv_sizes
+#define prod mt_conv_prod
+#define kernel_len mt_conv_klen
 
 /* --- forward, float and double --- */
 typedef struct {
   const MtConv *c;
-  Padded p;
+  MtPadded p;
   const char *x, *w, *bias;
   char *y, *mem;
   int64_t *off, *row;
@@ -108,7 +34,7 @@ static void pad_range(void *ctx, int64_t lo, int64_t hi) {
   const MtConv *c = j->f->c;
   int64_t size = sizes[c->type];
   for (int64_t i = lo; i < hi; i++)
-    pad_channel(c, &j->f->p, j->x + i * prod(c->in) * size, j->dst + i * j->f->p.channel * size);
+    mt_conv_pad(c, &j->f->p, j->x + i * prod(c->in) * size, j->dst + i * j->f->p.channel * size);
 }
 
 /* One plane of outputs from one padded channel, four rows at a time; the last four may do some rows
@@ -134,7 +60,7 @@ PLANE(double, f64)
 static void depthwise(const Fwd *f, int64_t image, int64_t ch, char *mem) {
   const MtConv *c = f->c;
   int64_t size = sizes[c->type], mult = c->cout / c->groups, taps = prod(c->k);
-  pad_channel(c, &f->p, f->x + (image * c->cin + ch) * prod(c->in) * size, mem);
+  mt_conv_pad(c, &f->p, f->x + (image * c->cin + ch) * prod(c->in) * size, mem);
   for (int64_t o = ch * mult; o < (ch + 1) * mult; o++) {
     const void *w = f->w + o * taps * size, *bias = f->bias ? f->bias + o * size : NULL;
     void *y = f->y + (image * c->cout + o) * prod(c->out) * size;
@@ -173,7 +99,7 @@ static void fwd_work(void *ctx, int64_t lo, int64_t hi) {
 
 static MtGemmStatus forward_real(const MtConv *c, const char *x, const char *w, const char *bias,
                                  char *y) {
-  Fwd f = {.c = c, .p = padded(c), .x = x, .w = w, .bias = bias, .y = y};
+  Fwd f = {.c = c, .p = mt_conv_padded(c), .x = x, .w = w, .bias = bias, .y = y};
   int64_t taps = prod(c->k), rows = c->out[0] * c->out[1], cin = c->cin / c->groups,
           klen = cin * taps;
   int threads = mt_num_threads();
@@ -183,14 +109,14 @@ static MtGemmStatus forward_real(const MtConv *c, const char *x, const char *w, 
   if (flops < 5e5) threads = 1;
   f.inner_threads = split ? 1 : threads;
   int outer = split ? threads : 1;
-  f.per_thread = ((size_t)(cin * f.p.channel + SLACK) * sizes[c->type] + 127) / 64 * 64;
+  f.per_thread = ((size_t)(cin * f.p.channel + MT_CONV_SLACK) * sizes[c->type] + 127) / 64 * 64;
   f.mem = mt_scratch_take(f.per_thread * (size_t)outer + (size_t)(klen + rows) * sizeof(int64_t));
   if (!f.mem) return MT_GEMM_NOMEM;
   f.off = (int64_t *)(void *)(f.mem + f.per_thread * (size_t)outer);
   f.row = f.off + klen;
   for (int64_t q = 0; q < klen; q++)
-    f.off[q] = q / taps * f.p.channel + tap_offset(c, &f.p, q % taps);
-  for (int64_t r = 0; r < rows; r++) f.row[r] = row_offset(c, &f.p, r);
+    f.off[q] = q / taps * f.p.channel + mt_conv_tap(c, &f.p, q % taps);
+  for (int64_t r = 0; r < rows; r++) f.row[r] = mt_conv_row(c, &f.p, r);
   if (outer > 1) mt_parallel(outer, 1, fwd_work, &f);
   else fwd_work(&f, 0, 1);
   mt_scratch_give(f.mem);
@@ -492,6 +418,7 @@ MtGemmStatus mt_conv_input(const MtConv *c, const void *dy, const void *w, void 
 }
 
 MtGemmStatus mt_conv_weight(const MtConv *c, const void *x, const void *dy, void *dw) {
+  if (c->type == MT_GEMM_F32 || c->type == MT_GEMM_F64) return mt_conv_weight_real(c, x, dy, dw);
   memset(dw, 0, (size_t)(c->cout * kernel_len(c)) * sizes[c->type]);
   Pass p = {.c = c, .x = x, .y = dy, .out = dw, .step = step_weight};
   return run_pass(&p, true, c->cout * kernel_len(c));

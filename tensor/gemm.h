@@ -51,6 +51,8 @@ enum { MT_GEMM_MR = 14 };
 #define MT_GEMM_KERNEL(T, N)                                                                       \
   typedef void (*MtTile##N)(int64_t k, const T *a, int64_t as, const T *b, int64_t bs, T *c,       \
                             int64_t ldc, T alpha, T beta, const MtPrefetch *pf);                   \
+  typedef void (*MtCorr##N)(int64_t lines, int64_t len, const T *a, int64_t as, int64_t pitch,     \
+                            const T *b, T *c, int64_t ldc);                                        \
   typedef struct {                                                                                 \
     int mr, vl;                                                                                    \
     MtTile##N tile[2][2][MT_GEMM_MR]; /* [layout][vecs - 1][rows - 1] */                           \
@@ -73,6 +75,13 @@ enum { MT_GEMM_MR = 14 };
     void (*pad_rows)(int64_t rows, int64_t left, int64_t n, int64_t row, const T *x, int64_t xs,   \
                      T *y);                                                                        \
     void (*every)(int64_t n, int64_t step, const T *x, T *y); /* y[i] = x[step * i] */             \
+    /* c[i * ldc + j] += sum over r < lines, q < len of a[i * as + r * pitch + q] *                \
+     * b[(r * len + q) * w + j]; w is vecs * vl: [vecs - 1][rows - 1] */                           \
+    MtCorr##N corr[2][MT_GEMM_MR];                                                                 \
+    /* dw[y * kx + x] += sum over r < lines, j < n of src[r * step + y * tap + off[x] + j] *       \
+     * dy[r * ldy + j] */                                                                          \
+    void (*corr_taps)(int64_t lines, int64_t n, int ky, int kx, const T *src, int64_t step,        \
+                      int64_t tap, const int64_t *off, const T *dy, int64_t ldy, T *dw);           \
     /* y[i] = alpha * dot(a row i, x) + beta * y[i], unit stride along k */                        \
     void (*gemv_rows)(int64_t m, int64_t k, const T *a, int64_t as, const T *x, T *y, T alpha,     \
                       T beta);                                                                     \
