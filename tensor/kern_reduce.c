@@ -17,13 +17,21 @@ enum { LANES = 32, CHUNK = 1024, COLROWS = 64, COLS = MT_RED_COLS, THIN = 8 };
   MEET(1, __VA_ARGS__)
 #define LEAST(a, b) ((a) < (b) ? (a) : (b))
 
-/* How LANES elements come from memory, or the last `left` of them: as they are, or float16 converted
- * at once. */
+/* How LANES elements come from memory, or the last `left` of them: as they are, or float16
+ * converted at once. */
 #define PLAIN(X, q, p, left) const X *q = (p);
 #define HALVES(X, q, p, left)                                                                \
   float q[LANES];                                                                            \
   if (left == LANES) mt_halves_to_floats(LANES, p, q);                                       \
   else for (int k_ = 0; k_ < left; k_++) q[k_] = mt_half_to_float((p)[k_]);
+
+/* The same for n elements of a row, the k-th of eight; FETCH_SPACE makes room for them. */
+#define PLAIN_ROW(X, q, p, k) const X *q = (p);
+#define PLAIN_SPACE
+#define HALVES_ROW(X, q, p, k)                                                               \
+  const float *q = row_ + k * COLS;                                                          \
+  mt_halves_to_floats(n, p, row_ + k * COLS);
+#define HALVES_SPACE float row_[8 * COLS];
 
 #define ID(x) (x)
 #define BF(x) mt_bf16_to_float(x)
@@ -55,30 +63,46 @@ enum { LANES = 32, CHUNK = 1024, COLROWS = 64, COLS = MT_RED_COLS, THIN = 8 };
 #define AND2(a, b) ((a) != 0 && (b) != 0)
 
 /* ---- shared by all folds: rows, columns and the meeting of partial results ----
- * X: type in memory, A: of a lane, FIELD of RAcc; LOAD1 of one element. */
-#define SHELL(name, X, A, FIELD, LOAD1, LANE0, STEP, WIDE)                                   \
-  static void rows_##name(const void *x_, int64_t rows, int64_t rs, int64_t n, RAcc *acc) {  \
+ * X: type in memory, A: of a lane, FIELD of RAcc; LOAD of what FETCH gave. */
+#define SHELL(name, X, A, FIELD, FETCH, LOAD, LANE0, STEP, WIDE)                             \
+  static void rows_##name(const void *x_, int64_t rows, int64_t rs, int64_t n, RAcc acc) {  \
     const X *x = x_;                                                                         \
     for (int64_t r = 0; r < rows; r++, x += rs)                                              \
       if (n <= THIN) {                                                                       \
         A v = thin_##name(x, n);                                                             \
-        acc[r].FIELD = WIDE(acc[r].FIELD, v);                                                \
+        acc.d[r].FIELD = WIDE(acc.d[r].FIELD, v);                                                \
       } else                                                                                 \
         for (int64_t k = 0; k < n; k += CHUNK) {                                             \
           A v = lanes_##name(x + k, LEAST(CHUNK, n - k));                                    \
-          acc[r].FIELD = WIDE(acc[r].FIELD, v);                                              \
+          acc.d[r].FIELD = WIDE(acc.d[r].FIELD, v);                                              \
         }                                                                                    \
   }                                                                                          \
-  static void UNUSED col_##name(const void *x_, int64_t n, int64_t rows, int64_t rs,         \
-                                RAcc *acc) {                                                 \
+  static void col_##name(const void *x_, int64_t n, int64_t rows, int64_t rs, RAcc acc) {    \
     A part[COLS];                                                                            \
+    FETCH##_SPACE                                                                            \
     for (int64_t r0 = 0; r0 < rows; r0 += COLROWS) {                                         \
       int64_t r = r0, r1 = LEAST(rows, r0 + COLROWS);                                        \
       for (int64_t j = 0; j < n; j++) part[j] = LANE0;                                       \
-      for (; r + 4 <= r1; r += 4) {                                                          \
-        const X *a = (const X *)x_ + r * rs, *b = a + rs, *c = b + rs, *d = c + rs;          \
+      for (; r + 8 <= r1; r += 8) {                                                          \
+        const X *x = (const X *)x_ + r * rs;                                                 \
+        FETCH##_ROW(X, a0, x, 0)                                                             \
+        FETCH##_ROW(X, a1, x + rs, 1)                                                        \
+        FETCH##_ROW(X, a2, x + 2 * rs, 2)                                                    \
+        FETCH##_ROW(X, a3, x + 3 * rs, 3)                                                    \
+        FETCH##_ROW(X, a4, x + 4 * rs, 4)                                                    \
+        FETCH##_ROW(X, a5, x + 5 * rs, 5)                                                    \
+        FETCH##_ROW(X, a6, x + 6 * rs, 6)                                                    \
+        FETCH##_ROW(X, a7, x + 7 * rs, 7)                                                    \
         VEC for (int64_t j = 0; j < n; j++) {                                                \
-          A v = part[j], e = LOAD1(a[j]), f = LOAD1(b[j]), g = LOAD1(c[j]), h = LOAD1(d[j]); \
+          A v = part[j], e = LOAD(a0[j]), f = LOAD(a1[j]), g = LOAD(a2[j]), h = LOAD(a3[j]); \
+          v = STEP(v, e);                                                                    \
+          v = STEP(v, f);                                                                    \
+          v = STEP(v, g);                                                                    \
+          v = STEP(v, h);                                                                    \
+          e = LOAD(a4[j]);                                                                   \
+          f = LOAD(a5[j]);                                                                   \
+          g = LOAD(a6[j]);                                                                   \
+          h = LOAD(a7[j]);                                                                   \
           v = STEP(v, e);                                                                    \
           v = STEP(v, f);                                                                    \
           v = STEP(v, g);                                                                    \
@@ -87,13 +111,14 @@ enum { LANES = 32, CHUNK = 1024, COLROWS = 64, COLS = MT_RED_COLS, THIN = 8 };
       }                                                                                      \
       for (; r < r1; r++) {                                                                  \
         const X *x = (const X *)x_ + r * rs;                                                 \
-        VEC for (int64_t j = 0; j < n; j++) { A e = LOAD1(x[j]); part[j] = STEP(part[j], e); } \
+        FETCH##_ROW(X, a, x, 0)                                                              \
+        VEC for (int64_t j = 0; j < n; j++) { A e = LOAD(a[j]); part[j] = STEP(part[j], e); } \
       }                                                                                      \
-      for (int64_t j = 0; j < n; j++) { A v = part[j]; acc[j].FIELD = WIDE(acc[j].FIELD, v); } \
+      for (int64_t j = 0; j < n; j++) { A v = part[j]; acc.d[j].FIELD = WIDE(acc.d[j].FIELD, v); } \
     }                                                                                        \
   }                                                                                          \
-  static void join_##name(RAcc *a, int64_t as, const RAcc *b, int64_t n) {                   \
-    for (int64_t i = 0; i < n; i++) a[i * as].FIELD = WIDE(a[i * as].FIELD, b[i].FIELD);     \
+  static void join_##name(RAcc a, int64_t as, RAcc b, int64_t n) {                   \
+    for (int64_t i = 0; i < n; i++) a.d[i * as].FIELD = WIDE(a.d[i * as].FIELD, b.d[i].FIELD);     \
   }
 
 #define FOLD(name, X, A, FIELD, FETCH, LOAD, LOAD1, LANE0, STEP, JOIN, WIDE)                 \
@@ -121,7 +146,7 @@ enum { LANES = 32, CHUNK = 1024, COLROWS = 64, COLS = MT_RED_COLS, THIN = 8 };
     HALVE(v[l] = JOIN(v[l], v[m]);)                                                          \
     return v[0];                                                                             \
   }                                                                                          \
-  SHELL(name, X, A, FIELD, LOAD1, LANE0, STEP, WIDE)
+  SHELL(name, X, A, FIELD, FETCH, LOAD, LANE0, STEP, WIDE)
 
 /* Largest and least.  Comparisons pass over nan, which is looked for beside them: bad lanes, of
  * integers B as wide as the lanes. */
@@ -153,7 +178,7 @@ enum { LANES = 32, CHUNK = 1024, COLROWS = 64, COLS = MT_RED_COLS, THIN = 8 };
     HALVE(v[l] = v[m] OP v[l] ? v[m] : v[l]; bad[l] |= bad[m];)                              \
     return bad[0] ? NONE : v[0];                                                             \
   }                                                                                          \
-  SHELL(name, X, A, FIELD, LOAD1, WORST, STEP, STEP)
+  SHELL(name, X, A, FIELD, FETCH, LOAD, WORST, STEP, STEP)
 
 #define EXTREMES(c, X, A, B, FETCH, LOAD, LOAD1)                                             \
   EXTREME(max_##c, X, A, B, d, FETCH, LOAD, LOAD1, -INFINITY, >, FMAX_, NAN)                 \
@@ -192,18 +217,18 @@ FOLD(nnz_i64, int64_t, int64_t, i, PLAIN, ID, ID, 0, COUNTNZ, ADD, ADD)
 
 /* ---- variances: n elements of mean d, squared deviations e, merged pair by pair ---- */
 
-static inline void var_add(RAcc *a, double n, double mean, double e) {
+static inline void var_add(RAcc a, int64_t i, double n, double mean, double e) {
   if (!n) return;
-  double t = a->v.n + n, d = mean - a->v.d;
-  if (a->v.n == 0) { a->v.d = mean; a->v.e = e; }
-  else { a->v.d += d * (n / t); a->v.e += e + d * d * (a->v.n * (n / t)); }
-  a->v.n = t;
+  double t = a.n[i].d + n, d = mean - a.d[i].d;
+  if (a.n[i].d == 0) { a.d[i].d = mean; a.e[i].d = e; }
+  else { a.d[i].d += d * (n / t); a.e[i].d += e + d * d * (a.n[i].d * (n / t)); }
+  a.n[i].d = t;
 }
-static void join_var(RAcc *a, int64_t as, const RAcc *b, int64_t n) {
-  for (int64_t i = 0; i < n; i++) var_add(&a[i * as], b[i].v.n, b[i].v.d, b[i].v.e);
+static void join_var(RAcc a, int64_t as, RAcc b, int64_t n) {
+  for (int64_t i = 0; i < n; i++) var_add(a, i * as, b.n[i].d, b.d[i].d, b.e[i].d);
 }
 #define VAR(c, T)                                                                            \
-  static void chunk_var_##c(const T *x, int64_t n, RAcc *acc) {                              \
+  static void chunk_var_##c(const T *x, int64_t n, RAcc acc, int64_t r) {                   \
     double v[LANES], mean = 0;                                                               \
     int64_t i = 0, whole = n - n % LANES;                                                    \
     EACH(l) v[l] = 0;                                                                        \
@@ -216,14 +241,14 @@ static void join_var(RAcc *a, int64_t as, const RAcc *b, int64_t n) {
       EACH(l) { double d = (double)x[i + l] - mean; v[l] = MT_FMA(d, d, v[l]); }             \
     HALVE(v[l] += v[m];)                                                                     \
     for (; i < n; i++) { double d = (double)x[i] - mean; v[0] += d * d; }                    \
-    var_add(acc, (double)n, mean, v[0]);                                                     \
+    var_add(acc, r, (double)n, mean, v[0]);                                                     \
   }                                                                                          \
-  static void rows_var_##c(const void *x_, int64_t rows, int64_t rs, int64_t n, RAcc *acc) { \
+  static void rows_var_##c(const void *x_, int64_t rows, int64_t rs, int64_t n, RAcc acc) { \
     for (int64_t r = 0; r < rows; r++)                                                       \
       for (int64_t k = 0; k < n; k += CHUNK)                                                 \
-        chunk_var_##c((const T *)x_ + r * rs + k, LEAST(CHUNK, n - k), &acc[r]);             \
+        chunk_var_##c((const T *)x_ + r * rs + k, LEAST(CHUNK, n - k), acc, r);             \
   }                                                                                          \
-  static void col_var_##c(const void *x_, int64_t n, int64_t rows, int64_t rs, RAcc *acc) {  \
+  static void col_var_##c(const void *x_, int64_t n, int64_t rows, int64_t rs, RAcc acc) {  \
     double mean[COLS], dev[COLS];                                                            \
     for (int64_t r0 = 0; r0 < rows; r0 += COLROWS) {                                         \
       const T *x = (const T *)x_ + r0 * rs;                                                  \
@@ -237,7 +262,7 @@ static void join_var(RAcc *a, int64_t as, const RAcc *b, int64_t n) {
           double d = (double)x[r * rs + j] - mean[j];                                        \
           dev[j] = MT_FMA(d, d, dev[j]);                                                     \
         }                                                                                    \
-      for (int64_t j = 0; j < n; j++) var_add(&acc[j], (double)m, mean[j], dev[j]);          \
+      for (int64_t j = 0; j < n; j++) var_add(acc, j, (double)m, mean[j], dev[j]);          \
     }                                                                                        \
   }
 VAR(f32, float)
@@ -245,16 +270,16 @@ VAR(f64, double)
 
 /* ---- sums of powers of e: e times e^d, d the largest so far (0 where it is infinite) ---- */
 
-static void lse_add(RAcc *a, double top, double sum) {
-  if (isinf(top)) a->v.e += sum; /* 0 of all -inf, inf, or nan */
-  else if (top <= a->v.d) a->v.e += sum * exp(top - a->v.d);
+static void lse_add(RAcc a, int64_t i, double top, double sum) {
+  if (isinf(top)) a.e[i].d += sum; /* 0 of all -inf, inf, or nan */
+  else if (top <= a.d[i].d) a.e[i].d += sum * exp(top - a.d[i].d);
   else {
-    a->v.e = (isfinite(a->v.e) ? a->v.e * exp(a->v.d - top) : a->v.e) + sum;
-    a->v.d = top;
+    a.e[i].d = (isfinite(a.e[i].d) ? a.e[i].d * exp(a.d[i].d - top) : a.e[i].d) + sum;
+    a.d[i].d = top;
   }
 }
-static void join_lse(RAcc *a, int64_t as, const RAcc *b, int64_t n) {
-  for (int64_t i = 0; i < n; i++) lse_add(&a[i * as], b[i].v.d, b[i].v.e);
+static void join_lse(RAcc a, int64_t as, RAcc b, int64_t n) {
+  for (int64_t i = 0; i < n; i++) lse_add(a, i * as, b.d[i].d, b.e[i].d);
 }
 #define LSE(c, T, EXP, LARGEST)                                                              \
   static T inf_or_nan_##c(int64_t n, const T *x, T top) {                                    \
@@ -262,18 +287,18 @@ static void join_lse(RAcc *a, int64_t as, const RAcc *b, int64_t n) {
     for (int64_t i = 0; i < n; i++) s = x[i] != x[i] ? NAN : s;                              \
     return s;                                                                                \
   }                                                                                          \
-  static void rows_lse_##c(const void *x_, int64_t rows, int64_t rs, int64_t n, RAcc *acc) { \
+  static void rows_lse_##c(const void *x_, int64_t rows, int64_t rs, int64_t n, RAcc acc) { \
     T power[CHUNK];                                                                          \
     for (int64_t r = 0; r < rows; r++)                                                       \
       for (int64_t k = 0; k < n; k += CHUNK) {                                               \
         const T *x = (const T *)x_ + r * rs + k;                                             \
         int64_t m = LEAST(CHUNK, n - k);                                                     \
         T top = LARGEST(m, x, -INFINITY);                                                    \
-        lse_add(&acc[r], top, isinf(top) ? inf_or_nan_##c(m, x, top)                         \
+        lse_add(acc, r, top, isinf(top) ? inf_or_nan_##c(m, x, top)                         \
                                          : mt_powers_##c(m, x, top, power, 0));              \
       }                                                                                      \
   }                                                                                          \
-  static void col_lse_##c(const void *x_, int64_t n, int64_t rows, int64_t rs, RAcc *acc) {  \
+  static void col_lse_##c(const void *x_, int64_t n, int64_t rows, int64_t rs, RAcc acc) {  \
     T top[COLS], less[COLS], sum[COLS];                                                      \
     for (int64_t r0 = 0; r0 < rows; r0 += COLROWS) {                                         \
       const T *x = (const T *)x_ + r0 * rs;                                                  \
@@ -287,7 +312,7 @@ static void join_lse(RAcc *a, int64_t as, const RAcc *b, int64_t n) {
       for (int64_t j = 0; j < n; j++) less[j] = isinf(top[j]) ? 0 : top[j];                  \
       for (int64_t r = 0; r < m; r++)                                                        \
         VEC for (int64_t j = 0; j < n; j++) sum[j] += EXP(x[r * rs + j] - less[j]);          \
-      for (int64_t j = 0; j < n; j++) lse_add(&acc[j], top[j], sum[j]);                      \
+      for (int64_t j = 0; j < n; j++) lse_add(acc, j, top[j], sum[j]);                      \
     }                                                                                        \
   }
 static inline double largest_f64(int64_t n, const double *x, double m) {
@@ -304,41 +329,41 @@ LSE(f64, double, mt_exp, largest_f64)
 
 /* ---- sums of any power, which stands in v.n ---- */
 
-static void join_sumpow(RAcc *a, int64_t as, const RAcc *b, int64_t n) {
-  for (int64_t i = 0; i < n; i++) a[i * as].v.d += b[i].v.d;
+static void join_sumpow(RAcc a, int64_t as, RAcc b, int64_t n) {
+  for (int64_t i = 0; i < n; i++) a.d[i * as].d += b.d[i].d;
 }
 /* A float's logarithm in double is good enough for a float's power; a double needs pow itself. */
 #define POWF(x, p) mt_exp2((p) * mt_log2((double)__builtin_fabsf(x)))
 #define POWD(x, p) pow(__builtin_fabs(x), p)
 #define SUMPOW(c, T, POW)                                                                    \
   static void rows_sumpow_##c(const void *x_, int64_t rows, int64_t rs, int64_t n,           \
-                              RAcc *acc) {                                                   \
+                              RAcc acc) {                                                   \
     double part[CHUNK];                                                                      \
     for (int64_t r = 0; r < rows; r++)                                                       \
       for (int64_t k = 0; k < n; k += CHUNK) {                                               \
         const T *x = (const T *)x_ + r * rs + k;                                             \
         int64_t m = LEAST(CHUNK, n - k);                                                     \
-        double p = acc[r].v.n;                                                               \
+        double p = acc.n[r].d;                                                               \
         VEC for (int64_t i = 0; i < m; i++) part[i] = POW(x[i], p);                          \
-        acc[r].v.d += lanes_sum_f64(part, m);                                                \
+        acc.d[r].d += lanes_sum_f64(part, m);                                                \
       }                                                                                      \
   }                                                                                          \
   static void col_sumpow_##c(const void *x_, int64_t n, int64_t rows, int64_t rs,            \
-                             RAcc *acc) {                                                    \
-    double part[COLS], p = acc[0].v.n;                                                       \
+                             RAcc acc) {                                                    \
+    double part[COLS], p = acc.n[0].d;                                                       \
     for (int64_t j = 0; j < n; j++) part[j] = 0;                                             \
     for (int64_t r = 0; r < rows; r++) {                                                     \
       const T *x = (const T *)x_ + r * rs;                                                   \
       VEC for (int64_t j = 0; j < n; j++) part[j] += POW(x[j], p);                           \
     }                                                                                        \
-    for (int64_t j = 0; j < n; j++) acc[j].v.d += part[j];                                   \
+    for (int64_t j = 0; j < n; j++) acc.d[j].d += part[j];                                   \
   }
 SUMPOW(f32, float, POWF)
 SUMPOW(f64, double, POWD)
 
 /* ---- complex folds: sums in lanes of both parts, the rest in plain loops of the wide type ---- */
 #define CSUM(c, T)                                                                           \
-  static void rows_sum_##c(const void *x_, int64_t rows, int64_t rs, int64_t n, RAcc *acc) { \
+  static void rows_sum_##c(const void *x_, int64_t rows, int64_t rs, int64_t n, RAcc acc) { \
     for (int64_t r = 0; r < rows; r++)                                                       \
       for (int64_t k = 0; k < 2 * n; k += CHUNK) {                                           \
         const T *x = (const T *)x_ + 2 * r * rs + k;                                         \
@@ -348,11 +373,11 @@ SUMPOW(f64, double, POWD)
         for (; i + LANES <= m; i += LANES) EACH(l) v[l] += x[i + l];                         \
         for (; i < m; i++) v[i % LANES] += x[i];                                             \
         for (int w = LANES / 2; w > 1; w /= 2) for (int l = 0; l < w; l++) v[l] += v[l + w]; \
-        acc[r].z.re += (double)v[0];                                                         \
-        acc[r].z.im += (double)v[1];                                                         \
+        acc.d[r].d += (double)v[0];                                                         \
+        acc.e[r].d += (double)v[1];                                                         \
       }                                                                                      \
   }                                                                                          \
-  static void col_sum_##c(const void *x_, int64_t n, int64_t rows, int64_t rs, RAcc *acc) {  \
+  static void col_sum_##c(const void *x_, int64_t n, int64_t rows, int64_t rs, RAcc acc) {  \
     T part[2 * COLS];                                                                        \
     for (int64_t r0 = 0; r0 < rows; r0 += COLROWS) {                                         \
       for (int64_t j = 0; j < 2 * n; j++) part[j] = 0;                                       \
@@ -361,67 +386,70 @@ SUMPOW(f64, double, POWD)
         VEC for (int64_t j = 0; j < 2 * n; j++) part[j] += x[j];                             \
       }                                                                                      \
       for (int64_t j = 0; j < n; j++) {                                                      \
-        acc[j].z.re += (double)part[2 * j];                                                  \
-        acc[j].z.im += (double)part[2 * j + 1];                                              \
+        acc.d[j].d += (double)part[2 * j];                                                  \
+        acc.e[j].d += (double)part[2 * j + 1];                                              \
       }                                                                                      \
     }                                                                                        \
   }                                                                                          \
-  static void join_sum_##c(RAcc *a, int64_t as, const RAcc *b, int64_t n) {                  \
-    for (int64_t i = 0; i < n; i++) { a[i * as].z.re += b[i].z.re; a[i * as].z.im += b[i].z.im; } \
+  static void join_sum_##c(RAcc a, int64_t as, RAcc b, int64_t n) {                  \
+    for (int64_t i = 0; i < n; i++) {                                                        \
+      a.d[i * as].d += b.d[i].d;                                                             \
+      a.e[i * as].d += b.e[i].d;                                                             \
+    }                                                                                        \
   }
 CSUM(c64, float)
 CSUM(c128, double)
 
+/* BODY takes a number re + im i into D, E of power N; JOIN an accumulator re, im. */
 #define CFOLD(name, T, RE, IM, BODY, JOIN)                                                   \
-  static void rows_##name(const void *x_, int64_t rows, int64_t rs, int64_t n, RAcc *acc) {  \
+  static void rows_##name(const void *x_, int64_t rows, int64_t rs, int64_t n, RAcc acc) {   \
     for (int64_t r = 0; r < rows; r++) {                                                     \
       const T *x = (const T *)x_ + r * rs;                                                   \
-      RAcc s = acc[r], *a = &s;                                                              \
+      double D = acc.d[r].d, E_ = acc.e[r].d, N UNUSED = acc.n[r].d;                         \
       for (int64_t i = 0; i < n; i++) {                                                      \
         double re = (double)RE(x[i]), im = (double)IM(x[i]);                                 \
         BODY                                                                                 \
       }                                                                                      \
-      acc[r] = s;                                                                            \
+      acc.d[r].d = D;                                                                        \
+      acc.e[r].d = E_;                                                                       \
     }                                                                                        \
   }                                                                                          \
-  static void col_##name(const void *x_, int64_t n, int64_t rows, int64_t rs, RAcc *acc) {   \
+  static void col_##name(const void *x_, int64_t n, int64_t rows, int64_t rs, RAcc acc) {    \
     for (int64_t r = 0; r < rows; r++) {                                                     \
       const T *x = (const T *)x_ + r * rs;                                                   \
       for (int64_t j = 0; j < n; j++) {                                                      \
         double re = (double)RE(x[j]), im = (double)IM(x[j]);                                 \
-        RAcc *a = &acc[j];                                                                   \
+        double D = acc.d[j].d, E_ = acc.e[j].d, N UNUSED = acc.n[j].d;                       \
         BODY                                                                                 \
+        acc.d[j].d = D;                                                                      \
+        acc.e[j].d = E_;                                                                     \
       }                                                                                      \
     }                                                                                        \
   }                                                                                          \
-  static void join_##name(RAcc *a_, int64_t as, const RAcc *b, int64_t n) {                  \
+  static void join_##name(RAcc a, int64_t as, RAcc b, int64_t n) {                           \
     for (int64_t i = 0; i < n; i++) {                                                        \
-      RAcc *a = &a_[i * as];                                                                 \
-      double re = b[i].z.re, im UNUSED = b[i].z.im;                                          \
+      double D = a.d[i * as].d, E_ = a.e[i * as].d, re = b.d[i].d, im UNUSED = b.e[i].d;     \
       JOIN                                                                                   \
+      a.d[i * as].d = D;                                                                     \
+      a.e[i * as].d = E_;                                                                    \
     }                                                                                        \
   }
-#define CPROD                                                                                \
-  double t = a->z.re * re - a->z.im * im;                                                    \
-  a->z.im = a->z.re * im + a->z.im * re;                                                     \
-  a->z.re = t;
+#define CPROD double t = D * re - E_ * im; E_ = D * im + E_ * re; D = t;
 #define CPLX(c, T, RE, IM)                                                                   \
   CFOLD(prod_##c, T, RE, IM, CPROD, CPROD)                                                   \
-  CFOLD(any_##c, T, RE, IM, if (re != 0 || im != 0) a->z.re = 1;, if (re != 0) a->z.re = 1;) \
-  CFOLD(all_##c, T, RE, IM, if (re == 0 && im == 0) a->z.re = 0;, if (re == 0) a->z.re = 0;) \
-  CFOLD(nnz_##c, T, RE, IM, a->z.re += re != 0 || im != 0;, a->z.re += re;)                  \
-  CFOLD(sumsq_##c, T, RE, IM, a->z.re += re * re + im * im;, a->z.re += re;)                 \
-  CFOLD(sumabs_##c, T, RE, IM, a->z.re += hypot(re, im);, a->z.re += re;)                    \
-  CFOLD(sumpow_##c, T, RE, IM, a->v.d += pow(hypot(re, im), a->v.n);, a->v.d += re;)         \
-  CFOLD(absmax_##c, T, RE, IM, double h = hypot(re, im); a->z.re = FMAX_(a->z.re, h);,       \
-        a->z.re = FMAX_(a->z.re, re);)                                                       \
-  CFOLD(absmin_##c, T, RE, IM, double h = hypot(re, im); a->z.re = FMIN_(a->z.re, h);,       \
-        a->z.re = FMIN_(a->z.re, re);)
+  CFOLD(any_##c, T, RE, IM, if (re != 0 || im != 0) D = 1;, if (re != 0) D = 1;)             \
+  CFOLD(all_##c, T, RE, IM, if (re == 0 && im == 0) D = 0;, if (re == 0) D = 0;)             \
+  CFOLD(nnz_##c, T, RE, IM, D += re != 0 || im != 0;, D += re;)                              \
+  CFOLD(sumsq_##c, T, RE, IM, D += re * re + im * im;, D += re;)                             \
+  CFOLD(sumabs_##c, T, RE, IM, D += hypot(re, im);, D += re;)                                \
+  CFOLD(sumpow_##c, T, RE, IM, D += pow(hypot(re, im), N);, D += re;)                        \
+  CFOLD(absmax_##c, T, RE, IM, double h = hypot(re, im); D = FMAX_(D, h);, D = FMAX_(D, re);) \
+  CFOLD(absmin_##c, T, RE, IM, double h = hypot(re, im); D = FMIN_(D, h);, D = FMIN_(D, re);)
 CPLX(c64, cfloat, crealf, cimagf)
 CPLX(c128, cdouble, creal, cimag)
 
 #define E(k, c) [RD_##c] = {rows_##k##_##c, col_##k##_##c, join_##k##_##c}
-#define HALFS(k) E(k, bf16), [RD_f16] = {rows_##k##_f16, NULL, join_##k##_f16}
+#define HALFS(k) E(k, bf16), E(k, f16)
 #define FLOATS(k) E(k, f32), E(k, f64)
 #define CPLXS(k) E(k, c64), E(k, c128)
 #define OWN(k, c, j) [RD_##c] = {rows_##k##_##c, col_##k##_##c, j}
@@ -444,3 +472,27 @@ const RedLoops CAT(mt, red, KLEVEL)[R_COUNT][RD_COUNT] = {
     [R_sumpow] = {OWN(sumpow, f32, join_sumpow), OWN(sumpow, f64, join_sumpow), CPLXS(sumpow)},
     [R_var] = {OWN(var, f32, join_var), OWN(var, f64, join_var)},
     [R_lse] = {OWN(lse, f32, join_lse), OWN(lse, f64, join_lse)}};
+
+/* ---- results ---- */
+
+static void end_mean(RAcc a, int64_t n, double count) {
+  _Pragma("omp simd") for (int64_t i = 0; i < n; i++) a.d[i].d /= count;
+}
+static void end_root(RAcc a, int64_t n, double par) {
+  _Pragma("omp simd") for (int64_t i = 0; i < n; i++) a.d[i].d = sqrt(a.d[i].d);
+}
+static void end_power(RAcc a, int64_t n, double order) {
+  for (int64_t i = 0; i < n; i++) a.d[i].d = pow(a.d[i].d, 1 / order);
+}
+static void end_var(RAcc a, int64_t n, double correction) {
+  for (int64_t i = 0; i < n; i++) {
+    double div = a.n[i].d - correction;
+    a.d[i].d = a.e[i].d / (div > 0 ? div : 0);
+  }
+}
+static void end_lse(RAcc a, int64_t n, double par) {
+  for (int64_t i = 0; i < n; i++) a.d[i].d = log(a.e[i].d) + (isinf(a.d[i].d) ? 0 : a.d[i].d);
+}
+extern const RedEndFn CAT(mt, red_end, KLEVEL)[RE_COUNT];
+const RedEndFn CAT(mt, red_end, KLEVEL)[RE_COUNT] = {
+    [RE_mean] = end_mean, end_root, end_power, end_var, end_lse};

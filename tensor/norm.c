@@ -16,10 +16,6 @@ static Tensor *sub(Ctx *c, Tensor *a, Tensor *b) { return t_sub(c, a, b, mt_si(1
 static Tensor *add(Ctx *c, Tensor *a, Tensor *b) { return t_add(c, a, b, mt_si(1)); }
 static Tensor *over(Ctx *c, Tensor *a, Tensor *b) { return t_div(c, a, b, NULL); }
 
-static double sum_of(const RAcc *a, double ord) { return a->d; }
-static double root_of(const RAcc *a, double ord) { return sqrt(a->d); }
-static double power_of(const RAcc *a, double ord) { return pow(a->d, 1 / ord); }
-
 Tensor *k__vnorm(Ctx *c, Tensor *self, double ord, IntList dim, bool keepdim) {
   uint64_t mask = 0;
   int64_t len = 1, rows = 1;
@@ -35,7 +31,7 @@ Tensor *k__vnorm(Ctx *c, Tensor *self, double ord, IntList dim, bool keepdim) {
                                                                   : R_sumpow;
   bool plain = ord == 0 || ord == 1 || isinf(ord);
   return mt_reduce_as(c, k, self, mask, keepdim, mt_real_dtype((DType)self->dtype), ord,
-                      plain ? sum_of : ord == 2 ? root_of : power_of);
+                      plain ? RE_none : ord == 2 ? RE_root : RE_power);
 }
 
 /* Zero where the norm is zero: the subgradient PyTorch chooses. */

@@ -12,8 +12,10 @@
 #include <string.h>
 
 extern const RedLoops mt_red_base[R_COUNT][RD_COUNT];
+extern const RedEndFn mt_red_end_base[RE_COUNT];
 #if defined(__x86_64__)
 extern const RedLoops mt_red_avx2[R_COUNT][RD_COUNT], mt_red_avx512[R_COUNT][RD_COUNT];
+extern const RedEndFn mt_red_end_avx2[RE_COUNT], mt_red_end_avx512[RE_COUNT];
 #endif
 
 static const RedLoops *loops(RedKind k) {
@@ -23,6 +25,15 @@ static const RedLoops *loops(RedKind k) {
   if (level == MT_CPU_AVX2) return mt_red_avx2[k];
 #endif
   return mt_red_base[k];
+}
+
+static RedEndFn end_of(RedEnd e) {
+#if defined(__x86_64__)
+  int level = mt_cpu_level();
+  if (level == MT_CPU_AVX512) return mt_red_end_avx512[e];
+  if (level == MT_CPU_AVX2) return mt_red_end_avx2[e];
+#endif
+  return mt_red_end_base[e];
 }
 
 static const DType rd_dtype[RD_COUNT] = {MT_int64,   MT_bfloat16,  MT_float16,   MT_float32,
@@ -95,7 +106,7 @@ static int64_t offset_of(const Dims *s, int n, int64_t i) {
 
 /* ---- jobs ---- */
 
-enum { BUF = 1024, TILE = MT_RED_COLS, WORK = 32768, GROUP = 64 };
+enum { BUF = 1024, COLBUF = 1 << 16, TILE = MT_RED_COLS, WORK = 32768, GROUP = 64 };
 typedef struct {
   const RedLoops *f;
   Dims kept, red;
@@ -107,27 +118,42 @@ typedef struct {
   int64_t tile;    /* kept elements per unit */
   int64_t run;     /* tiles do not cross multiples of this many kept elements */
   int64_t tiles, pieces, chunk;                    /* chunk: reduced elements per piece */
-  RAcc init, *acc;                                 /* [pieces][kept] when there are several pieces */
+  RVal init[3];
+  bool wide;                                       /* accumulators of more than one number */
+  RVal *acc;                                       /* [pieces][3][kept] when several pieces */
   DType store;                                     /* of the values made from accumulators */
   double par;
-  RedEnd end;
+  RedEndFn end;
   Tensor *out;
 } Job;
 
-static void cast_to(const Job *j, char *to, const char *from, int64_t stride, int64_t n) {
-  mt_cast_loop(j->want, j->have)((char *[]){to, (char *)from}, (int64_t[]){j->ws, stride * j->es}, n,
+static RAcc planes(RVal *v, int64_t n) { return (RAcc){v, v + n, v + 2 * n}; }
+static RAcc from(RAcc a, int64_t i) { return (RAcc){a.d + i, a.e + i, a.n + i}; }
+static void fill(RVal *a, RVal v, int64_t n) {
+  if (v.i == 0) memset(a, 0, sizeof *a * (size_t)n);
+  else for (int64_t i = 0; i < n; i++) a[i] = v;
+}
+static void start(const Job *j, RAcc a, int64_t n) {
+  fill(a.d, j->init[0], n);
+  if (!j->wide) return;
+  fill(a.e, j->init[1], n);
+  fill(a.n, j->init[2], n);
+}
+
+static void cast_to(const Job *j, char *to, const char *p, int64_t stride, int64_t n) {
+  mt_cast_loop(j->want, j->have)((char *[]){to, (char *)p}, (int64_t[]){j->ws, stride * j->es}, n,
                                  NULL);
 }
 
 /* `rows` rows of n elements st apart, which the loops cannot take as they lie. */
-static void gather_rows(const Job *j, const char *p, int64_t rows, int64_t rs, int64_t n, int64_t st,
-                        RAcc *acc) {
+static void gather_rows(const Job *j, const char *p, int64_t rows, int64_t rs, int64_t n,
+                        int64_t st, RAcc acc) {
   _Alignas(64) char buf[BUF * 16];
   if (rs == n && st == 1 && n <= BUF / 2) {
     for (int64_t k = BUF / n, r = 0; r < rows; r += k) {
       if (k > rows - r) k = rows - r;
       cast_to(j, buf, p + r * n * j->es, 1, k * n);
-      j->f->rows(buf, k, n, n, acc + r);
+      j->f->rows(buf, k, n, n, from(acc, r));
     }
     return;
   }
@@ -135,12 +161,12 @@ static void gather_rows(const Job *j, const char *p, int64_t rows, int64_t rs, i
     for (int64_t d = 0; d < n; d += BUF) {
       int64_t m = n - d < BUF ? n - d : BUF;
       cast_to(j, buf, p + (r * rs + d * st) * j->es, st, m);
-      j->f->rows(buf, 1, 0, m, acc + r);
+      j->f->rows(buf, 1, 0, m, from(acc, r));
     }
 }
 /* The reduced elements lo..hi of `rows` kept elements that lie rs apart. */
 static void fold_rows(const Job *j, const char *x, int64_t rows, int64_t rs, int64_t lo, int64_t hi,
-                      RAcc *acc) {
+                      RAcc acc) {
   int last = j->red.n - 1;
   int64_t n0 = j->red.d[last].size, st = j->red.d[last].stride;
   bool direct = j->have == j->want && (st == 1 || n0 == 1);
@@ -153,10 +179,10 @@ static void fold_rows(const Job *j, const char *x, int64_t rows, int64_t rs, int
   }
 }
 
-static void gather_cols(const Job *j, const char *p, int64_t n, int64_t st, int64_t rows, int64_t rs,
-                        RAcc *acc) {
-  _Alignas(64) char buf[BUF * 16];
-  int64_t k = BUF / n;
+static void gather_cols(const Job *j, const char *p, int64_t n, int64_t st, int64_t rows,
+                        int64_t rs, RAcc acc) {
+  _Alignas(64) char buf[COLBUF];
+  int64_t k = COLBUF / (n * j->ws);
   for (int64_t r = 0; r < rows; r += k) {
     if (k > rows - r) k = rows - r;
     if (rs == n && st == 1) cast_to(j, buf, p + r * rs * j->es, 1, k * n);
@@ -167,22 +193,23 @@ static void gather_cols(const Job *j, const char *p, int64_t n, int64_t st, int6
   }
 }
 static void cols_run(const Job *j, const char *p, int64_t n, int64_t st, int64_t rows, int64_t rs,
-                     RAcc *acc) {
+                     RAcc acc) {
   if (j->have == j->want && st == 1) j->f->col(p, n, rows, rs, acc);
   else gather_cols(j, p, n, st, rows, rs, acc);
 }
 /* Narrow rows without gaps: as many beside each other as fit, met in the end. */
-static void cols_wide(const Job *j, const char *p, int64_t n, int64_t rows, RAcc *acc) {
-  RAcc wide[MT_RED_COLS];
+static void cols_wide(const Job *j, const char *p, int64_t n, int64_t rows, RAcc acc) {
+  RVal space[3 * MT_RED_COLS];
+  RAcc wide = planes(space, MT_RED_COLS);
   int64_t k = MT_RED_COLS / n, whole = rows / k * k;
-  for (int64_t i = 0; i < k * n; i++) wide[i] = j->init;
+  start(j, wide, k * n);
   cols_run(j, p, k * n, 1, rows / k, k * n, wide);
-  for (int64_t i = 0; i < k; i++) j->f->join(acc, 1, wide + i * n, n);
+  for (int64_t i = 0; i < k; i++) j->f->join(acc, 1, from(wide, i * n), n);
   if (whole < rows) cols_run(j, p + whole * n * j->es, n, 1, rows - whole, n, acc);
 }
 /* The reduced elements lo..hi of n columns st apart. */
 static void fold_cols(const Job *j, const char *x, int64_t n, int64_t st, int64_t lo, int64_t hi,
-                      RAcc *acc) {
+                      RAcc acc) {
   int last = j->red.n - 1;
   int64_t n0 = j->red.d[last].size, rs = j->red.d[last].stride;
   for (int64_t m; lo < hi; lo += m) {
@@ -196,33 +223,36 @@ static void fold_cols(const Job *j, const char *x, int64_t n, int64_t st, int64_
 }
 
 /* The kept elements k0..k1, within one run, over the reduced elements lo..hi. */
-static void fold_tile(const Job *j, int64_t k0, int64_t k1, int64_t lo, int64_t hi, RAcc *acc) {
+static void fold_tile(const Job *j, int64_t k0, int64_t k1, int64_t lo, int64_t hi, RAcc acc) {
   int64_t n = k1 - k0, st = j->kept.d[j->kept.n - 1].stride;
   const char *x = j->x + offset_of(&j->kept, j->kept.n, k0) * j->es;
-  for (int64_t i = 0; i < n; i++) acc[i] = j->init;
+  start(j, acc, n);
   if (lo >= hi) return;
   if (!j->cols) fold_rows(j, x, n, st, lo, hi, acc);
   else if (j->group == 1) fold_cols(j, x, n, st, lo, hi, acc);
   else {
-    RAcc part[MT_RED_COLS];
-    for (int64_t i = 0; i < n * j->group; i++) part[i] = j->init;
+    RVal space[3 * MT_RED_COLS];
+    RAcc part = planes(space, MT_RED_COLS);
+    start(j, part, n * j->group);
     fold_cols(j, x, n * j->group, 1, lo, hi, part);
-    for (int64_t i = 0; i < n; i++) j->f->join(acc + i, 0, part + i * j->group, j->group);
+    for (int64_t i = 0; i < n; i++)
+      j->f->join(from(acc, i), 0, from(part, i * j->group), j->group);
   }
 }
 
-/* Results k0..k1 from their accumulators. */
-static void store(const Job *j, int64_t k0, int64_t k1, const RAcc *acc) {
-  _Alignas(64) char buf[TILE * 16];
+/* Results k0..k1 from their accumulators, which are used up. */
+static void store(const Job *j, int64_t k0, int64_t k1, RAcc acc) {
   const Dims *s = &j->kept;
+  RVal pairs[2 * TILE];
   int64_t n = k1 - k0, o = 0, i = k0;
   for (int k = s->n - 1; k >= 0; k--) { o += i % s->d[k].size * s->d[k].out; i /= s->d[k].size; }
-  if (j->end) for (i = 0; i < n; i++) ((double *)buf)[i] = j->end(&acc[i], j->par);
-  else if (j->store == MT_complex128) for (i = 0; i < n; i++) memcpy(buf + i * 16, &acc[i].z, 16);
-  else for (i = 0; i < n; i++) memcpy(buf + i * 8, &acc[i], 8);
+  if (j->end) j->end(acc, n, j->par);
+  if (j->store == MT_complex128)
+    for (i = 0; i < n; i++) { pairs[2 * i] = acc.d[i]; pairs[2 * i + 1] = acc.e[i]; }
   DType d = (DType)j->out->dtype;
   int64_t es = (int64_t)mt_dsize(d);
-  mt_cast_loop(d, j->store)((char *[]){(char *)mt_data(j->out) + o * es, buf},
+  char *from_ = (char *)(j->store == MT_complex128 ? pairs : acc.d);
+  mt_cast_loop(d, j->store)((char *[]){(char *)mt_data(j->out) + o * es, from_},
                             (int64_t[]){s->d[s->n - 1].out * es, (int64_t)mt_dsize(j->store)}, n,
                             NULL);
 }
@@ -233,13 +263,17 @@ static int64_t tile_at(const Job *j, int64_t u, int64_t *end) {
   *end = k0 + j->tile < stop ? k0 + j->tile : stop;
   return k0;
 }
+static RAcc piece(const Job *j, int64_t i) {
+  return planes(j->acc + i * 3 * j->kept.numel, j->kept.numel);
+}
 static void units(void *ctx, int64_t lo, int64_t hi) {
   const Job *j = ctx;
-  RAcc acc[TILE];
+  RVal space[3 * TILE];
+  RAcc acc = planes(space, TILE);
   for (int64_t u = lo; u < hi && !mt_interrupted; u++) {
     int64_t k1, k0 = tile_at(j, u / j->pieces, &k1), a = u % j->pieces * j->chunk,
                 b = a + j->chunk < j->red.numel ? a + j->chunk : j->red.numel;
-    if (j->pieces > 1) fold_tile(j, k0, k1, a, b, j->acc + u % j->pieces * j->kept.numel + k0);
+    if (j->pieces > 1) fold_tile(j, k0, k1, a, b, from(piece(j, u % j->pieces), k0));
     else {
       fold_tile(j, k0, k1, a, b, acc);
       store(j, k0, k1, acc);
@@ -247,18 +281,17 @@ static void units(void *ctx, int64_t lo, int64_t hi) {
   }
 }
 
-static RAcc identity(RedKind k, bool i, double par) {
-  RAcc a = {.v = {0, 0, 0}};
+static void identity(RedKind k, bool i, double par, RVal *init) {
+  init[0].i = init[1].i = init[2].i = 0;
   switch (k) {
-    case R_prod: case R_all: if (i) a.i = 1; else a.d = 1; break;
-    case R_max: if (i) a.i = INT64_MIN; else a.d = -INFINITY; break;
-    case R_min: if (i) a.i = INT64_MAX; else a.d = INFINITY; break;
-    case R_absmin: a.d = INFINITY; break;
-    case R_lse: a.d = -INFINITY; break;
-    case R_sumpow: a.v.n = par; break;
+    case R_prod: case R_all: if (i) init->i = 1; else init->d = 1; break;
+    case R_max: if (i) init->i = INT64_MIN; else init->d = -INFINITY; break;
+    case R_min: if (i) init->i = INT64_MAX; else init->d = INFINITY; break;
+    case R_absmin: init->d = INFINITY; break;
+    case R_lse: init->d = -INFINITY; break;
+    case R_sumpow: init[2].d = par; break;
     default: break;
   }
-  return a;
 }
 
 /* Which of the two plans, from the fastest dimensions. */
@@ -267,8 +300,8 @@ static void plan(Job *j) {
   Dim kd = k->d[k->n - 1], rd = r->d[r->n - 1];
   j->group = 1;
   j->cols = k->numel > 1 && kd.stride && (!rd.stride || kd.stride < rd.stride || rd.size == 1);
-  if (!j->cols && rd.stride == 1 && rd.size > 1 && rd.size <= GROUP && r->n > 1 && r->numel >= 4 * rd.size &&
-      (k->numel == 1 || kd.stride == rd.size)) {
+  if (!j->cols && rd.stride == 1 && rd.size > 1 && rd.size <= GROUP && r->n > 1 &&
+      r->numel >= 32 * rd.size && (k->numel == 1 || kd.stride == rd.size)) {
     j->cols = true;
     j->group = rd.size;
     r->n--;
@@ -278,6 +311,10 @@ static void plan(Job *j) {
   j->run = kd.size;
   j->tile = j->cols ? MT_RED_COLS / j->group : 1 + WORK / (work + 1);
   if (j->tile > TILE) j->tile = TILE;
+  if (j->group == 1 && j->cols && j->run > j->tile) { /* strips of about the same width */
+    int64_t strips = (j->run + j->tile - 1) / j->tile;
+    j->tile = ((j->run + strips - 1) / strips + 15) / 16 * 16;
+  }
   j->tiles = k->numel / j->run * ((j->run + j->tile - 1) / j->tile);
   /* Few tiles over many elements: the reduction is cut, at places the shape alone decides. */
   int64_t per = j->tile < j->run ? j->tile : j->run, step = j->cols ? 64 : BUF,
@@ -295,23 +332,23 @@ static bool run(Ctx *c, Job *j) {
   if (n == 1) units(j, 0, 1);
   else if (j->pieces == 1) mt_parallel(n, WORK / (size + 1) + 1, units, j);
   else {
-    j->acc = mt_malloc(sizeof(RAcc) * (size_t)(kept * j->pieces));
+    j->acc = mt_malloc(3 * sizeof(RVal) * (size_t)(kept * j->pieces));
     if (!j->acc) { mt_nomem(c); return false; }
     mt_parallel(n, WORK / (size + 1) + 1, units, j);
     for (int64_t w = 1; w < j->pieces; w *= 2)     /* pairwise over the fixed pieces */
       for (int64_t i = 0; i + w < j->pieces; i += 2 * w)
-        j->f->join(j->acc + i * kept, 1, j->acc + (i + w) * kept, kept);
+        j->f->join(piece(j, i), 1, piece(j, i + w), kept);
     for (int64_t u = 0, k1; u < j->tiles; u++) {
       int64_t k0 = tile_at(j, u, &k1);
-      store(j, k0, k1, j->acc + k0);
+      store(j, k0, k1, from(piece(j, 0), k0));
     }
     mt_free(j->acc);
   }
   return !mt_poll(c);
 }
 
-Tensor *mt_reduce_as(Ctx *c, RedKind k, Tensor *x, uint64_t mask, bool keepdim, DType out, double par,
-                     RedEnd end) {
+Tensor *mt_reduce_as(Ctx *c, RedKind k, Tensor *x, uint64_t mask, bool keepdim, DType out,
+                     double par, RedEnd end) {
   int64_t shape[MT_MAXDIM];
   if (c->err) return NULL;
   int nd = mt_reduced_shape(x, mask, keepdim, shape), rd = rd_of((DType)x->dtype);
@@ -320,7 +357,8 @@ Tensor *mt_reduce_as(Ctx *c, RedKind k, Tensor *x, uint64_t mask, bool keepdim, 
   split(x, mask, true, &j.kept, &j.red);
   plan(&j);
   const RedLoops *table = loops(k);
-  if ((rd == RD_bf16 || rd == RD_f16) && (!table[rd].rows || (j.cols && !table[rd].col))) rd = RD_f32;
+  bool half = rd == RD_bf16 || rd == RD_f16;
+  if (half && (!table[rd].rows || (j.cols && !table[rd].col))) rd = RD_f32;
   j.f = &table[rd];
   if (!j.f->rows) return mt_fail(c, "not implemented for '%s'", mt_type_word((DType)x->dtype));
   j.x = mt_data(x);
@@ -328,15 +366,16 @@ Tensor *mt_reduce_as(Ctx *c, RedKind k, Tensor *x, uint64_t mask, bool keepdim, 
   j.want = rd_dtype[rd];
   j.es = (int64_t)mt_dsize(j.have);
   j.ws = (int64_t)mt_dsize(j.want);
-  j.init = identity(k, rd == RD_i64, par);
+  identity(k, rd == RD_i64, par, j.init);
+  j.wide = rd >= RD_c64 || k >= R_sumpow;
   bool parts = rd >= RD_c64 && (k == R_sum || k == R_prod);
   j.store = end ? MT_float64 : rd == RD_i64 ? MT_int64 : parts ? MT_complex128 : MT_float64;
   j.par = par;
-  j.end = end;
+  j.end = end_of(end);
   return run(c, &j) ? j.out : NULL;
 }
 Tensor *mt_reduce(Ctx *c, RedKind k, Tensor *x, uint64_t mask, bool keepdim, DType out) {
-  return mt_reduce_as(c, k, x, mask, keepdim, out, 0, NULL);
+  return mt_reduce_as(c, k, x, mask, keepdim, out, 0, RE_none);
 }
 
 bool mt_each_row(Ctx *c, Tensor *x, uint64_t mask, DType d, RowFn f, void *ctx) {

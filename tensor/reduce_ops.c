@@ -20,7 +20,6 @@ Tensor *k_sum(Ctx *c, Tensor *self, int dtype) {
   return k_sum_dim(c, self, mt_ilnone(), false, dtype);
 }
 
-static double mean_of(const RAcc *a, double n) { return a->d / n; }
 Tensor *k_mean_dim(Ctx *c, Tensor *self, IntList dim, bool keepdim, int dtype) {
   DType d = dtype >= 0 ? (DType)dtype : (DType)self->dtype;
   if (mt_is_int(d))
@@ -36,7 +35,7 @@ Tensor *k_mean_dim(Ctx *c, Tensor *self, IntList dim, bool keepdim, int dtype) {
     Tensor *s = mt_reduce(c, R_sum, self, m, keepdim, d);
     return s ? mt_binary(c, B_div_true, MT_P_FLOAT, s, mt_wrap(c, mt_sd((double)n)), NULL, 0) : s;
   }
-  return mt_reduce_as(c, R_sum, self, m, keepdim, d, (double)n, mean_of);
+  return mt_reduce_as(c, R_sum, self, m, keepdim, d, (double)n, RE_mean);
 }
 Tensor *k_mean(Ctx *c, Tensor *self, int dtype) {
   return k_mean_dim(c, self, mt_ilnone(), false, dtype);

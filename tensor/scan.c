@@ -18,17 +18,25 @@ typedef struct Scan {
 
 /* ---- lines: n elements, stride apart, from element `from` on ---- */
 
+/* The usual line, forward and dense, as a loop of its own. */
 #define LINE(name, T, A, INIT, LOAD, STEP, STORE) \
   static void name(const Scan *s, int64_t from, int64_t stride) { \
     const T *x = (const T *)s->in + from; \
     T *y = (T *)s->out + from; \
     A a = INIT; \
-    for (int64_t k = 0; k < s->n; k++) { \
-      int64_t i = (s->back ? s->n - 1 - k : k) * stride; \
-      A v = LOAD(x[i]); \
-      a = STEP; \
-      y[i] = (T)STORE(a); \
-    } \
+    if (stride == 1 && !s->back) \
+      for (int64_t n = s->n; n > 0; n--, x++, y++) { \
+        A v = LOAD(*x); \
+        a = STEP; \
+        *y = (T)STORE(a); \
+      } \
+    else \
+      for (int64_t k = 0; k < s->n; k++) { \
+        int64_t i = (s->back ? s->n - 1 - k : k) * stride; \
+        A v = LOAD(x[i]); \
+        a = STEP; \
+        y[i] = (T)STORE(a); \
+      } \
   }
 #define SAME(v) (v)
 LINE(sum_u8, uint8_t, uint64_t, 0, SAME, a + v, SAME)

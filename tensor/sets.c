@@ -2,6 +2,7 @@
  * bincount, histc. */
 #include "iter.h"
 #include "op.h"
+#include "reduce.h"
 #include "sort_core.h"
 #include <math.h>
 #include <string.h>
@@ -331,6 +332,21 @@ Tensor *k_isin_Scalar_Tensor(Ctx *c, Scalar v, Tensor *set, bool unique_, bool i
 
 /* ---- counting ---- */
 
+/* Four tables in turn, where they are small: counts of equal neighbours do not wait for each
+ * other. */
+static void count_values(Ctx *c, const int64_t *v, int64_t many, int64_t n, int64_t *out) {
+  enum { TABLES = 4, SMALL = 4096 };
+  bool small = n <= SMALL && many >= TABLES * n;
+  int64_t *t = small ? mt_tmp(c, sizeof *t * (size_t)(TABLES * n)) : NULL, i = 0;
+  if (t) {
+    memset(t, 0, sizeof *t * (size_t)(TABLES * n));
+    for (; i + TABLES <= many; i += TABLES)
+      for (int k = 0; k < TABLES; k++) t[k * n + v[i + k]]++;
+    for (int64_t k = 0; k < TABLES * n; k++) out[k % n] += t[k];
+  }
+  for (; i < many; i++) out[v[i]]++;
+}
+
 Tensor *k_bincount(Ctx *c, Tensor *s, Tensor *weights, int64_t least) {
   if (s->ndim != 1 || !mt_is_int(s->dtype) || s->dtype == MT_bool)
     return mt_fail(c, "bincount only supports 1-d non-negative integral inputs");
@@ -343,18 +359,29 @@ Tensor *k_bincount(Ctx *c, Tensor *s, Tensor *weights, int64_t least) {
   Tensor *w = weights ? mt_contig_as(c, weights, d) : NULL;
   if (c->err) return NULL;
   const int64_t *v = mt_data(x);
-  int64_t n = least;
-  for (int64_t i = 0; i < s->numel; i++) {
-    if (v[i] < 0) return mt_fail(c, "bincount only supports 1-d non-negative integral inputs");
-    if (v[i] > INT64_MAX / 16)
-      return mt_fail(c, "bincount's result for the value %lld is too large", (long long)v[i]);
-    if (v[i] >= n) n = v[i] + 1;
+  int64_t n = least, lo = 0, hi = -1;
+  if (s->numel) {
+    Tensor *a = mt_reduce(c, R_min, x, 1, false, MT_int64),
+           *b = mt_reduce(c, R_max, x, 1, false, MT_int64);
+    if (!a || !b) return NULL;
+    lo = *(int64_t *)mt_data(a);
+    hi = *(int64_t *)mt_data(b);
   }
+  if (lo < 0) return mt_fail(c, "bincount only supports 1-d non-negative integral inputs");
+  if (hi > INT64_MAX / 16)
+    return mt_fail(c, "bincount's result for the value %lld is too large", (long long)hi);
+  if (hi >= n) n = hi + 1;
   Tensor *out = t_zeros(c, mt_il(&n, 1), d, -1, -1, -1, false);
-  for (int64_t i = 0; out && i < s->numel; i++)
-    if (d == MT_int64) ((int64_t *)mt_data(out))[v[i]]++;
-    else if (d == MT_float32) ((float *)mt_data(out))[v[i]] += ((float *)mt_data(w))[i];
-    else ((double *)mt_data(out))[v[i]] += ((double *)mt_data(w))[i];
+  if (!out) return NULL;
+  void *o = mt_data(out);
+  if (d == MT_int64) count_values(c, v, s->numel, n, o);
+  else if (d == MT_float32) {
+    const float *by = mt_data(w);
+    for (int64_t i = 0; i < s->numel; i++) ((float *)o)[v[i]] += by[i];
+  } else {
+    const double *by = mt_data(w);
+    for (int64_t i = 0; i < s->numel; i++) ((double *)o)[v[i]] += by[i];
+  }
   return out;
 }
 

@@ -330,10 +330,12 @@ static Tensor *trapezoid_dx(Ctx *c, Tensor *y, Scalar dx, int64_t dim_, bool run
   if (!y->ndim || y->dtype == MT_bool)
     return mt_fail(c, "expected a tensor of numbers with at least one dimension");
   if (y->size[dim] == 0) return running ? t_clone(c, y, -1) : nothing(c, y, dim);
-  Tensor *half =
-      mt_wrap(c, mt_is_complex(y->dtype) || dx.kind == K_COMPLEX ? mt_sc(mt_sre(dx) / 2, dx.im / 2)
-                                                                 : mt_sd(mt_sre(dx) / 2));
-  return t_mul(c, total(c, ends(c, y, dim), dim, running), half);
+  bool cplx = mt_is_complex(y->dtype) || dx.kind == K_COMPLEX;
+  Tensor *half = mt_wrap(c, mt_sd(0.5)), *step = mt_wrap(c, cplx ? mt_sc(mt_sre(dx), dx.im) : dx);
+  if (running) return t_mul(c, t_mul(c, total(c, ends(c, y, dim), dim, true), half), step);
+  Tensor *last = t_add(c, t_select(c, y, dim, 0), t_select(c, y, dim, -1), mt_si(1));
+  Tensor *sum = t_sum_dim(c, y, mt_il(&(int64_t){dim}, 1), false, -1);
+  return t_mul(c, t_sub(c, sum, t_mul(c, last, half), mt_si(1)), step);
 }
 Tensor *k_trapezoid(Ctx *c, Tensor *y, Tensor *x, int64_t dim) {
   return trapezoid(c, y, x, dim, false);

@@ -123,24 +123,20 @@ Tensor *k_nanmean(Ctx *c, Tensor *self, IntList dim, bool keepdim, int dtype) {
 
 /* ---- variances ---- */
 
-static double var_of(const RAcc *a, double correction) {
-  double div = a->v.n - correction;
-  return a->v.e / (div > 0 ? div : 0);
-}
 /* Complex numbers vary by both their parts; two passes over each slice. */
 typedef struct { double correction; Tensor *out; } VarCtx;
 static void var_row(void *ctx, void *row, int64_t n, int64_t i) {
   VarCtx *v = ctx;
   const double *x = row;
-  RAcc a = {.v = {0, 0, (double)n}};
+  double dev = 0, div = (double)n - v->correction;
   for (int k = 0; k < 2; k++) {
     double mean = 0;
     for (int64_t j = 0; j < n; j++) mean += x[j * 2 + k];
     mean /= (double)n;
-    for (int64_t j = 0; j < n; j++) a.v.e += (x[j * 2 + k] - mean) * (x[j * 2 + k] - mean);
+    for (int64_t j = 0; j < n; j++) dev += (x[j * 2 + k] - mean) * (x[j * 2 + k] - mean);
   }
   mt_store((char *)mt_data(v->out) + i * (int64_t)mt_dsize(v->out->dtype), (DType)v->out->dtype,
-           mt_sd(var_of(&a, v->correction)));
+           mt_sd(dev / (div > 0 ? div : 0)));
 }
 Tensor *k_var(Ctx *c, Tensor *self, IntList dim, Scalar correction, bool keepdim) {
   int64_t shape[MT_MAXDIM];
@@ -156,7 +152,7 @@ Tensor *k_var(Ctx *c, Tensor *self, IntList dim, Scalar correction, bool keepdim
     VarCtx v = {less, mt_new(c, mt_il(shape, nd), real, MT_CPU)};
     return v.out && mt_each_row(c, self, m, MT_complex128, var_row, &v) ? v.out : NULL;
   }
-  return mt_reduce_as(c, R_var, self, m, keepdim, real, less, var_of);
+  return mt_reduce_as(c, R_var, self, m, keepdim, real, less, RE_var);
 }
 static Scalar corr(bool unbiased) { return mt_si(unbiased ? 1 : 0); }
 Tensor *k_var_unbiased(Ctx *c, Tensor *self, bool u) {
@@ -205,9 +201,6 @@ Tensor *k_var_backward(Ctx *c, Tensor *grad, Tensor *self, IntList dim, Scalar c
 }
 
 /* ---- logsumexp ---- */
-static double log_of(const RAcc *a, double none) {
-  return log(a->v.e) + (isinf(a->v.d) ? 0 : a->v.d);
-}
 Tensor *k_logsumexp(Ctx *c, Tensor *self, IntList dim, bool keepdim) {
   if (mt_is_int(self->dtype)) self = mt_cast(c, self, c->default_dtype);
   uint64_t m = mt_dim_mask(c, dim, self->ndim);
@@ -222,7 +215,7 @@ Tensor *k_logsumexp(Ctx *c, Tensor *self, IntList dim, bool keepdim) {
     s = t_add(c, s, big, mt_si(1));
     return keepdim || !self->ndim ? s : t_squeeze_dim(c, s, dim);
   }
-  return mt_reduce_as(c, R_lse, self, m, keepdim, (DType)self->dtype, 0, log_of);
+  return mt_reduce_as(c, R_lse, self, m, keepdim, (DType)self->dtype, 0, RE_lse);
 }
 Tensor *k_logsumexp_backward(Ctx *c, Tensor *grad, Tensor *self, IntList dim, bool keepdim,
                              Tensor *result) {

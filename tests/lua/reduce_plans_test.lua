@@ -75,7 +75,7 @@ for name, op in pairs(ops) do
         local want
         for layout, x in pairs(layouts(base)) do
           local rows = want or slices(x, case[2])
-          local scale = name == "sum" and #rows[1] ^ 0.5 or 1
+          local scale = name == "sum" and (#rows[1]) ^ 0.5 or 1
           want = rows
           local got = op[2](x, case[2]):double():flatten():tolist()
           if type(got) ~= "table" then got = { got } end
