@@ -23,7 +23,9 @@ typedef struct {
   int64_t *off, *row;
   size_t per_thread;
   int inner_threads;
-  bool depthwise;
+  bool few;                     /* outputs: taps are summed directly */
+  int64_t images;               /* that are convolved together: more columns for the product */
+  size_t image_bytes;           /* of a group, padded */
   _Atomic int64_t next;
   _Atomic int status;
 } Fwd;
@@ -44,25 +46,27 @@ static void pad_range(void *ctx, int64_t lo, int64_t hi) {
     const MtConv *c = f->c;                                                                        \
     const __typeof__(*mt_gemm_kerns()->SUF) *g = mt_gemm_kerns()->SUF;                             \
     int64_t n = c->out[2], rows = c->out[0] * c->out[1];                                           \
-    bool four = c->k[0] == 1 && c->out[0] == 1 && rows >= 4;                                       \
+    bool four = c->cin == c->groups && c->k[0] == 1 && c->out[0] == 1 && rows >= 4;                \
     for (int64_t r = 0; r < rows && four; r += 4) {                                                \
       if (r > rows - 4) r = rows - 4;                                                              \
       g->four_rows((int)c->k[1], (int)c->k[2], n, mem + f->row[r], c->stride[1] * f->p.row,        \
                    c->dil[1] * f->p.row, f->off, w, bias, y + r * n, n);                           \
     }                                                                                              \
     for (int64_t r = 0; r < rows && !four; r++)                                                    \
-      g->taps(n, (int)prod(c->k), mem + f->row[r], f->off, w, bias, y + r * n);                    \
+      g->taps(n, (int)kernel_len(c), mem + f->row[r], f->off, w, bias, y + r * n);                 \
   }
 PLANE(float, f32)
 PLANE(double, f64)
 
-/* One channel of a depthwise convolution and the outputs made of it. */
-static void depthwise(const Fwd *f, int64_t image, int64_t ch, char *mem) {
+/* A group with few outputs: each is the sum of its taps, one channel's or all channels'. */
+static void few_outputs(const Fwd *f, int64_t image, int64_t group, char *mem) {
   const MtConv *c = f->c;
-  int64_t size = sizes[c->type], mult = c->cout / c->groups, taps = prod(c->k);
-  mt_conv_pad(c, &f->p, f->x + (image * c->cin + ch) * prod(c->in) * size, mem);
-  for (int64_t o = ch * mult; o < (ch + 1) * mult; o++) {
-    const void *w = f->w + o * taps * size, *bias = f->bias ? f->bias + o * size : NULL;
+  int64_t size = sizes[c->type], cin = c->cin / c->groups, cout = c->cout / c->groups;
+  for (int64_t i = 0; i < cin; i++)
+    mt_conv_pad(c, &f->p, f->x + (image * c->cin + group * cin + i) * prod(c->in) * size,
+                mem + i * f->p.channel * size);
+  for (int64_t o = group * cout; o < (group + 1) * cout; o++) {
+    const void *w = f->w + o * kernel_len(c) * size, *bias = f->bias ? f->bias + o * size : NULL;
     void *y = f->y + (image * c->cout + o) * prod(c->out) * size;
     if (c->type == MT_GEMM_F32)
       plane_f32(f, (const float *)(void *)mem, w, bias ? *(const float *)bias : 0, y);
@@ -70,31 +74,56 @@ static void depthwise(const Fwd *f, int64_t image, int64_t ch, char *mem) {
   }
 }
 
+/* A group of a few images, from the given one on. */
 static MtGemmStatus one_group(const Fwd *f, int64_t image, int64_t group, char *mem) {
   const MtConv *c = f->c;
-  int64_t size = sizes[c->type], cin = c->cin / c->groups, cout = c->cout / c->groups;
-  PadJob pad = {f, f->x + (image * c->cin + group * cin) * prod(c->in) * size, mem};
-  if (f->inner_threads > 1) mt_parallel(cin, 1 + 16384 / (f->p.channel + 1), pad_range, &pad);
-  else pad_range(&pad, 0, cin);
+  int64_t size = sizes[c->type], cin = c->cin / c->groups, cout = c->cout / c->groups,
+          plane = prod(c->out), images = c->n - image < f->images ? c->n - image : f->images;
+  char *y = f->y + (image * c->cout + group * cout) * plane * size, *to = y;
+  if (images > 1) to = mem + (size_t)f->images * f->image_bytes + MT_CONV_SLACK * size;
+  for (int64_t i = 0; i < images; i++) {
+    PadJob pad = {f, f->x + ((image + i) * c->cin + group * cin) * prod(c->in) * size,
+                  mem + (size_t)i * f->image_bytes};
+    if (f->inner_threads > 1) mt_parallel(cin, 1 + 16384 / (f->p.channel + 1), pad_range, &pad);
+    else pad_range(&pad, 0, cin);
+  }
   MtGather gather = {f->off, f->row, c->out[2]};
-  return mt_gemm_gather(c->type, cout, prod(c->out), kernel_len(c),
-                        f->w + group * cout * kernel_len(c) * size, mem, &gather,
-                        f->y + (image * c->cout + group * cout) * prod(c->out) * size,
-                        f->bias ? f->bias + group * cout * size : NULL, f->inner_threads);
+  MtGemmStatus s = mt_gemm_gather(c->type, cout, images * plane, kernel_len(c),
+                                  f->w + group * cout * kernel_len(c) * size, mem, &gather, to,
+                                  f->bias ? f->bias + group * cout * size : NULL, f->inner_threads);
+  for (int64_t i = 0; i < images && images > 1 && !s; i++)
+    for (int64_t o = 0; o < cout; o++)
+      memcpy(y + (i * c->cout + o) * plane * size, to + (o * images + i) * plane * size,
+             (size_t)(plane * size));
+  return s;
 }
 
 static void fwd_work(void *ctx, int64_t lo, int64_t hi) {
   Fwd *f = ctx;
-  int64_t units = f->c->n * f->c->groups, u;
+  int64_t units = (f->c->n + f->images - 1) / f->images * f->c->groups, u;
   char *mem = f->mem + (size_t)lo * f->per_thread;
   (void)hi;
   while ((u = atomic_fetch_add(&f->next, 1)) < units && !atomic_load(&f->status)) {
     MtGemmStatus s = MT_GEMM_OK;
+    int64_t image = u / f->c->groups * f->images, group = u % f->c->groups;
     if (mt_interrupted) s = MT_GEMM_INTERRUPTED;
-    else if (f->depthwise) depthwise(f, u / f->c->groups, u % f->c->groups, mem);
-    else s = one_group(f, u / f->c->groups, u % f->c->groups, mem);
+    else if (f->few) few_outputs(f, image, group, mem);
+    else s = one_group(f, image, group, mem);
     if (s) atomic_store(&f->status, (int)s);
   }
+}
+
+/* How many images go together: as many as their columns fill panels and their copies the cache. */
+static int64_t together(const Fwd *f, int threads) {
+  const MtConv *c = f->c;
+  int64_t channels = c->cin / c->groups, images = MT_CONV_BLOCK / prod(c->out),
+          fit = MT_CONV_FIT / (channels * f->p.channel + c->cout / c->groups * prod(c->out)),
+          share = c->n * c->groups / threads;
+  if (f->few) return 1;
+  if (images > fit) images = fit;
+  if (images > share) images = share;
+  if (images > c->n) images = c->n;
+  return images < 1 ? 1 : images;
 }
 
 static MtGemmStatus forward_real(const MtConv *c, const char *x, const char *w, const char *bias,
@@ -104,19 +133,26 @@ static MtGemmStatus forward_real(const MtConv *c, const char *x, const char *w, 
           klen = cin * taps;
   int threads = mt_num_threads();
   double flops = 2.0 * (double)(c->n * c->cout) * (double)prod(c->out) * (double)klen;
-  f.depthwise = cin == 1 && c->cout / c->groups <= 8;
-  bool split = c->n * c->groups >= threads || f.depthwise;
+  int64_t cout = c->cout / c->groups;
+  f.few = cin == 1 ? cout <= 8 : cout <= 3 && klen <= INT32_MAX;
+  bool split = c->n * c->groups >= threads || f.few;
   if (flops < 5e5) threads = 1;
   f.inner_threads = split ? 1 : threads;
   int outer = split ? threads : 1;
-  f.per_thread = ((size_t)(cin * f.p.channel + MT_CONV_SLACK) * sizes[c->type] + 127) / 64 * 64;
-  f.mem = mt_scratch_take(f.per_thread * (size_t)outer + (size_t)(klen + rows) * sizeof(int64_t));
+  f.images = together(&f, threads);
+  f.image_bytes = (size_t)(cin * f.p.channel * sizes[c->type]);
+  size_t out_bytes = f.images > 1 ? (size_t)(f.images * cout * prod(c->out) * sizes[c->type]) : 0;
+  f.per_thread = (f.image_bytes * (size_t)f.images + out_bytes +
+                  2 * MT_CONV_SLACK * sizes[c->type] + 127) / 64 * 64;
+  f.mem = mt_scratch_take(f.per_thread * (size_t)outer +
+                          (size_t)(klen + rows * f.images) * sizeof(int64_t));
   if (!f.mem) return MT_GEMM_NOMEM;
   f.off = (int64_t *)(void *)(f.mem + f.per_thread * (size_t)outer);
   f.row = f.off + klen;
   for (int64_t q = 0; q < klen; q++)
     f.off[q] = q / taps * f.p.channel + mt_conv_tap(c, &f.p, q % taps);
-  for (int64_t r = 0; r < rows; r++) f.row[r] = mt_conv_row(c, &f.p, r);
+  for (int64_t r = 0; r < rows * f.images; r++)
+    f.row[r] = r / rows * cin * f.p.channel + mt_conv_row(c, &f.p, r % rows);
   if (outer > 1) mt_parallel(outer, 1, fwd_work, &f);
   else fwd_work(&f, 0, 1);
   mt_scratch_give(f.mem);
@@ -374,44 +410,11 @@ MtGemmStatus mt_conv_forward(const MtConv *c, const void *x, const void *w, cons
   return s;
 }
 
-/* --- input gradient --- */
-/* With stride 1 it is a forward convolution of dy with the kernel turned round and its channels
- * exchanged. */
-static bool as_forward(const MtConv *c, MtConv *r) {
-  *r = *c;
-  r->cin = c->cout; r->cout = c->cin;
-  for (int d = 0; d < 3; d++) {
-    if (c->stride[d] != 1) return false;
-    r->in[d] = c->out[d]; r->out[d] = c->in[d];
-    r->pad[d] = (c->k[d] - 1) * c->dil[d] - c->pad[d];
-    if (r->pad[d] < 0) return false;
-  }
-  return c->type == MT_GEMM_F32 || c->type == MT_GEMM_F64;
-}
-
-static void turn_weights(const MtConv *c, const char *w, char *dst) {
-  int64_t ci = c->cin / c->groups, co = c->cout / c->groups, taps = prod(c->k),
-          size = sizes[c->type];
-  for (int64_t g = 0; g < c->groups; g++)
-    for (int64_t i = 0; i < ci; i++)
-      for (int64_t o = 0; o < co; o++)
-        for (int64_t t = 0; t < taps; t++)
-          memcpy(dst + (((g * ci + i) * co + o) * taps + t) * size,
-                 w + (((g * co + o) * ci + i) * taps + taps - 1 - t) * size, (size_t)size);
-}
-
 MtGemmStatus mt_conv_input(const MtConv *c, const void *dy, const void *w, void *dx) {
-  MtConv r;
+  MtGemmStatus status;
   int64_t count = c->n * c->cin * prod(c->in);
   if (count == 0) return MT_GEMM_OK;
-  if (as_forward(c, &r) && prod(c->out)) {
-    char *turned = mt_malloc_aligned((size_t)(c->cout * kernel_len(c) * sizes[c->type]));
-    if (!turned) return MT_GEMM_NOMEM;
-    turn_weights(c, w, turned);
-    MtGemmStatus s = mt_conv_forward(&r, dy, turned, NULL, dx);
-    mt_free_aligned(turned);
-    return s;
-  }
+  if (mt_conv_input_real(c, dy, w, dx, &status)) return status;
   memset(dx, 0, (size_t)count * sizes[c->type]);
   Pass p = {.c = c, .y = dy, .w = w, .out = dx, .step = step_input};
   return run_pass(&p, false, 0);

@@ -5,7 +5,11 @@
 #define MT_CONV_IMPL_H
 #include "conv_core.h"
 
-enum { MT_CONV_SLACK = 64 };
+enum {
+  MT_CONV_SLACK = 64,
+  MT_CONV_BLOCK = 448,                         /* positions that make a good block of a product */
+  MT_CONV_FIT = 256 << 10                      /* elements of small images that go together */
+};
 extern const uint8_t mt_conv_sizes[MT_GEMM_TYPES]; /* bytes of an element */
 
 static inline int64_t mt_conv_prod(const int64_t d[3]) { return d[0] * d[1] * d[2]; }
@@ -35,4 +39,7 @@ static inline int64_t mt_conv_row(const MtConv *c, const MtPadded *p, int64_t r)
 
 /* dw of a float or double convolution: every element of dw is written. */
 MtGemmStatus mt_conv_weight_real(const MtConv *c, const void *x, const void *dy, void *dw);
+/* dx where it is taken as forward passes; false: the geometry asks for columns. */
+bool mt_conv_input_real(const MtConv *c, const void *dy, const void *w, void *dx,
+                        MtGemmStatus *status);
 #endif

@@ -1,7 +1,7 @@
 /* conv_weight.c: the weights' gradient of float and double convolutions.
  *
- * dw[o, i, t] sums dy[o, j] * x[i, j + t] over positions j and images.  The taps of one channel of x
- * read the same padded image, each at its own offset, so no columns are made: dy is transposed in
+ * dw[o, i, t] sums dy[o, j] * x[i, j + t] over positions j and images.  The taps of one channel of
+ * x read the same padded image, each at its own offset, so no columns are made: dy is transposed in
  * blocks of positions that fit the cache (channels side by side in vectors), x is broadcast from
  * where it lies.  Where a group has few output channels, each pair of planes gives its taps as dot
  * products instead.  Units of work write apart, and every element sums blocks of positions in an
@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { BLOCK = 448, MOST_IMAGES = 64 << 10 }; /* positions in a block; elements of small images */
+enum { BLOCK = MT_CONV_BLOCK };
 
 typedef struct {
   const MtConv *c;
@@ -80,7 +80,7 @@ static void blocks(Job *j) {
   int64_t plane = mt_conv_prod(c->out), cin = c->cin / c->groups;
   j->images = 1; j->rows = 1; j->cols = c->out[2];
   if (plane <= BLOCK) {
-    int64_t fit = j->in_place ? BLOCK : MOST_IMAGES / (cin * j->p.channel);
+    int64_t fit = j->in_place ? BLOCK : MT_CONV_FIT / (cin * j->p.channel);
     j->images = least(BLOCK / plane, fit);
     j->images = j->images < 1 ? 1 : least(j->images, c->n);
     j->rows = c->out[0] * c->out[1];
@@ -106,7 +106,8 @@ MtGemmStatus mt_conv_weight_real(const MtConv *c, const void *x, const void *dy,
   const MtGemmKerns *k = mt_gemm_kerns();
   int vl = c->type == MT_GEMM_F32 ? k->f32->vl : k->f64->vl, threads = mt_num_threads();
   int64_t size = mt_conv_sizes[c->type], taps = mt_conv_prod(c->k), klen = mt_conv_klen(c),
-          cin = c->cin / c->groups, cout = c->cout / c->groups, panels = (cout + 2 * vl - 1) / (2 * vl);
+          cin = c->cin / c->groups, cout = c->cout / c->groups,
+          panels = (cout + 2 * vl - 1) / (2 * vl);
   memset(dw, 0, (size_t)(c->cout * klen * size));
   if (c->n * mt_conv_prod(c->out) * klen * c->cout == 0) return MT_GEMM_OK;
   Job j = {.c = c, .p = mt_conv_padded(c), .x = x, .dy = dy, .dw = dw};
