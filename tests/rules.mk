@@ -1,6 +1,7 @@
 # rules.mk: the targets that test and measure; included by the Makefile.
 
 TEST_FLAGS = $(CSTD) -O1 -g $(WARN) $(if $(WERROR),-Werror) $(SANFLAGS) $(DEFS) -Itensor -Iautograd -Inn -Istdlib -I$(B)/gen
+$(B)/tests/pty_editor_test $(B)/tests/pty_interrupt_test $(B)/tests/pty_session_test $(B)/tests/pty_figures: tests/c/pty.h
 $(B)/tests/%: tests/c/%.c $(B)/libmoth.a
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -o $@ $< -Wl,--whole-archive $(B)/libmoth.a -Wl,--no-whole-archive $(LDLIBS)
@@ -85,6 +86,10 @@ saves:
 # The reference as a static site (build/docs/index.html) and definition files for editors (build/docs/library).
 docs: all
 	@$(B)/moth scripts/docs/main.lua $(B)/docs
+# The prompt's times on a pseudo-terminal: start, key to echo, TAB to list, Ctrl-C from each kind of work.
+prompt-figures: all $(B)/tests/pty_figures
+	@B=$(B) $(B)/tests/pty_figures
+.PHONY: prompt-figures
 # Lua 5.4's own tests of the interpreter, from a copy that the user has: make lua-tests LUA_TESTS=DIR
 lua-tests: all
 	@$(B)/moth scripts/lua_tests.lua $(B)/moth $(LUA_TESTS)

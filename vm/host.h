@@ -14,8 +14,8 @@
 #include "base.h"
 
 /* ---- open.c ---- */
-void vm_openlibs(lua_State *L);            /* Lua's libraries and torch's, the globals torch, nn, F, optim */
-void vm_open_torch(lua_State *L);          /* torch's modules alone; pushes torch and sets no global */
+void vm_openlibs(lua_State *L);   /* Lua's libraries and torch's, the globals torch, nn, F, optim */
+void vm_open_torch(lua_State *L); /* torch's modules alone; pushes torch and sets no global */
 
 /* ---- interrupt.c ---- */
 void vm_int_install(lua_State *L);         /* SIGINT from now on interrupts the Lua code run by L */

@@ -2,8 +2,8 @@
  *
  * Invariant: no global of the host is set and none of its functions is replaced.  What comes: the
  * modules torch, safetensors, json, sys, ... by require under the names that they have in our own
- * program, and generational collection.  What does not: the prompt, the sandbox and Ctrl-C inside an
- * op, which belong to a program that owns its signals. */
+ * program, and generational collection.  What does not: the prompt, the sandbox and Ctrl-C inside
+ * an op, which belong to a program that owns its signals. */
 #include "host.h"
 #include "vm.h"
 

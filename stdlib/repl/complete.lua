@@ -235,8 +235,23 @@ local function keyword_before(list, i)
   end
 end
 
+--- The forms of an entry that take `count` positional arguments; the entry itself where none does.
+local function forms_of(entry, count, method)
+  local fitting = {}
+  for _, row in ipairs(entry.op and entry.op.overloads or {}) do
+    local positional = 0
+    for i, p in ipairs(row.params) do
+      if not p.kwonly and not (i == 1 and method and p.name == "self") then positional = positional + 1 end
+    end
+    if positional >= count then fitting[#fitting + 1] = row end
+  end
+  return #fitting > 0 and fitting or { entry }
+end
+
 local function param_named(entry, name)
-  for _, p in ipairs(entry and entry.params or {}) do if p.name == name then return p end end
+  for _, form in ipairs(entry and forms_of(entry, 0) or {}) do
+    for _, p in ipairs(form.params or {}) do if p.name == name then return p end end
+  end
 end
 
 -- ---- the two questions of the editor ----
@@ -293,11 +308,18 @@ local function keywords_of_call(list, upto, prefix)
   for i = table_at, upto do
     if list[i + 1] and list[i + 1][2] == "=" then given[list[i][2]] = true end
   end
-  for _, p in ipairs(entry.params or {}) do
-    if p.name and p.name:find("^[%a_][%w_]*$") and not given[p.name] and p.name ~= "self" and
-        p.name:sub(1, #prefix) == prefix then out[#out + 1] = p.name .. " = " end
+  local called_by_table = list[table_at - 1] and (list[table_at - 1][1] == NAME or list[table_at - 1][1] == CALL)
+  for _, form in ipairs(forms_of(entry, called_by_table and 0 or commas, method)) do
+    local self = method and form.params and form.params[1] and form.params[1].name == "self" and 1 or 0
+    for k, p in ipairs(form.params or {}) do
+      local taken = given[p.name] or p.name == "self" or not called_by_table and k - self <= commas
+      if not taken and p.name:find("^[%a_][%w_]*$") and p.name:sub(1, #prefix) == prefix then
+        out[#out + 1] = p.name .. " = "
+        given[p.name] = true
+      end
+    end
   end
-  return out, commas, method
+  return out
 end
 
 --- Candidates at the cursor: where they begin, a list, notes by candidate.
@@ -353,8 +375,10 @@ function complete.hint(text, cursor)
   if #list == 0 then return nil end
   local entry, commas, method, in_table = enclosing_call(list, #list)
   if not entry or not entry.params then return nil end
-  local params, shown, keyword = entry.params, {}, {}
-  local skip_self = method and params[1] and (params[1].name == "self" or not entry.op and not entry.lua) and 1 or 0
+  local forms = entry.op and #(entry.op.overloads or {}) or 1
+  local form = forms_of(entry, in_table and commas or commas + 1, method)[1]
+  local params, shown, keyword = form.params, {}, {}
+  local skip_self = method and params[1] and (params[1].name == "self" or (entry.name or ""):find("^string%.")) and 1 or 0
   for i = 1 + skip_self, #params do
     local p = params[i]
     local label = p.name .. (p.type and ": " .. p.type or "") ..
@@ -364,9 +388,9 @@ function complete.hint(text, cursor)
     else shown[#shown + 1] = label end
   end
   if #keyword > 0 then shown[#shown + 1] = "{" .. table.concat(keyword, ", ") .. "}" end
-  local result = (entry.signature or ""):match("%->.*$")
+  local result = (form.signature or ""):match("%->.*$")
   local name = (entry.name or "?"):match("[%w_]+$")
-  local more = entry.overloads and entry.overloads > 1 and string.format("   (one of %d forms)", entry.overloads) or ""
+  local more = forms > 1 and string.format("   (one of %d forms)", forms) or ""
   return name .. "(" .. table.concat(shown, ", ") .. ")" .. (result and " " .. result or "") .. more
 end
 

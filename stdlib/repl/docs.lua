@@ -12,8 +12,9 @@ local function parse_params(signature)
   for part in (inside:sub(2, -2) .. ","):gmatch("%s*(.-)%s*,") do
     if part == "*" then kwonly = true
     elseif part ~= "" then
-      local name, default = part:match("^(.-)%s*=%s*(.*)$")
-      params[#params + 1] = { name = name or part, default = default, kwonly = kwonly }
+      local head, default = part:match("^(.-)%s*=%s*(.*)$")
+      local name, kind = (head or part):match("^([%a_][%w_]*)%s*:%s*(.-)$")
+      params[#params + 1] = { name = name or head or part, type = kind, default = default, kwonly = kwonly }
     end
   end
   return params
