@@ -4,11 +4,17 @@
 
 static _Thread_local uint64_t walk;                      /* stamps of NnModule.mark */
 
+uint64_t nn_serial(void) {
+  static uint64_t made;
+  return ++made;
+}
+
 NnModule *nn_new(Ctx *c) {
   NnModule *m = mt_calloc(sizeof *m);
   if (!m) return mt_nomem(c);
   m->ref = 1;
   m->training = true;
+  m->serial = nn_serial();
   return m;
 }
 
@@ -113,6 +119,14 @@ bool nn_set_child(Ctx *c, NnModule *m, const char *name, NnModule *child) {
   if (!e) { nn_release(child); return false; }
   e->m = child;
   return true;
+}
+
+void nn_move_last(NnModule *m, NnKind k, int to) {
+  int n = m->n[k];
+  if (to < 0 || to >= n) return;
+  NnEntry e = m->e[k][n - 1];
+  memmove(m->e[k] + to + 1, m->e[k] + to, sizeof e * (size_t)(n - 1 - to));
+  m->e[k][to] = e;
 }
 
 bool nn_remove(NnModule *m, const char *name) {

@@ -25,11 +25,13 @@ typedef struct NnModule {
   int32_t ref;
   bool training, hooked; /* hooked: the binding has something to do around forward */
   uint64_t mark;                           /* the walk that last met it */
+  uint64_t serial;                         /* modules made later have a greater one */
   int32_t n[NN_KINDS], cap[NN_KINDS];
   NnEntry *e[NN_KINDS];
   void *box;                               /* the binding's object for this module */
 } NnModule;
 
+uint64_t nn_serial(void);                  /* the next of the numbers that order what is made */
 NnModule *nn_new(Ctx *c);
 static inline NnModule *nn_retain(NnModule *m) { m->ref++; return m; }
 void nn_release(NnModule *m);
@@ -42,6 +44,7 @@ bool nn_set_tensor(Ctx *c, NnModule *m, NnKind k, const char *name, Tensor *t, b
 bool nn_set_child(Ctx *c, NnModule *m, const char *name, NnModule *child);
 bool nn_remove(NnModule *m, const char *name);
 void nn_remove_all(NnModule *m, NnKind k);
+void nn_move_last(NnModule *m, NnKind k, int to);     /* the last entry of kind k becomes number `to` */
 
 /* ---- walks ---- */
 typedef struct NnPath { const char *name; NnModule *m; Tensor *t; bool persistent; } NnPath;

@@ -216,8 +216,12 @@ static int m_newindex(lua_State *L) {
   NnKind kind;
   NnEntry *e = nn_find_any(m, name, &kind);
   bool persistent = true;
-  if (child) vm_module_put_child(L, m, 2, 3);
-  else if (t && t->flags & MT_PARAM) vm_module_put_tensor(L, m, NN_PARAM, 2, 3, false);
+  if (child || (t && t->flags & MT_PARAM)) {
+    NnKind k = child ? NN_CHILD : NN_PARAM;
+    if (child) vm_module_put_child(L, m, 2, 3);
+    else vm_module_put_tensor(L, m, NN_PARAM, 2, 3, false);
+    if (!e || kind != k) vm_module_in_order(L, m, k);
+  }
   else if (t && vm_module_is_buffer(L, 3, &persistent))
     vm_module_put_tensor(L, m, NN_BUFFER, 2, 3, persistent);
   else if (lua_isnil(L, 3)) { vm_module_field(L, 2, 0); if (e) nn_remove(m, name); }

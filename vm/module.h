@@ -27,4 +27,8 @@ void vm_module_put_child(lua_State *L, NnModule *m, int k, int v);
 /* Arguments after self, by position or by a trailing table of keywords, in the order of names. */
 void vm_spread(lua_State *L, const char *fn, const char *const *names);
 bool vm_flag(lua_State *L, int i, bool dflt);
+/* module_order.c */
+void vm_module_made_param(const Tensor *t);                /* by nn.Parameter */
+/* the last entry of kind k is new and came from `self.name = value` */
+void vm_module_in_order(lua_State *L, NnModule *m, NnKind k);
 #endif

@@ -206,8 +206,9 @@ static int f_parameter(lua_State *L) {
   Tensor *t = vm_totensor(L, 2);
   if (!t) return luaL_error(L, "nn.Parameter: data must be a Tensor, got %s", luaL_typename(L, 2));
   ENTER;
-  vm_pushtensor(L, nn_parameter(c, t, vm_flag(L, 3, true)));
-  if (!c->err) vm_keep(L, -1);
+  Tensor *made = nn_parameter(c, t, vm_flag(L, 3, true));
+  vm_pushtensor(L, made);
+  if (!c->err) vm_keep(L, -1), vm_module_made_param(made);
   return vm_leave(L, c, sc, 1);
 }
 

@@ -68,18 +68,13 @@ local function tokenize(text)
   return list
 end
 
--- ---- what is known of values: "tensor", "number", "boolean", "string", a real value in { value = v }, or nil ----
-local makers = {}
-for word in ([[
-  tensor zeros ones full empty rand randn randint randperm arange linspace logspace eye zeros_like
-  ones_like rand_like randn_like full_like empty_like cat stack matmul mm bmm where from_numpy
-  as_tensor]]):gmatch("[%w_]+") do
-  makers[word] = true
-end
+-- ---- what is known of values: "tensor", "number", "boolean", "string", "modules" (a 0-based list of modules), a real
+-- value in { value = v, path = p }, or nil ----
+local known = require "moth.known"
 local not_tensor = { item = "number", dim = "number", ndimension = "number", numel = "number", nelement = "number",
   tolist = "table", size = "size", is_contiguous = "boolean", is_floating_point = "boolean", equal = "boolean",
   allclose = "boolean", data_ptr = "number", stride = "size", backward = "nil", shape = "size", dtype = "dtype",
-  device = "device", requires_grad = "boolean", is_leaf = "boolean", ndim = "number", grad_fn = "node",
+  device = "device", grad = "any", requires_grad = "boolean", is_leaf = "boolean", ndim = "number", grad_fn = "node",
   split = "list", chunk = "list", unbind = "list", is_complex = "boolean", element_size = "number" }
 
 local arithmetic = { ["+"] = true, ["-"] = true, ["*"] = true, ["/"] = true, ["//"] = true, ["%"] = true, ["^"] = true,
@@ -130,42 +125,82 @@ end
 function Parser:field(base, token)
   if type(base) == "table" and type(base.value) ~= "table" then return { path = base.path .. "." .. token[2] } end
   if type(base) == "table" then
-    local value = rawget(base.value, token[2])
+    local value = known.field(base.path, base.value, token[2])
     local path = base.path .. "." .. token[2]
     if value ~= nil then return { value = value, path = path } end
-    local mt = getmetatable(base.value)
-    if self.libraries[base.path] and not (mt and mt.__index) and not self.assigned[path] then
-      self.missing[#self.missing + 1] = { token, base }
-    end
+    if known.is_space(base.path) and not self.assigned[path] then self.missing[#self.missing + 1] = { token, base } end
     return { path = path }
   end
-  if base == "tensor" then return not_tensor[token[2]] or "tensor" end
+  if base == "tensor" then
+    self:member(token, "attribute")
+    if self:peek() == "(" and known.is_method(token[2]) then
+      self:report(token, "a method is called with a colon: write :" .. token[2] .. "(...)")
+    end
+    return not_tensor[token[2]] or known.method_result(token[2])
+  end
 end
+
+--- A name that no tensor has.
+function Parser:member(token, what)
+  if self.oracle or known.is_member(token[2]) then return end
+  local near = require("repl.suggest").nearest(token[2], known.members())
+  local meant = near and " (did you mean '" .. near .. "'?)" or ""
+  self:report(token, "a tensor has no " .. what .. " '" .. token[2] .. "'" .. meant)
+end
+
+local module_lists = { ModuleList = true, Sequential = true, ParameterList = true }
 
 local function result_of(callee)
-  if type(callee) == "table" and callee.path then
-    local last = callee.path:match("[%w_]+$")
-    if callee.path:find("^torch%.") and makers[last] then return "tensor" end
-    if callee.path:find("^F%.") or callee.path:find("^torch%.nn%.functional%.") then return "tensor" end
-    local ok, ops = pcall(require, "moth.ops")
-    local op = ok and type(ops) == "table" and (ops[callee.path] or callee.path:find("^torch%.") and ops[last])
-    if op and type(op.signature) == "string" and op.signature:find("%->%s*Tensor%s*$") then return "tensor" end
-  end
-  return nil
+  if type(callee) ~= "table" or not callee.path then return nil end
+  local last = callee.path:match("^nn%.(%u%w+)$") or callee.path:match("^torch%.nn%.(%u%w+)$")
+  if module_lists[last] then return "modules" end
+  return known.result_of(callee.path)
 end
 
+--- The keywords of a table that ends a call, against those that the callee takes.
+function Parser:keywords(keys, set, name)
+  if not set or self.oracle then return end
+  local list
+  for _, token in ipairs(keys) do
+    local word = token[2]
+    if not set[word] and not set[word:match("^(.*[^_])_$") or ""] then
+      if not list then
+        list = {}
+        for k in pairs(set) do list[#list + 1] = k end
+      end
+      local near = require("repl.suggest").nearest(word, list)
+      local meant = near and " (did you mean '" .. near .. "'?)" or ""
+      self:report(token, name .. " takes no keyword '" .. word .. "'" .. meant)
+    end
+  end
+end
+
+--- Arguments of a call: their kinds, and the keyword tokens of the table that ends them.
 function Parser:arguments()
   local kind = self:peek()
-  if kind == "string" then self:next()
-  elseif kind == "{" then self:constructor()
-  else
-    self:want("(")
-    if self:peek() ~= ")" then self:expressions() end
-    self:want(")")
+  if kind == "string" then
+    self:next()
+    return { "string" }, {}
+  elseif kind == "{" then
+    local keys, mixed = self:constructor()
+    return { "table" }, mixed and keys or {}, keys
   end
+  self:want("(")
+  local kinds, keys = {}, {}
+  while self:peek() ~= ")" do
+    local table_at = self:peek() == "{" and #self.constructors or nil
+    kinds[#kinds + 1] = self:expression() or false
+    local made = table_at and self.constructors[#self.constructors]
+    keys = made and made.closes == self.at and not made.mixed and made.keys or {}
+    if not self:accept(",") then break end
+  end
+  self:want(")")
+  return kinds, keys
 end
 
+--- A table: its keys that are names; second result: whether it has a list part too.
 function Parser:constructor()
+  local keys, mixed = {}, false
   self:want("{")
   while self:peek() ~= "}" do
     if self:peek() == "[" then
@@ -173,14 +208,17 @@ function Parser:constructor()
       self:expression()
       self:want("]")
       self:want("=")
+      mixed = true
     elseif self:peek() == "name" and self.list[self.at + 1][1] == "=" then
+      keys[#keys + 1] = self:next()
       self:next()
-      self:next()
-    end
+    else mixed = true end
     self:expression()
     if not self:accept(",") and not self:accept(";") then break end
   end
   self:want("}")
+  self.constructors[#self.constructors + 1] = { keys = keys, mixed = mixed, closes = self.at }
+  return keys, mixed
 end
 
 --- A name, parentheses, and what follows: fields, indices, calls.  Second result: the method when it is a call.
@@ -205,21 +243,43 @@ function Parser:suffixed()
       path = path and path .. "." .. token[2]
     elseif p == "[" then
       self:next()
-      self:expression()
+      local token, index = self:token(), self:expression()
       self:want("]")
-      kind, call, path = kind == "tensor" and "tensor" or nil, nil, nil
+      if kind == "tensor" and index == "nil" then
+        self:report(token, "x[nil] is an error; None is x[torch.None] or x[\"None\"]")
+      end
+      kind, call, path = kind == "tensor" and index ~= "any" and "tensor" or nil, nil, nil
     elseif p == ":" then
       self:next()
       local token = self:want("name")
-      self:arguments()
-      kind, call = kind == "tensor" and (not_tensor[token[2]] or "tensor") or nil, token[2]
-      path = nil
+      if kind == "tensor" then self:member(token, "method") end
+      local _, keys = self:arguments()
+      if kind == "tensor" then self:keywords(keys, known.method_keywords(token[2]), token[2]) end
+      if kind == "tensor" then kind = not_tensor[token[2]] or known.method_result(token[2])
+      else kind = nil end
+      call, path = token[2], nil
     elseif p == "(" or p == "string" or p == "{" then
-      self:arguments()
+      local kinds, keys = self:arguments()
+      self:call(kind, path, first, kinds, keys)
       kind, call, path = result_of(kind), true, nil
     else break end
   end
   return kind, call, path, first
+end
+
+local guards = { ["torch.no_grad"] = true, ["torch.enable_grad"] = true, ["torch.inference_mode"] = true }
+
+--- What is wrong with a call of a function that is known.
+function Parser:call(callee, path, first, kinds, keys)
+  if type(callee) == "table" and callee.path then
+    if #keys > 0 then self:keywords(keys, known.keywords(callee.path), callee.path) end
+    if guards[callee.path] and #kinds == 0 and self.at_statement == first then
+      self:report(first, "the guard is dropped at once; write  local _ <close> = " .. callee.path .. "()")
+    end
+  end
+  if path == "ipairs" and not self:find("ipairs") and kinds[1] == "modules" then
+    self:report(first, "lists of modules are 0-based: ipairs raises on them; write pairs")
+  end
 end
 
 function Parser:simple()
@@ -272,7 +332,7 @@ end
 function Parser:expression(limit)
   limit = limit or 0
   local start = self:token()
-  local kind, call
+  local kind, call, chosen
   local p = self:peek()
   if p == "not" or p == "-" or p == "#" or p == "~" then
     self:next()
@@ -288,7 +348,8 @@ function Parser:expression(limit)
     local pr = priority[op]
     if not pr or pr[1] <= limit then return kind, call, start end
     local token = self:next()
-    if op == "and" or op == "or" then self:condition(kind ~= nil and kind or nil, call, start) end
+    if op == "and" or op == "or" and not chosen then self:condition(kind, call, start) end
+    chosen = chosen or op == "and"         -- `c and tensor or other` is a choice, the tensor no condition
     local right, right_call = self:expression(pr[2])
     if op == "==" or op == "~=" then
       self:compare(op, token, kind, right)
@@ -407,6 +468,8 @@ statement["function"] = function(p)
   p:body(method)
 end
 
+local kept = { tensor = true, modules = true, number = true }   -- kinds that a variable remembers
+
 statement["local"] = function(p)
   p:next()
   if p:accept("function") then
@@ -421,7 +484,7 @@ statement["local"] = function(p)
   if p:accept("=") then kinds = p:expressions() end
   for i, name in ipairs(names) do
     local kind = kinds[i] or nil
-    p:declare(name, (type(kind) == "table" or kind == "tensor" or kind == "number") and kind or nil)
+    p:declare(name, (type(kind) == "table" or kept[kind]) and kind or nil)
   end
 end
 
@@ -437,7 +500,9 @@ function Parser:target()
     return
   end
   local missing = #self.missing
+  self.at_statement = token
   local _, _, path = self:suffixed()
+  self.at_statement = nil
   if path and (self:peek() == "=" or self:peek() == ",") then
     self.assigned[path] = true
     for i = #self.missing, missing + 1, -1 do self.missing[i] = nil end
@@ -458,7 +523,8 @@ function Parser:statement()
 end
 
 -- ---- reports ----
-local known = { "_G", "_ENV", "_VERSION", "arg", "torch", "nn", "F", "optim", "moth", "help", "apropos", "progress" }
+local always = { "_G", "_ENV", "_VERSION", "arg", "torch", "nn", "F", "optim", "moth", "help", "apropos",
+  "progress" }
 
 local function suggestion(name, list)
   local near = require("repl.suggest").nearest(name, list)
@@ -471,22 +537,28 @@ local function string_keys(t)
   return list
 end
 
+local python = { True = "true", False = "false", None = "nil, or torch.None where an explicit None is meant",
+  len = "#x", range = "for i = 0, n - 1 do", float = "tonumber(x)", str = "tostring(x)", list = "a table" }
+
 local function report_names(p)
   local defined = {}
-  for _, name in ipairs(known) do defined[name] = true end
+  for _, name in ipairs(always) do defined[name] = true end
   for _, name in ipairs(string_keys(_G)) do defined[name] = true end
   for name in pairs(p.assigned) do defined[name] = true end
   local list = {}
   for name in pairs(defined) do list[#list + 1] = name end
   for _, token in ipairs(p.uses) do
     if not defined[token[2]] then
-      p:report(token, "nothing defines '" .. token[2] .. "'" .. suggestion(token[2], list))
+      local lua = python[token[2]]
+      p:report(token, "nothing defines '" .. token[2] .. "'" ..
+        (lua and " (in Lua: " .. lua .. ")" or suggestion(token[2], list)))
     end
   end
   for _, m in ipairs(p.missing) do
     local token, base = m[1], m[2]
     if not p.assigned[base.path .. "." .. token[2]] then
-      p:report(token, base.path .. " has no '" .. token[2] .. "'" .. suggestion(token[2], string_keys(base.value)))
+      local meant = suggestion(token[2], known.fields(base.value))
+      p:report(token, base.path .. " has no '" .. token[2] .. "'" .. meant)
     end
   end
 end
@@ -497,8 +569,8 @@ local library_names = { "string", "table", "math", "io", "os", "coroutine", "utf
 local function new_parser(text, oracle)
   local libraries = {}
   for _, name in ipairs(library_names) do libraries[name] = true end
-  local p = setmetatable({ list = tokenize(text), at = 1, reports = {}, uses = {}, missing = {}, assigned = {},
-    libraries = libraries, oracle = oracle }, Parser)
+  local p = setmetatable({ list = tokenize(text), at = 1, reports = {}, constructors = {}, uses = {}, missing = {},
+    assigned = {}, libraries = libraries, oracle = oracle }, Parser)
   p:open()
   return p
 end
@@ -508,12 +580,26 @@ local function sort_reports(list)
   return list
 end
 
+--- What a line of Python is in Lua, for a message; "" when it is none.
+local function in_lua(text, number)
+  local i = 0
+  for line in (text .. "\n"):gmatch("(.-)\n") do
+    i = i + 1
+    if i == number then
+      local ok, said, rewritten = pcall(require("repl.foreign").explain, line, function() return false end)
+      if not ok or not said then return "" end
+      return " (" .. said .. (rewritten and "; write  " .. rewritten or "") .. ")"
+    end
+  end
+  return ""
+end
+
 --- All reports on a text: a sorted list of { line, column, message }.
 function check.text(text, name)
   local fn, message = load((text:gsub("^#[^\n]*", "")), "=" .. (name or "input"), "t")
   if not fn then
     local line = tonumber(message:match(":(%d+):")) or 1
-    return { { line = line, column = 1, message = message:gsub("^[^:]*:%d+: ", "") } }
+    return { { line = line, column = 1, message = message:gsub("^[^\n]-:%d+: ", "") .. in_lua(text, line) } }
   end
   local p = new_parser(text)
   local ok, err = pcall(function()

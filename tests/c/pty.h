@@ -215,7 +215,9 @@ static void start_with(int rows, int cols, const char *const *env) {
     int fd = open(own, O_RDWR);
     ioctl(fd, TIOCSCTTY, 0);
     for (int i = 0; i < 3; i++) dup2(fd, i);
+    const char *san = getenv("ASAN_OPTIONS"); /* of a sanitizer build */
     clearenv();
+    if (san) setenv("ASAN_OPTIONS", san, 1);
     putenv("TERM=xterm-256color");
     putenv("LANG=C.UTF-8");
     putenv("PATH=/usr/bin:/bin");

@@ -315,4 +315,35 @@ t.test("ParameterDict: copy, fromkeys, popitem; linear_cross_entropy", function(
   t.error_matches(function() F.linear_cross_entropy(x, w) end, "target")
 end)
 
+t.test("names of one assignment are registered as they are written", function()
+  local Ordered = nn.Module:extend("Net")
+  function Ordered:init(d)
+    self.up, self.down, self.mid = nn.Linear(d, 4), nn.Linear(4, d),
+      nn.Linear(d, d)
+    self.w, self.norm, self.b = nn.Parameter(torch.ones(1)), nn.LayerNorm(d), nn.Parameter(torch.zeros(1))
+    self.x = nn.Linear(1, 1); self.y = nn.Linear(1, 1)
+    local older, newer = nn.Linear(1, 1), nn.Linear(1, 1)
+    self.first = newer
+    self.second = older
+    for i = 1, 2 do self["l" .. i], self["m" .. i] = nn.Sequential(nn.Linear(1, 1)), nn.ReLU() end
+  end
+  local function names_of(iterator)
+    local list = {}
+    for name in iterator do list[#list + 1] = name end
+    return table.concat(list, " ")
+  end
+  torch.manual_seed(0)
+  local net = Ordered(8)
+  t.eq(names_of(net:named_children()), "up down mid norm x y first second l1 m1 l2 m2")
+  t.eq(names_of(net:named_parameters("", false)), "w b")
+  torch.manual_seed(0)
+  t.eq(torch.equal(nn.Linear(8, 4).weight, net.up.weight), true, "drawn in the order written, too")
+  local older, newer = nn.ReLU(), nn.Tanh()      -- made before their parent: nothing is reordered
+  local Pair = nn.Module:extend("Pair")
+  function Pair:init(a, b) self.a = b; self.b = a end
+  t.eq(names_of(Pair(older, newer):named_children()), "a b")
+  net.up, net.down = net.down, net.up             -- a swap keeps the places
+  t.eq(names_of(net:named_children()):sub(1, 7), "up down")
+end)
+
 t.done()
