@@ -143,7 +143,7 @@ static int l_xpcall(lua_State *L) {
 /* ---- coroutines ---- */
 static lua_State *check_coroutine(lua_State *L) {
   lua_State *co = lua_tothread(L, 1);
-  luaL_argexpected(L, co, 1, "coroutine");
+  luaL_argexpected(L, co, 1, "thread");
   return co;
 }
 

@@ -17,7 +17,11 @@ function commands.names()
 end
 
 function commands.run(name, rest)
-  local c = list[name]
+  local c = list[name == "" and "help" or name]
+  if c and c.usage:find("STATEMENT", 1, true) and not rest:find("%S") then
+    print("usage: " .. c.usage .. style.paint("hint", "   " .. c.doc))
+    return
+  end
   if c then return c.run(rest) end
   local near = require("repl.suggest").nearest(name, commands.names())
   print(style.paint("error", "error: ") .. "there is no %" .. name ..
@@ -28,7 +32,7 @@ end
 command("help", "%help", "lists these commands", function()
   for _, name in ipairs(commands.names()) do
     local c = list[name]
-    print("  " .. c.usage .. (" "):rep(math.max(2, 26 - #c.usage)) .. c.doc)
+    print(require("repl.help").fold("  " .. c.usage .. (" "):rep(math.max(2, 26 - #c.usage)) .. c.doc))
   end
 end)
 
@@ -196,10 +200,16 @@ command("who", "%who", "the variables of the session", function()
 end)
 
 -- ---- the session in files ----
-command("history", "%history [N]", "the last N blocks typed (all sessions)", function(text)
-  for _, block in ipairs(term.history(tonumber(text) or 30)) do
-    print("  " .. style.lua(style.safe(block)):gsub("\n", "\n  "))
+command("history", "%history [N|WORD]", "the last N blocks typed (all sessions), or those with a word", function(text)
+  local word = not tonumber(text) and text:match("%S.*")
+  local found = 0
+  for _, block in ipairs(term.history(word and 100000 or tonumber(text) or 30)) do
+    if not word or block:find(word, 1, true) then
+      print("  " .. style.lua(style.safe(block)):gsub("\n", "\n  "))
+      found = found + 1
+    end
   end
+  if word and found == 0 then print("  nothing in the history has '" .. style.safe(word) .. "'") end
 end)
 
 command("save", "%save FILE.lua", "writes what this session ran as a script", function(text)

@@ -378,7 +378,8 @@ function complete.hint(text, cursor)
   local forms = entry.op and #(entry.op.overloads or {}) or 1
   local form = forms_of(entry, in_table and commas or commas + 1, method)[1]
   local params, shown, keyword = form.params, {}, {}
-  local skip_self = method and params[1] and (params[1].name == "self" or (entry.name or ""):find("^string%.")) and 1 or 0
+  local first = method and params[1]
+  local skip_self = first and (first.name == "self" or (entry.name or ""):find("^string%.")) and 1 or 0
   for i = 1 + skip_self, #params do
     local p = params[i]
     local label = p.name .. (p.type and ": " .. p.type or "") ..

@@ -198,6 +198,10 @@ function docs.name_of(value)
   if not by_value or not by_value[value] then
     by_value = {}
     remember_functions("", _G, 0, {})
+    local torch = package.loaded.torch
+    for name, f in pairs(type(torch) == "table" and rawget(torch, "_methods") or {}) do
+      by_value[f] = by_value[f] or "Tensor." .. name
+    end
   end
   return by_value[value]
 end

@@ -44,10 +44,13 @@ end
 
 local show
 
---- Names of functions on as many lines as they need.
-local function wrap(names)
-  local lines, line = {}, style.paint("hint", "functions:")
-  local width = 10
+local function indent(text) return (text:gsub("\n", "\n  ")) end
+
+--- Names on as many lines as they need.
+local function wrap(names, title)
+  title = (title or "functions") .. ":"
+  local lines, line = {}, style.paint("hint", title)
+  local width = #title
   for _, name in ipairs(names) do
     if width + #name + 1 > echo.width() - 4 then
       lines[#lines + 1] = line
@@ -78,7 +81,11 @@ local function entries(t, depth, seen, max)
       keys[#keys + 1] = k
     end
   end
-  table.sort(keys, key_order)
+  local mt = debug.getmetatable(t)
+  if type(mt) == "table" and rawget(mt, "__name") == "ordered table" then        -- ours, in its own order
+    keys = {}
+    for k in pairs(t) do keys[#keys + 1] = k end
+  else table.sort(keys, key_order) end
   local functions = {}                   -- a module's functions are a list of names
   for i = 1, #keys do
     local k = keys[i]
@@ -97,9 +104,57 @@ local function entries(t, depth, seen, max)
   return parts
 end
 
-local function indent(text) return (text:gsub("\n", "\n  ")) end
+-- ---- libraries and classes: names, not their insides ----
+--- Is this a table of require's, or a namespace of torch?
+local function is_library(t)
+  for _, loaded in pairs(package.loaded) do if rawequal(loaded, t) then return t ~= _G end end
+  local torch = package.loaded.torch
+  for _, space in next, type(torch) == "table" and torch or {} do
+    if rawequal(space, t) then return true end
+  end
+  return false
+end
+
+local function is_class(t)
+  return type(t) == "table" and rawget(t, "__instance") ~= nil and rawget(t, "__name") ~= nil
+end
+
+--- "class Net", with its signature where it has one.
+local function class_text(t)
+  local doc = rawget(t, "__doc")
+  local signature = type(doc) == "table" and doc.signature
+  local base = rawget(t, "__base")
+  return "class " .. (signature or tostring(rawget(t, "__name"))) ..
+    (not signature and is_class(base) and style.paint("hint", "  extends " .. tostring(rawget(base, "__name"))) or "")
+end
+
+--- What a library has, by kind: a line or more for each.
+local function library_text(t)
+  local groups = { values = {}, tables = {}, classes = {}, functions = {}, names = {} }
+  for _, k in ipairs(require("repl.names").members(t)) do
+    if k:sub(1, 1) ~= "_" then
+      local v = rawget(t, k)
+      local group = is_class(v) and groups.classes or type(v) == "table" and groups.tables
+        or type(v) == "function" and groups.functions or v == nil and groups.names or groups.values
+      group[#group + 1] = style.safe(k)
+    end
+  end
+  local out = {}
+  for _, name in ipairs { "values", "tables", "classes", "functions", "names" } do
+    if #groups[name] > 0 then out[#out + 1] = "  " .. indent(wrap(groups[name], name)) end
+  end
+  return "{\n" .. table.concat(out, "\n") .. "\n}"
+end
+
+local function count_names(t)
+  local n = 0
+  for k in next, t do if type(k) == "string" and k:sub(1, 1) ~= "_" then n = n + 1 end end
+  return n
+end
 
 local function show_table(t, depth, seen)
+  if is_class(t) then return class_text(t) end
+  if is_library(t) then return depth == 0 and library_text(t) or "{ " .. count_names(t) .. " names }" end
   if seen[t] then return "{...}" end
   if depth > 4 then return next(t) == nil and "{}" or "{...}" end
   seen[t] = true
@@ -132,7 +187,7 @@ function show(v, depth, seen)
     if type(mt) == "table" and rawget(mt, "__tostring") then return own_text(v) end
     return show_table(v, depth, seen)
   end
-  return own_text(v)
+  return depth > 0 and echo.tensor_line(v) or own_text(v)
 end
 
 -- ---- tensors ----
@@ -149,6 +204,15 @@ function echo.tensor_facts(v)
   if dtype == nil or shape == nil then return nil end
   local dims = tostring(shape):match("%[.*%]") or tostring(shape)
   return tostring(dtype):gsub("^torch%.", "") .. " " .. dims
+end
+
+--- A line for a tensor of more than a few elements inside a table; nil for others.
+function echo.tensor_line(v)
+  local facts = echo.tensor_facts(v)
+  if not facts or v:numel() <= 32 then return nil end
+  local torch = package.loaded.torch
+  local ok, parameter = pcall(function() return torch.nn.is_parameter(v) end)
+  return (ok and parameter and "Parameter " or "tensor ") .. style.paint("head", facts)
 end
 
 --- The name of the variable whose memory a view shows, or nil.
@@ -189,7 +253,7 @@ function echo.width()
 end
 
 --- At most a screenful of text: its beginning and its end.
-local function clip(text)
+local function clip(text, all_by)
   local rows = math.max(term.size() - 4, 8)
   local _, lines = text:gsub("\n", "")
   if lines + 1 <= rows then return text end
@@ -197,14 +261,15 @@ local function clip(text)
   for line in (text .. "\n"):gmatch("(.-)\n") do all[#all + 1] = line end
   local keep = (rows - 1) // 2
   for i = 1, keep do head[i], tail[i] = all[i], all[#all - keep + i] end
-  local note = string.format("... %d more lines; print(_) shows all", #all - 2 * keep)
+  local note = string.format("... %d more lines%s", #all - 2 * keep, all_by)
   return table.concat(head, "\n") .. "\n" .. style.paint("hint", note) .. "\n" .. table.concat(tail, "\n")
 end
 
 --- The text the prompt prints for a value.
 function echo.format(v)
   local head = header(v)
-  local body = clip(show(v, 0, {}))
+  local whole = type(v) ~= "table" or rawget(debug.getmetatable(v) or {}, "__tostring")
+  local body = clip(show(v, 0, {}), whole and "; print(_) shows all" or "")
   return head and style.paint("head", head) .. "\n" .. body or body
 end
 

@@ -7,18 +7,43 @@ local suggest = require "repl.suggest"
 local help = {}
 
 local topics = [[
-Moth is Lua 5.4 with PyTorch's API: torch, nn, F and optim are there; require brings json, safetensors, plot, ...
+Moth is Lua 5.4 with PyTorch's API: torch, nn, F and optim are there;
+require "json", "safetensors", "plot", "tokenizers", ... brings more.
 
   ?name      help on a function, method or value           ?softmax   ?string.find   x?
   ??name     its source, when it is written in Lua
   apropos "soft"     what mentions a word
-  TAB        completes names, methods, keywords, paths     ^R searches the history
-  Enter      runs the block when it is complete            Alt-Enter always begins a new line
-  value;     hides the echo                                _ is the last value, _1 _2 ... all of them
+  TAB        completes names, methods, keywords, paths     ^R  searches the history
+  Enter      runs the block when it is complete            Alt-Enter  a new line
+  value;     hides the echo                                _  the last value, _1 _2 ...
   !cmd       runs a shell command
-  %help      the commands of the prompt: %time %timeit %prof %mem %who %save %restore %history %edit %reload %tour
+  %help      lists the prompt's commands: %time %timeit %prof %mem %who %save ...
   ^C         interrupts anything; the session stays        ^D quits
 ]]
+
+--- Text folded at blanks to the width of the terminal, further lines indented as their first and two more.
+function help.fold(text)
+  local term = require "moth.term"
+  local width = require("repl.echo").width() - 1
+  local function cells(s) return term.width((s:gsub("\27%[[%d;]*m", ""))) end
+  return (text:gsub("[^\n]+", function(line)
+    if cells(line) <= width or width < 30 then return line end
+    local lead = line:match("^%s*")
+    local out, at = { lead }, #lead
+    local inner = lead .. (line:match("^  %l[%l ]+   +()") and (" "):rep(12) or "  ")
+    for blank, word in line:gmatch("(%s*)(%S+)") do
+      local w = cells(word)
+      if at + #blank + w > width and at > #inner then
+        out[#out + 1] = "\n" .. inner .. word
+        at = #inner + w
+      else
+        out[#out + 1] = (at == #lead and "" or blank) .. word
+        at = at + (at == #lead and 0 or #blank) + w
+      end
+    end
+    return table.concat(out)
+  end))
+end
 
 local function emit(out, label, text)
   if text and text ~= "" then
@@ -109,7 +134,10 @@ function help.of_value(value, name)
   local out = { (name and style.paint("name", name) .. " is " or "") .. "a " .. type(value) }
   local facts = require("repl.echo").tensor_facts(value)
   if facts then out[1] = (name and style.paint("name", name) .. " is " or "") .. "a tensor: " .. facts end
-  local members = names.members(value)
+  local members = {}
+  for _, member in ipairs(names.members(value)) do
+    if member:sub(1, 1) ~= "_" then members[#members + 1] = member end
+  end
   if #members > 0 then
     local shown = table.concat(members, " ", 1, math.min(#members, 60))
     out[#out + 1] = "  has  " .. shown .. (#members > 60 and (" ... %d more"):format(#members - 60) or "")
@@ -119,13 +147,14 @@ end
 
 --- Help on a name or an expression's text; second result false when nothing was found.
 function help.of_text(text)
-  text = text:match("^%s*(.-)%s*$")
+  text = text:match("^%s*(.-)[%s.:(]*$")
   if text == "" or text == "help" then return topics, true end
   local entry = docs.get(text)
   local session = package.loaded["repl.session"]
   local value, found
   if session then found, value = session.evaluate(text) end
-  if entry and not (found and type(value) ~= "function") then return help.format(entry), true end
+  local class = type(value) == "table" and rawget(value, "__instance") ~= nil
+  if entry and (class or not (found and type(value) ~= "function")) then return help.format(entry), true end
   if found and value ~= nil then return help.of_value(value, text), true end
   if entry then return help.format(entry), true end
   local near = suggest.nearest(text:match("[%w_]+$") or text, help.short_names())
@@ -147,7 +176,8 @@ end
 
 --- Entries whose name or text holds the word, best first, as lines.
 function help.apropos(word)
-  word = word:lower()
+  word = tostring(word or ""):lower()
+  if #word < 2 then return 'apropos "word": names and texts that hold a word of two letters or more' end
   local by_name, by_text = {}, {}
   for _, name in ipairs(docs.names()) do
     local entry = docs.get(name)

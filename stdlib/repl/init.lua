@@ -19,11 +19,13 @@ local function define_globals()
   local function define(name, fn) if rawget(_G, name) == nil then rawset(_G, name, fn) end end
   define("help", function(value, ...)
     local help = require "repl.help"
-    if value == nil and select("#", ...) == 0 then print((help.of_text(""))) return end
-    if type(value) == "string" then print((help.of_text(value)))
-    else print(help.of_value(value)) end
+    local text = type(value) == "string" and value or value == nil and select("#", ...) == 0 and ""
+    print(help.fold(text and (help.of_text(text)) or help.of_value(value)))
   end)
-  define("apropos", function(word) print(require("repl.help").apropos(tostring(word))) end)
+  define("apropos", function(word)
+    local help = require "repl.help"
+    print(help.fold(help.apropos(word)))
+  end)
   define("quit", setmetatable({}, { __tostring = function() return "quit() or Ctrl-D leaves" end,
     __call = function(_, code) os.exit(code == nil or code, true) end }))
   if rawget(_G, "exit") == nil then rawset(_G, "exit", rawget(_G, "quit")) end
@@ -42,20 +44,23 @@ local function special(text)
   local name = text:match("^%s*%?%?%s*(.-)%s*$")
   if name then
     local found, value = session.evaluate(name)
-    print(found and require("repl.help").source(value) or (require("repl.help").of_text(name)))
+    local help = require "repl.help"
+    print(type(value) == "function" and found and help.source(value) or help.fold((help.of_text(name))))
     return true
   end
   name = text:match("^%s*%?%s*(.-)%s*$") or text:match("^%s*([%w_.:%[%]\"']+)%s*%?%s*$")
   if name then
-    print((require("repl.help").of_text(name)))
+    local help = require "repl.help"
+    print(help.fold((help.of_text(name))))
     return true
   end
-  local word = text:match("^%s*apropos%s+(.+)$")
+  local word = text:match("^%s*apropos%s+(.+)$") or text:match("^%s*apropos%s*$") and ""
   if word and not word:find("^%s*[%(=]") and not load(text, "=a", "t") then
-    print(require("repl.help").apropos((word:gsub("[\"']", ""):match("^%s*(.-)%s*$"))))
+    local help = require "repl.help"
+    print(help.fold(help.apropos((word:gsub("[\"']", ""):match("^%s*(.-)%s*$")))))
     return true
   end
-  local command, rest = text:match("^%s*%%(%w+)%s*(.*)$")
+  local command, rest = text:match("^%s*%%(%w*)%s*(.*)$")
   if command then return true, require("repl.commands").run(command, rest) end
   local shell = text:match("^%s*!(.*)$")
   if shell then

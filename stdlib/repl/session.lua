@@ -150,7 +150,7 @@ local function failed(report)
   if session.sink then session.sink.failed(report, was_interrupt) return false end
   if was_interrupt then
     local what = type(report) == "table" and report.message or ""
-    write(require("repl.style").paint("error", "interrupted") ..
+    write(require("repl.style").paint("error", " interrupted") ..
       (what:find("interrupted!", 1, true) and "" or ": " .. what:gsub(": interrupted$", "")))
   else write(errors.format(report)) end
   return false

@@ -27,7 +27,7 @@ end
 
 --- The name of the list nearest to `name`, or nil.
 function suggest.nearest(name, list)
-  local limit = #name <= 3 and 1 or #name <= 7 and 2 or 3
+  local limit = #name <= 2 and 0 or #name <= 3 and 1 or #name <= 7 and 2 or 3   -- of two letters, all is near
   local best, found = limit + 1, nil
   local lower = name:lower()
   for _, other in ipairs(list) do
