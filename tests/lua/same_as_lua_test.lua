@@ -23,7 +23,8 @@ for _ = 1, 400 do
   for i = 1, random(12) do text[i] = ("ab1( )c%"):sub(random(8), -1):sub(1, 1) end
   local p, s = string.format("%q", table.concat(pattern)), string.format("%q", table.concat(text))
   snippets[#snippets + 1] = ("local r = {pcall(string.find, %s, %s)} r[#r + 1] = '|' " ..
-    "for _, v in ipairs{pcall(string.gsub, %s, %s, '<%%0>')} do r[#r + 1] = v end for i = 1, #r do r[i] = tostring(r[i]) end return table.concat(r, ' ')")
+    "for _, v in ipairs{pcall(string.gsub, %s, %s, '<%%0>')} do r[#r + 1] = v end " ..
+    "for i = 1, #r do r[i] = tostring(r[i]) end return table.concat(r, ' ')")
     :format(s, p, s, p)
 end
 
