@@ -73,7 +73,7 @@ static void encode(void *ctx, int64_t lo, int64_t hi) {
   KeyFn fn = kern()->keys[r->e];
   size_t size = el_size(r->e);
   union { uint32_t w[1024]; uint64_t d[1024]; } k;
-  for (int64_t i = lo; i < hi; i += 1024) {
+  for (int64_t i = lo; i < hi && !mt_interrupted; i += 1024) {
     int64_t m = hi - i < 1024 ? hi - i : 1024;
     fn((const char *)c->in + (size_t)i * size, m, c->desc, &k);
     if (!r->big)
@@ -112,6 +112,7 @@ static CoreStatus row_sort(Row *r, const void *in, bool desc, bool parallel) {
   bool pool = parallel && r->n >= 65536 && mt_num_threads() > 1;
   if (pool) mt_parallel(r->n, 16384, encode, &c);
   else encode(&c, 0, r->n);
+  if (mt_interrupted) return CORE_INTERRUPTED;
   r->sorted = r->a;
   if (r->n < 48) {
     if (r->big) insertion64(r->a, r->n);
@@ -165,8 +166,7 @@ static void emit_f32(Emit *m, int64_t lo, int64_t hi) {
   }
 }
 
-static void emit(void *ctx, int64_t lo, int64_t hi) {
-  Emit *m = ctx;
+static void emit_piece(Emit *m, int64_t lo, int64_t hi) {
   Row *r = m->r;
   if (m->index) {
     if (r->big)
@@ -185,6 +185,11 @@ static void emit(void *ctx, int64_t lo, int64_t hi) {
     default: ((uint64_t *)m->values)[i] = ((const uint64_t *)m->in)[at]; break;
     }
   }
+}
+
+static void emit(void *ctx, int64_t lo, int64_t hi) {
+  for (int64_t i = lo; i < hi && !mt_interrupted; i += 65536)
+    emit_piece(ctx, i, hi - i < 65536 ? hi : i + 65536);
 }
 
 /* ---- drivers over rows ---- */
@@ -234,7 +239,7 @@ static CoreStatus sort_one(Job *j, Row *r, const void *in, void *values, int64_t
   if (s != CORE_OK) return s;
   if (j->parallel && j->n >= 65536) mt_parallel(j->n, 16384, emit, &m);
   else emit(&m, 0, j->wvalues);
-  return s;
+  return mt_interrupted ? CORE_INTERRUPTED : s;
 }
 
 CoreStatus mt_sort_rows(Elem e, const void *in, int64_t rows, int64_t n, bool desc, void *values,

@@ -46,9 +46,12 @@ bool zip_add(zip_writer *w, const char *name, const zip_piece *pieces, int npiec
   zip_entry *m = new_entry(w, name, e);
   if (!m) return false;
   for (int i = 0; i < npieces; i++) {
-    m->crc = sys_crc32(m->crc, pieces[i].p, pieces[i].n);
+    for (uint64_t at = 0; at < pieces[i].n; at += 1 << 24) {
+      uint64_t left = pieces[i].n - at;
+      m->crc = sys_crc32(m->crc, (const char *)pieces[i].p + at, left < 1 << 24 ? left : 1 << 24);
+      if (mt_interrupted) return sys_fail(e, "interrupted");
+    }
     m->size += pieces[i].n;
-    if (mt_interrupted) return sys_fail(e, "interrupted");
   }
   m->head = w->save.at;
   bool big = m->size >= 0xFFFFFFFF;
