@@ -230,6 +230,9 @@ local function message_of(report)
   if report.message then return report.message end
   local ok, text = pcall(tostring, report.err)
   if type(report.err) == "string" then return report.err end
+  if type(report.err) == "table" and not (debug.getmetatable(report.err) or {}).__tostring then
+    return "a table was raised: " .. require("repl.echo").format(report.err):gsub("\27%[[%d;]*m", "")
+  end
   if type(report.err) == "nil" then return "nil" end
   return ok and text or "(error object is a " .. type(report.err) .. " value)"
 end

@@ -29,7 +29,7 @@ rawset(_G, "Out", setmetatable({}, { __index = outputs, __pairs = function() ret
   __tostring = function()
     local lines = {}
     for i = math.max(1, session.count - KEEP + 1), session.count do
-      local text = require("repl.echo").format(outputs[i]):match("[^\n]*")
+      local text = require("repl.echo").format(outputs[i]):gsub("\27%[[%d;]*m", ""):match("[^\n]*")
       lines[#lines + 1] = string.format("_%d = %s", i, text)
     end
     return table.concat(lines, "\n")
@@ -53,7 +53,9 @@ local function hint_field(text)
   local owner, name = text:match("^%s*([%a_][%w_]*)%.([%a_][%w_]*)%s*$")
   local value = owner and lookup(owner)
   if value == nil then return end
-  local near = require("repl.suggest").nearest(name, require("repl.names").members(value))
+  local members = require("repl.names").members(value)
+  for _, member in ipairs(members) do if member == name then return end end      -- it has it, and it is nil
+  local near = require("repl.suggest").nearest(name, members)
   if near then
     write(require("repl.style").paint("hint", owner .. " has no '" .. name .. "' (did you mean '" .. near .. "'?)"))
   end
