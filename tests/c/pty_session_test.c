@@ -336,6 +336,13 @@ static void t_measuring(void) {
   keys("%prof for i = 1, 50 do y = x * 2 end\r");
   expect("mul");
   expect_prompt();
+  char text[160];
+  snprintf(text, sizeof text, "%%prof -t %s/trace.json y = x * 2\r", tmp);
+  keys(text);
+  expect("can be opened in");
+  snprintf(text, sizeof text, "#require('json').load('%s/trace.json').traceEvents > 0\r", tmp);
+  keys(text);
+  expect("true");
   keys("%history\r");
   expect("%prof for i");
   keys("%tour\r");
