@@ -44,7 +44,7 @@ bool nn_set_tensor(Ctx *c, NnModule *m, NnKind k, const char *name, Tensor *t, b
 bool nn_set_child(Ctx *c, NnModule *m, const char *name, NnModule *child);
 bool nn_remove(NnModule *m, const char *name);
 void nn_remove_all(NnModule *m, NnKind k);
-void nn_move_last(NnModule *m, NnKind k, int to);     /* the last entry of kind k becomes number `to` */
+void nn_move_last(NnModule *m, NnKind k, int to);  /* the last entry becomes number `to` */
 
 /* ---- walks ---- */
 typedef struct NnPath { const char *name; NnModule *m; Tensor *t; bool persistent; } NnPath;

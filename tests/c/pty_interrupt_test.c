@@ -9,7 +9,7 @@ static void interrupt_of(const char *code) {
   keys(code);
   usleep(250000);
   pump(0);
-  keys("\003");                            /* the word may be broken by the row's end after a print */
+  keys("\003");                            /* after a print the row's end may break the word */
   if (!wait_limit("interrupted", 3000) && !wait_limit("moth>", 10000)) fail("deaf to ^C:", code);
   expect_prompt();
   keys("kept + 1\r");
