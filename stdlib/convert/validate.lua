@@ -100,12 +100,14 @@ function validate.main(o, usage)
   local failed = counts.ast + counts.names + counts.undefined > 0
   local imports_text, parity_text
   if o.python then
-    local tmp = os.tmpname() .. ".py"
+    local name = os.tmpname()
+    local tmp = name .. ".py"
     fs.write(tmp, IMPORTER)
     local command = { o.python, tmp, o.dst_root }
     for _, path in ipairs(converted) do command[#command + 1] = path end
     local ok, text = capture(command)
     os.remove(tmp)
+    os.remove(name)
     local lines = {}
     for line in text:gmatch("IMPORT ([^\n]*)") do lines[#lines + 1] = "- " .. line end
     out[#out + 1] = "| modules import | " .. #lines .. " |"

@@ -237,11 +237,13 @@ local function ask(path, source, result, o)
     if answer == "y" or answer == "" then return result end
     if answer == "n" then return nil, "no" end
     if answer == "e" then
-      local tmp = os.tmpname() .. ".py"
+      local name = os.tmpname()
+      local tmp = name .. ".py"
       fs.write(tmp, result)
       os.execute((os.getenv("EDITOR") or "vi") .. " '" .. tmp .. "'")
       local edited = fs.read(tmp)
       os.remove(tmp)
+      os.remove(name)
       return edited
     end
   end

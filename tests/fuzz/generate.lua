@@ -160,6 +160,7 @@ local function numbers(spec, n)
   for i = 1, n do
     local u = rnd()
     if spec.fill == "index" then out[i] = math.floor(u * spec.bound)
+    elseif spec.fill == "pivot" then out[i] = 1 + math.floor(u * spec.bound)
     elseif kind == "bool" then out[i] = u < 0.5
     elseif is_int then
       out[i] = math.floor(u * 9) - (kind == "uint8" and 0 or spec.fill == "positive" and -1 or 4)
@@ -205,14 +206,33 @@ end
 
 local has_grad = pcall(function() return torch.ones(1):requires_grad_() end)
 
+-- Values come from a pool per dtype and kind of numbers, made once: a tensor copies a stretch of it, so that it owns
+-- memory of exactly its size (the sanitizer sees the first element read past it).
+local POOL = 8192
+local pools = {}
+local function pool_of(spec, double)
+  local key = spec.dtype .. spec.fill .. (spec.bound or "") .. (double and "double" or "")
+  local pool = pools[key]
+  if pool then return pool end
+  if double then pool = pool_of(spec):to(torch.float64)
+  else
+    local like = { dtype = spec.dtype, fill = spec.fill, bound = spec.bound, seed = #key * 7919 + 17 }
+    pool = torch.tensor(numbers(like, POOL), { dtype = torch[spec.dtype] })
+  end
+  pools[key] = pool
+  return pool
+end
+
+local as_strided = torch.as_strided
 local function tensor(spec, how)
-  local dtype = how.double and spec.dtype == "float32" and "float64" or spec.dtype
+  local double = how.double and spec.dtype == "float32"
   local stride, offset, total = layout_of(spec)
-  local data = numbers(spec, total)
   local base
-  if spec.dtype == "float32" then base = torch.tensor(data, { dtype = torch.float32 }):to(torch[dtype])
-  else base = torch.tensor(data, { dtype = torch[dtype] }) end
-  local t = torch.as_strided(base, spec.shape, stride, offset)
+  if total > POOL then
+    base = torch.tensor(numbers(spec, total), { dtype = torch[spec.dtype] })
+    if double then base = base:to(torch.float64) end
+  else base = as_strided(pool_of(spec, double), { total }, { 1 }, spec.seed % (POOL - total + 1)):clone() end
+  local t = as_strided(base, spec.shape, stride, offset)
   if how.contiguous then t = t:clone({ memory_format = torch.contiguous_format }) end
   local real = spec.dtype == "float32" or spec.dtype == "float64"
   if how.grad and has_grad and real then t = t:detach():requires_grad_() end
@@ -239,7 +259,8 @@ function generate.build(op, recipe, how)
   local by_name = false
   for i, p in ipairs(op.params) do
     local v = build(recipe[i], how or {}, made)
-    if recipe[i].k == "absent" then by_name = true
+    if recipe[i].k == "absent" and p.optional and not p.default then v = torch.None end
+    if v == nil then by_name = true
     elseif p.kwonly or by_name then
       kw = kw or {}
       kw[p.name] = v
@@ -306,8 +327,46 @@ function generate.mutate(op, recipe)
   return out
 end
 
+-- ---- calls that fit (seeds.lua) ----
+local LETTERS = { f = "float32", d = "float64", c = "complex64", b = "bool", u = "float32", n = "int32", i = "int64",
+  o = "int64" }
+local function seed_spec(v, p)
+  if v == false and p and p.base == "bool" then return { k = "value", v = false } end
+  if v == false or v == nil then return { k = "absent" } end
+  if type(v) == "table" and type(v[1]) == "string" then
+    local items = {}
+    for i, x in ipairs(v) do items[i] = seed_spec(x) end
+    return { k = "list", items = items }
+  end
+  local letter, bound, dims = tostring(v):match("^([fdcbunio])(%d*) ?([%d,]*)$")
+  if type(v) ~= "string" or not letter then return { k = "value", v = v } end
+  local spec = { k = "tensor", dtype = LETTERS[letter], seed = random(1 << 30), layout = pick(LAYOUTS), shape = {} }
+  for d in dims:gmatch("%d+") do spec.shape[#spec.shape + 1] = tonumber(d) end
+  spec.bound = tonumber(bound)
+  spec.fill = spec.bound and (letter == "i" and "index" or "pivot") or letter == "u" and "unit" or "any"
+  return spec
+end
+
+local function by_op(list)
+  local out = {}
+  for id, args in pairs(list) do
+    local op = args.op or id
+    out[op] = out[op] or {}
+    table.insert(out[op], args)
+  end
+  for _, l in pairs(out) do table.sort(l, function(a, b) return #a[1] < #b[1] end) end
+  return out
+end
+local SEEDS = by_op(require "seeds")
+
 function generate.fresh(op)
   local ctx, recipe = generate.context(), {}
+  local fits = SEEDS[op.id]
+  if fits and chance(0.5) then
+    fits = pick(fits)
+    for i, p in ipairs(op.params) do recipe[i] = seed_spec(fits[i], p) end
+    return recipe
+  end
   for i, p in ipairs(op.params) do recipe[i] = generate.spec(ctx, p) end
   return recipe
 end

@@ -1,14 +1,17 @@
 -- ops.lua: calls ops with random arguments in this process.  Every outcome must be a result or a Lua error; a success
 -- is held against a property (contiguous equals strided, in place equals out of place, float64 agrees), a failure must
 -- leave its arguments as they were.
--- usage: moth ops.lua SEED CALLS STATE_FILE [OPS_GLOB]
--- The call about to run is kept in STATE_FILE, so that the parent can name the one that ended the process.
+-- usage: moth ops.lua SEED CALLS SECONDS STATE_FILE TEXT_FROM [OPS_PATTERN]
+-- The number of the call about to run is kept in STATE_FILE, from TEXT_FROM on with its text: the parent repeats a run
+-- that ended early with the text of its last call.  The same seed makes the same calls.
 local dir = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = dir .. "/?.lua;" .. package.path
 local torch = require "torch"
 local schema, generate = require "schema", require "generate"
-local seed, calls, state_path, only = tonumber(arg[1]), tonumber(arg[2]), arg[3], arg[4]
+local seed, calls, seconds, state_path = tonumber(arg[1]), tonumber(arg[2]), tonumber(arg[3]), arg[4]
+local text_from, only = tonumber(arg[5]), arg[6]
 math.randomseed(seed)
+torch.manual_seed(seed)
 torch.set_num_threads(1)
 
 -- Ops whose results say something about memory or chance rather than value.
@@ -17,13 +20,15 @@ local UNCOMPARED = { as_strided = true, set_ = true, set = true, stride = true, 
   new_empty = true, empty_strided = true, new_empty_strided = true, empty_permuted = true, contiguous = true,
   is_view = true, unsafe_view = true, view = true, as_strided_scatter = true, multinomial = true, nonzero_static = true,
   resize_as_ = true, is_leaf = true,
+  index_put = true, put = true, index_copy = true, scatter = true,     -- indices that repeat: any of the values may stay
   -- random where not every argument is given
-  scaled_dot_product_attention = true, fractional_max_pool2d = true, fractional_max_pool3d = true, gumbel_softmax = true,
+  scaled_dot_product_attention = true, fractional_max_pool2d = true, fractional_max_pool3d = true,
+  fractional_max_pool2d_with_indices = true, fractional_max_pool3d_with_indices = true, gumbel_softmax = true,
   multi_head_attention_forward = true, rrelu = true, lstm = true, gru = true, rnn_tanh = true, rnn_relu = true }
 -- Ops in which a float32 rounding decides a branch or a sum cancels; their float64 run may differ widely.
 local LOOSE = { svd = true, qr = true, eig = true, eigh = true, lu = true, lu_factor = true, pinv = true, inv = true,
   matrix_rank = true, lstsq = true, solve = true, det = true, slogdet = true, householder_product = true,
-  cond = true, eigvals = true, inv_ex = true, lu_factor_ex = true, tensorinv = true, tensorsolve = true }
+  cond = true, eigvals = true, matrix_power = true, pinverse = true, inv_ex = true, lu_factor_ex = true, tensorinv = true, tensorsolve = true }
 
 local function lookup(path)
   local at = torch
@@ -42,13 +47,17 @@ local function load_ops()
   for _, row in ipairs(require "moth.ops") do
     local op = { name = row.base or row.name, path = row.path or "torch." .. row.name, schema = row.schema }
     op.params = op.schema and schema.parse(op.schema)
-    op.random, op.hidden = row.random, row.hidden
+    op.random, op.hidden, op.id = row.random, row.hidden, row.id
+    if op.hidden then op.name, op.path = row.id, "torch._ops." .. row.id end
     op.fn = lookup(op.path)
-    if type(op.fn) ~= "function" and op.params and op.params[1] and op.params[1].base == "Tensor" then
+    if row.attr then
+      local name = op.name
+      op.fn = function(self) return self[name] end
+    elseif type(op.fn) ~= "function" and op.params and op.params[1] and op.params[1].base == "Tensor" then
       local name = op.name
       op.fn = function(self, ...) return self[name](self, ...) end
     end
-    if op.params and op.fn and not row.hidden and (not only or op.path:find(only)) then list[#list + 1] = op end
+    if op.params and op.fn and (not only or op.path:find(only)) then list[#list + 1] = op end
   end
   return list
 end
@@ -57,9 +66,14 @@ local ops = load_ops()
 if #ops == 0 then print("no ops") os.exit(2) end
 
 local state = assert(io.open(state_path, "w"))
-local function note(text)
+state:setvbuf("full")
+local function note(call, op, recipe, changed)
   state:seek("set", 0)
-  state:write(text, "\n", (" "):rep(40), "\n")
+  if call < text_from then state:write(call, "      \n")
+  else
+    state:write(call, " seed ", seed, changed and " (in place or out=) " or " ", generate.text(op, recipe), "\n",
+      (" "):rep(40), "\n")
+  end
   state:flush()
 end
 
@@ -186,13 +200,18 @@ local function check_layout(op, recipe, res)
   if bad then report(op, recipe, "strided and contiguous differ: " .. bad) end
 end
 
+local function form_in_place(op, self)
+  if op.hidden then return torch._ops[op.name .. "_"] end
+  return self[op.name .. "_"]
+end
+
 local function check_inplace(op, recipe, res)
   local args, n, kw = generate.build(op, recipe, { contiguous = true })
   local self, out = args[1], res[1]
   if res.n ~= 1 or not torch.is_tensor(self) or not torch.is_tensor(out) then return end
   for _, p in ipairs(op.params) do if p.name == "inplace" then return end end
   if out.shape ~= self.shape or out.dtype ~= self.dtype then return end
-  local ok, f = pcall(function() return self[op.name .. "_"] end)
+  local ok, f = pcall(form_in_place, op, self)
   if not ok or type(f) ~= "function" then return end
   for i = 2, n do if rawequal(args[i], self) then return end end
   local again = invoke(f, args, n, kw)
@@ -235,7 +254,7 @@ end
 local function with_random_form(op, args, n, kw)
   local f = op.fn
   if math.random() < 0.06 and torch.is_tensor(args[1]) then
-    local ok, g = pcall(function() return args[1][op.name .. "_"] end)
+    local ok, g = pcall(form_in_place, op, args[1])
     if ok and type(g) == "function" then return g, kw, true end
   elseif math.random() < 0.04 then
     kw = kw or {}
@@ -248,7 +267,9 @@ end
 local made_calls, good, per_op = 0, 0, {}
 for i = 1, #ops do per_op[i] = { corpus = {}, calls = 0, good = 0 } end
 
+local stop = os.time() + seconds
 for call = 1, calls do
+  if call % 64 == 0 and os.time() > stop then break end
   local k = (call - 1) % #ops + 1
   local op, mine = ops[k], per_op[k]
   local recipe
@@ -258,8 +279,7 @@ for call = 1, calls do
   local built, args, n, kw, made = pcall(generate.build, op, recipe, how)
   if built then
     local f, keywords, changed = with_random_form(op, args, n, kw)
-    local form = changed and " (in place or out=)" or ""
-    note(string.format("seed %d call %d%s %s", seed, call, form, generate.text(op, recipe)))
+    note(call, op, recipe, changed)
     local packed = invoke(f, args, n, keywords)
     made_calls, mine.calls = made_calls + 1, mine.calls + 1
     if packed[1] then
@@ -281,9 +301,6 @@ for call = 1, calls do
   end
 end
 
-note("done")
-local poor = {}
-for i, op in ipairs(ops) do if per_op[i].good == 0 then poor[#poor + 1] = op.name end end
+for i, op in ipairs(ops) do print("@op " .. op.id .. " " .. per_op[i].calls .. " " .. per_op[i].good) end
 print(string.format("@ %d %d %d %d", made_calls, good, failures, #ops))
-if #poor > 0 then print("@poor " .. table.concat(poor, " ")) end
 os.exit(true, true)

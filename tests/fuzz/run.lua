@@ -1,7 +1,9 @@
--- run.lua: the fuzzer's parent: starts children of some thousand calls each and names the call that ended a child.
--- usage: lua5.4 run.lua CALLS [--moth PATH] [--seed N] [--seconds N] [--only PATTERN]
+-- run.lua: the fuzzer's parent: starts children of many calls each, adds up their counts, and names the call that ended
+-- a child by running it again with the same seed.
+-- usage: lua5.4 run.lua CALLS [--moth PATH] [--seed N] [--seconds N] [--only PATTERN] [--batch N] [--least N]
+-- --least N: an op called fewer times is a failure.
 local dir = arg[0]:match("^(.*)/[^/]*$") or "."
-local opt = { moth = "build/moth", seed = os.time(), seconds = math.huge, calls = 100000, batch = 40000 }
+local opt = { moth = "build/moth", seed = os.time(), seconds = 1e9, calls = 100000, batch = 200000, least = 0 }
 do
   local i = 1
   while arg[i] do
@@ -18,58 +20,78 @@ local function quote(s) return "'" .. tostring(s):gsub("'", "'\\''") .. "'" end
 
 local state = os.tmpname()
 local started, left, seed = os.time(), opt.calls, opt.seed
-local made, good, wrong, crashes, ops, poor = 0, 0, 0, 0, 0, {}
+local made, good, wrong, crashes, per_op = 0, 0, 0, 0, {}
+
+-- Huge requests must fail as on a small machine: a cap on the address space, or the sanitizer's own on one request.
+-- A call that runs for minutes is a failure too: the child stops itself when its time is up.
+local function child(calls, seconds, text_from)
+  local command = string.format("nm -D %s 2>/dev/null | grep -q __asan_init || ulimit -v 3000000; "
+    .. "ASAN_OPTIONS=allocator_may_return_null=1:max_allocation_size_mb=600:hard_rss_limit_mb=6000:"
+    .. "quarantine_size_mb=64:detect_leaks=0 timeout -s KILL %d %s %s/ops.lua %d %d %d %s %d %s 2>&1",
+    quote(opt.moth), seconds + 300, quote(opt.moth), dir, seed, calls, seconds, state, text_from,
+    opt.only and quote(opt.only) or "")
+  return io.popen(command)
+end
+
+local function last_call()
+  local f = io.open(state)
+  local last = f and f:read("l") or "?"
+  if f then f:close() end
+  return tonumber(last:match("^(%d+)")) or 0, last
+end
+
+local function crashed(how, code, tail)
+  local call = last_call()
+  crashes, made = crashes + 1, made + call
+  local p = child(call, 3600, math.max(1, call - 1))
+  for _ in p:lines() do end
+  p:close()
+  local again, last = last_call()
+  print(string.format("FAIL the process ended (%s %s) in call %s%s", how, tostring(code), last,
+    again == call and "" or " (another one than the first time, " .. call .. ")"))
+  for _, line in ipairs(tail) do print("  " .. line:sub(1, 160)) end
+  io.stdout:flush()
+  return math.max(call, 1)
+end
+
 while left > 0 and os.time() - started < opt.seconds do
   local batch = math.min(left, opt.batch)
-  local budget = 3600
-  if opt.seconds < math.huge then budget = math.max(5, math.ceil(opt.seconds - (os.time() - started))) end
-  -- Huge requests must fail as on a small machine: a cap on the address space, or the sanitizer's own on one request.
-  local p = io.popen(string.format("nm -D %s 2>/dev/null | grep -q __asan_init || ulimit -v 3000000; "
-    .. "ASAN_OPTIONS=allocator_may_return_null=1:max_allocation_size_mb=600:hard_rss_limit_mb=6000:"
-    .. "detect_leaks=0 timeout -s KILL %d %s %s/ops.lua %d %d %s %s 2>&1", quote(opt.moth), budget, quote(opt.moth),
-    dir, seed, batch, state, opt.only and quote(opt.only) or ""))
-  local tail, finished = {}, false
+  local p = child(batch, math.ceil(math.min(opt.seconds - (os.time() - started), 36000)), batch + 1)
+  local tail, finished = {}, nil
   for line in p:lines() do
-    local a, b, c, d = line:match("^@ (%d+) (%d+) (%d+) (%d+)")
-    if a then
-      made, good, wrong, ops = made + a, good + b, wrong + c, tonumber(d)
-      finished = true
-    elseif line:match("^@poor") then
-      local here = {}
-      for name in line:sub(7):gmatch("%S+") do here[name] = true end
-      poor[#poor + 1] = here
-    elseif line:match("^FAIL") then print(line)
+    local id, calls, fine = line:match("^@op (%S+) (%d+) (%d+)")
+    local a, b, c = line:match("^@ (%d+) (%d+) (%d+)")
+    if id then
+      local op = per_op[id] or { calls = 0, good = 0 }
+      per_op[id] = op
+      op.calls, op.good = op.calls + calls, op.good + fine
+    elseif a then
+      made, good, wrong = made + a, good + b, wrong + c
+      finished = tonumber(a)
+    elseif line:match("^FAIL") then
+      print(line)
+      io.stdout:flush()
     elseif #tail < 14 then tail[#tail + 1] = line end
   end
   local _, how, code = p:close()
-  local done = batch
-  if not finished then
-    local f = io.open(state)
-    local last = f and f:read("l") or "?"
-    if f then f:close() end
-    local call = tonumber(last:match("call (%d+)")) or 0
-    done = math.max(call, 1)
-    if code == 137 and os.time() - started >= opt.seconds then
-      made = made + call                                    -- the time is up, not a crash
-    else
-      crashes, made = crashes + 1, made + call
-      print(string.format("FAIL the process ended (%s %s) at %s", how, tostring(code), last))
-      for _, line in ipairs(tail) do print("  " .. line:sub(1, 160)) end
-    end
-  end
+  local done = finished and math.max(finished, batch) or crashed(how, code, tail)
   left, seed = left - done, seed + 1
 end
 os.remove(state)
 
-local never = {}
-for name in pairs(poor[1] or {}) do
-  local always = true
-  for _, set in ipairs(poor) do always = always and set[name] end
-  if always then never[#never + 1] = name end
+local ops, least, least_name, never, few = 0, math.huge, "none", {}, 0
+for id, op in pairs(per_op) do
+  ops = ops + 1
+  if op.calls < least then least, least_name = op.calls, id end
+  if op.calls < opt.least then few = few + 1 end
+  if op.good == 0 then never[#never + 1] = id end
 end
 table.sort(never)
 if #never > 0 then print(#never .. " ops never succeeded: " .. table.concat(never, " ")) end
-print(string.format("%d ops, %d calls from seed %d, %.0f%% succeeded, %d properties broken, %d crashes, %d s", ops,
-  made, opt.seed, made > 0 and 100 * good / made or 0, wrong, crashes, os.time() - started))
-print(string.format("%d passed, %d failed", made - wrong - crashes, wrong + crashes))
-os.exit(wrong + crashes == 0 and made > 0)
+if few > 0 then print(string.format("FAIL %d ops were called fewer than %d times", few, opt.least)) end
+local seconds = os.time() - started
+print(string.format("%d ops, each called at least %d times (%s), %d calls from seed %d, %.0f%% succeeded, "
+  .. "%d properties broken, %d crashes, %d s, %.0f calls/s", ops, least, least_name, made, opt.seed,
+  made > 0 and 100 * good / made or 0, wrong, crashes, seconds, made / math.max(seconds, 1)))
+print(string.format("%d passed, %d failed", made - wrong - crashes, wrong + crashes + few))
+os.exit(wrong + crashes + few == 0 and made > 0)

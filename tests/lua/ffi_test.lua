@@ -254,7 +254,9 @@ t.test("arrays, structs, pointers", function()
 end)
 
 -- ---- a library of our own ----
-local so = os.tmpname() .. ".so"
+local so_name = os.tmpname()
+os.remove(so_name)
+local so = so_name .. ".so"
 local here = arg and arg[0]:match("^(.*)/lua/[^/]*$") or "tests"
 local built = os.execute((os.getenv("CC") or "cc") .. " -shared -fPIC -O1 -o " .. so .. " " .. here .. "/data/ffi/lib.c -lpthread 2>/dev/null")
 if not built then

@@ -135,7 +135,7 @@ t.test("display data", function()
 end)
 
 t.test("installation", function()
-  local dir = sys.tmpdir and sys.tmpdir() or os.tmpname() .. ".d"
+  local dir = sys.tmpdir()
   local cli = require "kernel.cli"
   local out = {}
   _G.print = function(s) out[#out + 1] = s end

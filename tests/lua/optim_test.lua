@@ -46,11 +46,13 @@ t.test("every optimizer: save, load and continue equals an uninterrupted run", f
           y:step()
         end
         for _ = 1, 3 do both(one, two) end
-        local path = os.tmpname() .. ".pt"
+        local temp = os.tmpname()
+        local path = temp .. ".pt"
         torch.save(two:state_dict(), path)
         local three = optim[name](b, options)
         three:load_state_dict(torch.load(path))
         os.remove(path)
+        os.remove(temp)
         for _ = 1, 3 do both(one, three) end
         for i = 1, 2 do t.ok(torch.equal(a[i], b[i]), name .. " differs after loading") end
       end

@@ -42,10 +42,12 @@ for line in io.lines("tests/data/optim/schedulers.jsonl") do
       if k == 7 then                                    -- a resumed pair goes on
         local opt2, s2 = setup(rec)
         opt2:load_state_dict(opt:state_dict())
-        local path = os.tmpname() .. ".pt"
+        local name = os.tmpname()
+        local path = name .. ".pt"
         torch.save(s:state_dict(), path)
         s2:load_state_dict(torch.load(path))
         os.remove(path)
+        os.remove(name)
         opt, s = opt2, s2
       end
       opt:step()
