@@ -20,7 +20,8 @@ MATH    = -fopenmp-simd -fno-math-errno -fno-trapping-math -ffp-contract=off -fc
 LUA_CFLAGS ?= -I/usr/include/lua5.4
 LUA_LIB    ?= $(firstword $(wildcard /usr/lib/*/liblua5.4.a) -llua5.4)
 CFLAGS += $(CSTD) $(OPT) $(WARN) $(MATH) $(if $(WERROR),-Werror) $(SANFLAGS) $(DEFS) -Itensor -Iautograd -Inn -I$(B)/gen
-SANFLAGS = $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DMT_SAN)
+SANFLAGS = $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DMT_SAN) \
+  $(if $(TSAN),-fsanitize=thread -fno-omit-frame-pointer)
 comma = ,
 LDLIBS = -lm -ldl -lpthread
 VM_LIBS = -lffi

@@ -93,8 +93,13 @@ static bool shorten_rows(Ctx *c, Tensor *weight, Tensor *input, double max_norm,
   if (!ix) return false;
   const int64_t *v = mt_data(ix);
   int64_t n = weight->size[1], es = (int64_t)mt_dsize(weight->dtype);
+  for (int64_t i = 0; i < ix->numel; i++) /* all before the first row changes */
+    if (v[i] < 0 || v[i] >= weight->size[0]) {
+      mt_fail(c, "index %lld is out of range for %lld embeddings", (long long)v[i],
+              (long long)weight->size[0]);
+      return false;
+    }
   for (int64_t i = 0; i < ix->numel; i++) {
-    if (v[i] < 0 || v[i] >= weight->size[0]) continue;       /* reported by the look-up */
     char *row = (char *)mt_data(weight) + v[i] * weight->stride[0] * es;
     double sum = 0;
     for (int64_t k = 0; k < n; k++) {
@@ -338,12 +343,13 @@ Tensor *k_F_embedding_bag(Ctx *c, Tensor *input, Tensor *weight, Tensor *offsets
                    (long long)weight->size[0], (long long)weight->size[0] - 1, (long long)padding);
   if (padding == MT_NONE_INT) padding = -1;
   else if (padding < 0) padding += weight->size[0];
-  if (mt_has(max_norm) && !shorten_rows(c, weight, input, mt_sre(max_norm), norm_type)) return NULL;
   if (mt_meta(weight) || mt_meta(input) || (offsets && mt_meta(offsets))) { /* the shape alone */
     int64_t bags = input->ndim == 2 ? input->size[0] : offsets ? offsets->numel - last : 0;
     return t_index_select(c, weight, 0, mt_new(c, LIST(bags > 0 ? bags : 0), MT_int64, MT_META));
   }
+  Tensor *all = input;
   if (!bags_of(c, &input, weight, offsets, last, &psw, &ends)) return NULL;
+  if (mt_has(max_norm) && !shorten_rows(c, weight, all, mt_sre(max_norm), norm_type)) return NULL;
   if (most) {
     t__embedding_bag_max(c, weight, input, ends, padding, r);
     return c->err ? NULL : r[0].t;

@@ -553,7 +553,7 @@ TensorList k_split_with_sizes(Ctx *c, Tensor *self, IntList sizes, int64_t dim) 
       mt_fail(c, "split sizes must be 0 or more, got %s", mt_list_str(c, sizes));
       return l;
     }
-    sum += sizes.v[i];
+    if (__builtin_add_overflow(sum, sizes.v[i], &sum)) sum = INT64_MAX;
   }
   if (sum != self->size[d]) {
     mt_fail(c, "split sizes %s must sum to %lld, the size of dimension %d", mt_list_str(c, sizes),

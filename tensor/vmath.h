@@ -37,6 +37,9 @@ MT_VM int32_t mt_bitsf(float x) { int32_t i; memcpy(&i, &x, 4); return i; }
 MT_VM float mt_fbits(int32_t i) { float x; memcpy(&x, &i, 4); return x; }
 MT_VM int64_t mt_bits(double x) { int64_t i; memcpy(&i, &x, 8); return i; }
 MT_VM double mt_dbits(int64_t i) { double x; memcpy(&x, &i, 8); return x; }
+/* Shifts and sums of bit patterns may leave the signed range (nan, negative): as unsigned numbers. */
+MT_VM int32_t mt_shlf_(int32_t i, int n) { return (int32_t)((uint32_t)i << n); }
+MT_VM int64_t mt_shl_(int64_t i, int n) { return (int64_t)((uint64_t)i << n); }
 MT_VM float mt_absf(float x) { return mt_fbits(mt_bitsf(x) & 0x7fffffff); }
 MT_VM double mt_absd(double x) { return mt_dbits(mt_bits(x) & INT64_MAX); }
 MT_VM float mt_signf(float mag, float s) {          /* mag >= 0 with the sign of s */
@@ -112,7 +115,8 @@ MT_VM float mt_scalef_(float p,
 MT_VM double mt_scaled_(
     double p, int64_t n2) { /* n2 = n + 2^20, >= 0: SSE2 has no arithmetic shift of int64 */
   int64_t h = n2 >> 1;
-  return p * mt_dbits((h - (1 << 19) + 1023) << 52) * mt_dbits((n2 - h - (1 << 19) + 1023) << 52);
+  return p * mt_dbits(mt_shl_(h - (1 << 19) + 1023, 52)) *
+         mt_dbits(mt_shl_(n2 - h - (1 << 19) + 1023, 52));
 }
 /* e^r - 1 - r over r^2 for |r| <= ln2 / 2 */
 MT_VM float mt_expqf_(float r) {
@@ -193,7 +197,7 @@ MT_VM float mt_expm1f(float x) {
   float h = MT_FMAF(n, -MT_LN2HIF, y), l = n * MT_LN2LOF, r = h - l, c = (h - r) - l;
   float q = MT_P6(MT_FMAF, r, 0.5f, 0.166666657f, 0.0416663624f, 0.00833339151f, 0.00139406603f,
                   0.000198444337f);
-  float s = mt_fbits((mt_bitsf(t) - 0x4b400000 + 126) << 23);
+  float s = mt_fbits(mt_shlf_(mt_bitsf(t) - 0x4b400000 + 126, 23));
   float p = MT_FMAF(r * r, q, c);
   float v = 2.f * (MT_FMAF(s, r, s - 0.5f) + s * p);
   v = n == 0.f ? r + p : v;
@@ -204,7 +208,7 @@ MT_VM double mt_expm1(double x) {
   y = y < -40. ? -40. : y;
   double t = MT_FMA(y, MT_LOG2E, MT_RNDD), n = t - MT_RNDD;
   double h = MT_FMA(n, -MT_LN2HI, y), l = n * MT_LN2LO, r = h - l, c = (h - r) - l;
-  double s = mt_dbits((mt_bits(t) - mt_bits(MT_RNDD) + 1022) << 52);
+  double s = mt_dbits(mt_shl_(mt_bits(t) - mt_bits(MT_RNDD) + 1022, 52));
   double p = MT_FMA(r * r, mt_expq_(r), c);
   double v = 2. * (MT_FMA(s, r, s - 0.5) + s * p);
   v = n == 0. ? r + p : v;
@@ -244,8 +248,8 @@ MT_VM float mt_logf(float x) {
 /* u = 1 + x is rounded; what it lost is added to the mantissa's distance from 1. */
 MT_VM float mt_log1p_coref_(float x) {
   float u = 1.f + x, c = x > 1.f ? 1.f - (u - x) : x - (u - 1.f);
-  int32_t b = mt_bitsf(u) - 0x3f2aaaab, e = b >> 23;
-  float f = mt_fbits((b & 0x7fffff) + 0x3f2aaaab) - 1.f, s = mt_fbits((127 - e) << 23),
+  int32_t b = (int32_t)((uint32_t)mt_bitsf(u) - 0x3f2aaaabu), e = b >> 23;
+  float f = mt_fbits((b & 0x7fffff) + 0x3f2aaaab) - 1.f, s = mt_fbits(mt_shlf_(127 - e, 23)),
         n = (float)e;
   float d = x > 1e20f ? 0.f : c * s, g = f + d;        /* there 2^-e may not exist */
   d = (f - g) + d;
@@ -260,7 +264,7 @@ MT_VM float mt_log1pf(float x) {
 }
 /* The pieces of a positive normal double: x = 2^e (1 + f), sqrt(1/2) <= 1 + f < sqrt(2). */
 MT_VM double mt_frexp_(double x, double *e) {
-  int64_t b = mt_bits(x) - 0x3fe6a09e00000000 + ((int64_t)1 << 62);
+  int64_t b = (int64_t)((uint64_t)mt_bits(x) - 0x3fe6a09e00000000u + ((uint64_t)1 << 62));
   *e = mt_dbits((int64_t)((uint64_t)b >> 52) | 0x4330000000000000) - (4503599627370496. + 1024.);
   return mt_dbits((b & 0xfffffffffffff) + 0x3fe6a09e00000000) - 1.;
 }

@@ -5,6 +5,7 @@
  * or in-place method. The first row whose parameters accept the arguments is called; if none does,
  * the error is that of the row that got furthest, with the signatures. */
 #include "vm.h"
+#include "hidden.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -602,6 +603,7 @@ static int finish(Call *k, Scope s) {
   Ctx *c = k->c;
   Val r[8];
   int pushed = 0;
+  if (k->op->flags & OF_HIDDEN && !mt_hidden_args(c, k->op, k->v)) vm_raise(L, c, s);
   if (k->set->inplace && !(k->op->flags & OF_INPLACE_ONLY)) {
     k->out[0] = k->v[0].t;
     if (k->op->nparam && k->op->params[0].type == P_Tensor && k->v[0].t &&

@@ -17,7 +17,7 @@ static TkRec recs[COUNT(UNI_RECORDS) / 4];
 static uint8_t *inert[4]; /* a bit per code point below NF_LIMIT: not inert in that form */
 static uint32_t *canon_at, *compat_at;       /* positions of the entries, for bisection */
 static size_t canon_n, compat_n;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t once = PTHREAD_MUTEX_INITIALIZER;
 static bool ready;
 
 static const uint32_t *find(const uint32_t *table, const uint32_t *at, size_t n, uint32_t cp) {
@@ -139,9 +139,12 @@ static void init(void) {
   ready = true;
 }
 
-bool tk_uni_init(void) {
-  pthread_once(&once, init);
-  return ready;
+bool tk_uni_init(void) {                     /* without memory: the next call tries again */
+  pthread_mutex_lock(&once);
+  if (!ready) init();
+  bool ok = ready;
+  pthread_mutex_unlock(&once);
+  return ok;
 }
 
 uint32_t tk_lower(uint32_t cp) {

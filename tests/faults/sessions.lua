@@ -67,6 +67,76 @@ function sessions.json()
   assert(json.encode(json.decode(text)) == text)
 end
 
+function sessions.modules()
+  local net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.LayerNorm(4), nn.Linear(4, 2))
+  local loss = F.cross_entropy(net(torch.ones(2, 3)), torch.tensor({ 0, 1 }))
+  loss:backward()
+  assert(#tostring(net) > 10 and net:state_dict()["0.weight"]:size(0) == 4)
+  net:load_state_dict(net:state_dict())
+  net:to(torch.float64):eval()
+  assert(net(torch.ones(1, 3, { dtype = torch.float64 })).dtype == torch.float64)
+end
+
+function sessions.training()
+  local w = torch.ones(2, 3, { requires_grad = true })
+  for _, make in ipairs { torch.optim.SGD, torch.optim.AdamW } do
+    local opt = make({ w }, { lr = 0.1 })
+    for _ = 1, 2 do
+      opt:zero_grad()
+      local loss = (w * w):sum()
+      loss:backward()
+      opt:step()
+    end
+    opt:load_state_dict(opt:state_dict())
+  end
+  local g = torch.autograd.grad((w ^ 3):sum(), w, { create_graph = true })
+  g = type(g) == "table" and g[1] or g
+  assert(torch.autograd.grad(g:sum(), w))
+end
+
+function sessions.layers()
+  local x = torch.ones(1, 2, 5, 5)
+  local y = F.conv2d(x, torch.ones(3, 2, 3, 3), nil, { padding = 1 })
+  y = F.max_pool2d(y, 2)
+  y = F.interpolate(y, { scale_factor = 2.0 })
+  assert(F.batch_norm(y, nil, nil, nil, nil, true):size(1) == 3)
+  local q = torch.ones(1, 2, 3, 4)
+  assert(F.scaled_dot_product_attention(q, q, q):size(3) == 4)
+  assert(nn.LSTM(3, 4)(torch.ones(2, 1, 3)))
+  assert(F.embedding(torch.tensor({ 1, 0 }), torch.ones(3, 2)):size(0) == 2)
+end
+
+function sessions.algebra()
+  local a = torch.eye(3) * 2 + 0.5
+  assert(torch.linalg.inv(a) and torch.linalg.eigh(a) and torch.linalg.svd(a) and torch.linalg.det(a))
+  assert(torch.fft.ifft(torch.fft.fft(torch.arange(6.0))) and torch.fft.rfft2(a))
+  assert(a:unique() and torch.histc(a, 4) and a:median() and a:quantile(0.5))
+end
+
+function sessions.strings()
+  local parts = {}
+  for word in ("one two  three"):gmatch("%a+") do parts[#parts + 1] = word:upper():rep(3, "-") end
+  local text = table.concat(parts, ","):gsub("O", "%0%0")
+  assert(("%-10s|%q|%5.2f|%s"):format(text, "a\0b", 1.5, torch.ones(2)):find("tensor", 1, true))
+  table.sort(parts, function(a, b) return a > b end)
+  assert(string.pack("i4s2", 7, text) and #text:reverse() == #text)
+end
+
+function sessions.prompt()
+  local complete, docs = require "repl.complete", require "repl.docs"
+  for _, text in ipairs { "torch.sof", "x = torch.ones(2):s", "F.relu(", "nn.Li" } do
+    local _, list = complete.candidates(text, #text + 1)
+    assert(list)
+  end
+  assert(docs and require("repl.units").check("for i = 1, 2 do"))
+end
+
+function sessions.words()
+  local data = debug.getinfo(1, "S").source:match("^@(.*)/faults/[^/]*$") .. "/tokenizers/data/"
+  local t = require("tokenizers").from_file(data .. "bert_cased.json")
+  assert(t:decode(t:encode("Some words, an é").ids))
+end
+
 function sessions.errors()
   for _, f in ipairs {
     function() return torch.ones(2, 3) + torch.ones(4, 5) end,

@@ -25,10 +25,11 @@ local UNCOMPARED = { as_strided = true, set_ = true, set = true, stride = true, 
   scaled_dot_product_attention = true, fractional_max_pool2d = true, fractional_max_pool3d = true,
   fractional_max_pool2d_with_indices = true, fractional_max_pool3d_with_indices = true, gumbel_softmax = true,
   multi_head_attention_forward = true, rrelu = true, lstm = true, gru = true, rnn_tanh = true, rnn_relu = true }
--- Ops in which a float32 rounding decides a branch or a sum cancels; their float64 run may differ widely.
+-- Ops in which a float32 rounding decides a branch or a sum cancels, or which have poles (polygamma: the sine of pi x in
+-- float32 is not 0); their float64 run may differ widely.
 local LOOSE = { svd = true, qr = true, eig = true, eigh = true, lu = true, lu_factor = true, pinv = true, inv = true,
   matrix_rank = true, lstsq = true, solve = true, det = true, slogdet = true, householder_product = true,
-  cond = true, eigvals = true, matrix_power = true, pinverse = true, inv_ex = true, lu_factor_ex = true, tensorinv = true, tensorsolve = true }
+  cond = true, eigvals = true, matrix_power = true, polygamma = true, pinverse = true, inv_ex = true, lu_factor_ex = true, tensorinv = true, tensorsolve = true }
 
 local function lookup(path)
   local at = torch
@@ -152,12 +153,12 @@ local function tolerance(res)
   return tol
 end
 
-local function agree(a, b, rtol)
+local function agree(a, b, rtol, floor)
   local x, y = {}, {}
   for i = 1, a.n do flatten(a[i], x) end
   for i = 1, b.n do flatten(b[i], y) end
   if #x ~= #y then return string.format("%d values against %d", #x, #y) end
-  local scale = largest(y)
+  local scale = math.max(largest(y), floor or 0)
   for i = 1, #x do
     if not near(x[i], y[i], rtol, scale) then
       return string.format("value %d: %s against %s", i, tostring(x[i]), tostring(y[i]))
@@ -232,14 +233,23 @@ local function has_float32(recipe)
   return false
 end
 
+-- A norm of an order near 0 takes a power of some 1 / order of a rounded sum: float32 says little then.
+local function steep(op, recipe)
+  if not (op.name:find("norm") or op.name:find("lp_pool") or op.name:find("dist")) then return false end
+  for _, s in ipairs(recipe) do
+    if s.k == "value" and math.type(s.v) and s.v ~= 0 and math.abs(s.v) < 0.3 then return true end
+  end
+  return false
+end
+
 local function check_double(op, recipe, res)
-  if LOOSE[op.name] or not has_float32(recipe) then return end
+  if LOOSE[op.name] or not has_float32(recipe) or steep(op, recipe) then return end
   local args, n, kw = generate.build(op, recipe, { double = true })
   local again = invoke(op.fn, args, n, kw)
   if not again[1] then return end
   local b = results(again)
   if tolerance(res) > 1e-4 then return end
-  local bad = agree(res, b, 1e-3)
+  local bad = agree(res, b, 1e-3, 1e-3)                     -- 1e-6 of what float32 cancels (sinc(1), sums)
   if bad then report(op, recipe, "float64 differs: " .. bad) end
 end
 

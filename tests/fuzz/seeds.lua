@@ -5,11 +5,6 @@
 -- itself.
 local seeds = {}
 
-local function both(public, hidden, args)
-  seeds[public] = args
-  if hidden then seeds[hidden] = args end
-end
-
 -- ---- convolution, folding, sampling, pooling ----
 for n = 1, 3 do
   local tail = n == 1 and "4" or n == 2 and "4,3" or "4,3,4"
@@ -37,7 +32,8 @@ seeds.F_grid_sample = { "f 2,3,4,4", "f 2,3,2,2" }
 seeds._grid_sample = { "f 2,3,4,4", "f 2,3,2,2", 0, 0, false }
 seeds._grid_sample_backward = { "f 2,3,3,2", "f 2,3,4,4", "f 2,3,2,2", 0, 0, false, true, true }
 seeds.F_fractional_max_pool2d = { "f 2,3,5,5", { 2, 2 }, { 3, 3 } }
-both("F_fractional_max_pool3d", "F_fractional_max_pool3d_with_indices", { "f 2,3,5,5,5", { 2, 2, 2 }, { 3, 3, 3 } })
+seeds.F_fractional_max_pool3d = { "f 2,3,5,5,5", { 2, 2, 2 }, { 3, 3, 3 } }
+seeds.F_fractional_max_pool3d_with_indices = seeds.F_fractional_max_pool3d
 seeds.F_max_unpool1d = { "f 2,3,2", "i2 2,3,2", { 2 } }
 seeds.F_max_unpool2d = { "f 2,3,2,2", "i9 2,3,2,2", { 2, 2 } }
 seeds.F_max_unpool3d = { "f 1,2,2,2,2", "i9 1,2,2,2,2", { 2, 2, 2 } }
@@ -50,10 +46,10 @@ seeds.F_embedding_bag = { "i4 2,3", "f 5,3", false }
 seeds.embedding_rows = { "f 5,3", "i4 2,3", -1, false }
 seeds.embedding_backward = { "f 2,3,4", "i4 2,3", 5, -1, false }
 seeds._embedding_backward_backward = { "f 5,3", "i4 2,3", -1, false }
-seeds._embedding_bag = { "f 5,3", "i4 6", "i6 3", false, -1, false }
-seeds._embedding_bag_backward = { "f 3,3", "i4 6", "i6 3", false, 5, -1, false }
-seeds._embedding_bag_weights = { "f 3,3", "f 5,3", "i4 6", "i6 3", -1 }
-seeds._embedding_bag_max = { "f 5,3", "i4 6", "i6 3", -1 }
+seeds._embedding_bag = { "f 5,3", "i4 1", "o1 1", false, -1, false }
+seeds._embedding_bag_backward = { "f 1,3", "i4 1", "o1 1", false, 5, -1, false }
+seeds._embedding_bag_weights = { "f 1,3", "f 5,3", "i4 1", "o1 1", -1 }
+seeds._embedding_bag_max = { "f 5,3", "i4 1", "o1 1", -1 }
 seeds._embedding_bag_max_backward = { "f 3,3", "i4 3,3", 5 }
 seeds.F_nll_loss = { "f 4,5", "i5 4", "f 5" }
 seeds.F_cross_entropy = { "f 4,5", "i5 4", "f 5" }
@@ -106,17 +102,17 @@ seeds._rnn_backward = { "f 6,3", "f 2,3", "f 2,3", rnn[1], rnn[2], rnn[3], false
 
 -- ---- hidden ops of norms, pooling, reductions, linear algebra ----
 seeds._layer_norm = { "f 6,4", "f 4", "f 4", 1e-5 }
-seeds._layer_norm_backward = { "f 6,4", "f 6,4", "f 4", "f 6,1", "f 6,1", 1e-5 }
-seeds._group_norm = { "f 2,3,4", "f 3", "f 3", 1e-5 }
-seeds._group_norm_backward = { "f 2,3,4", "f 2,3,4", "f 3", "f 2,3,1", "f 2,3,1", 1e-5 }
+seeds._layer_norm_backward = { "f 6,4", "f 6,4", "f 4", "f 6", "f 6", 1e-5 }
+seeds._group_norm = { "f 2,2,3,4", "f 6", "f 6", 1e-5 }
+seeds._group_norm_backward = { "f 2,2,3,4", "f 2,2,3,4", "f 6", "f 4", "f 4", 1e-5 }
 seeds._batch_norm = { "f 2,3,4", "f 3", "f 3", 1e-5 }
 seeds._batch_norm_backward = { "f 2,3,4", "f 2,3,4", "f 3", "f 3", "f 3", 1e-5 }
 seeds._fixed_norm = { "f 2,3,4", "f 3", "f 3", "f 3", "f 3", 1e-5 }
 seeds._fixed_norm_backward = { "f 2,3,4", "f 2,3,4", "f 3", "f 3", "f 3", 1e-5 }
 seeds._rms_norm = { "f 6,4", "f 4", 1e-5 }
-seeds._rms_norm_backward = { "f 6,4", "f 6,4", "f 4", "f 6,1", 1e-5 }
-seeds._norm_rows_backward = { "f 6,4", "f 6,4", "f 4", "f 6,1", "f 6,1" }
-seeds._norm_groups_backward = { "f 2,3,4", "f 2,3,4", "f 3", "f 2,3,1", "f 2,3,1" }
+seeds._rms_norm_backward = { "f 6,4", "f 6,4", "f 4", "f 6", 1e-5 }
+seeds._norm_rows_backward = { "f 6,4", "f 6,4", "f 4", "f 6", "f 6" }
+seeds._norm_groups_backward = { "f 2,2,3,4", "f 2,2,3,4", "f 6", "f 4", "f 4" }
 seeds._norm_channels_backward = { "f 2,3,4", "f 2,3,4", "f 3", "f 3", "f 3", 1e-5 }
 seeds._max_pool = { "f 2,3,4,4", { 2, 2 }, { 2, 2 }, { 0, 0 }, { 1, 1 }, { 2, 2 } }
 seeds._max_pool_values = seeds._max_pool
@@ -137,7 +133,7 @@ seeds.diagonal_backward = { "f 3", { 3, 4 }, 0, 0, 1 }
 seeds.unfold_backward = { "f 3,3,2", { 3, 4 }, 1, 2, 1 }
 seeds.sum_backward = { "f 3", { 3, 4 }, { 1 }, false }
 seeds.as_strided_backward = { "f 2,2", "f 4,4", { 2, 2 }, { 4, 1 }, 0 }
-seeds._ctc_loss_backward = { "f 2", "f 6,2,4", "i3 2,3", { 6, 5 }, { 3, 2 }, "f 2", "f 2,6,7", 0, false }
+seeds._ctc_loss_backward = { "f 2", "f 6,2,4", "i3 2,3", { 6, 5 }, { 3, 2 }, "f 2", "d 2,6,7", 0, false }
 seeds._fft_c2c = { "c 3,4", { 1 }, 0, true }
 seeds._fft_r2c = { "f 3,4", { 1 }, 0, true }
 seeds._fft_c2r = { "c 3,3", { 1 }, 0, 4 }
