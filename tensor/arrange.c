@@ -292,30 +292,33 @@ Tensor *k_trace(Ctx *c, Tensor *self) {
   return t_sum(c, t_diagonal(c, self, 0, 0, 1), -1);
 }
 
-/* The columns of row i that belong to the triangle: *a to *b - 1. */
-static void triangle_row(int64_t i, int64_t cols, int64_t offset, bool lower, int64_t *a,
-                         int64_t *b) {
-  int64_t edge = i + offset + (lower ? 1 : 0), in = edge < 0 ? 0 : edge > cols ? cols : edge;
-  *a = lower ? 0 : in;
-  *b = lower ? in : cols;
+/* How many elements of a matrix lie on and below the diagonal offset. */
+typedef __int128 wide_t;
+static wide_t below(wide_t rows, wide_t cols, wide_t offset) {
+  wide_t first = -offset < 0 ? 0 : -offset < rows ? -offset : rows; /* first row with any */
+  wide_t full = cols - offset - 1;                                  /* first row with all */
+  full = full < first ? first : full < rows ? full : rows;
+  return (full - first) * (first + full + 1 + 2 * offset) / 2 + (rows - full) * cols;
 }
+/* Rows without any are never walked: a request of 2^40 rows and no column ends at once. */
 static Tensor *triangle(Ctx *c, int64_t rows, int64_t cols, int64_t offset, int dtype, bool lower) {
-  int64_t n = 0, k = 0, a, b;
   if (rows < 0 || cols < 0)
     return mt_fail(c, "row and col must be 0 or more, got %lld and %lld", (long long)rows,
                    (long long)cols);
   if (dtype >= 0 && dtype != MT_int64 && dtype != MT_int32)
     return mt_fail(c, "dtype must be int32 or int64, got %s", mt_dtypes[dtype].name);
-  for (int64_t i = 0; i < rows; i++) {
-    triangle_row(i, cols, offset, lower, &a, &b);
-    n += b - a;
-  }
+  wide_t all = lower ? below(rows, cols, offset)
+                     : (wide_t)rows * cols - below(rows, cols, (wide_t)offset - 1);
+  if (all > (wide_t)1 << 58) return mt_fail(c, "the result is too large");
+  int64_t n = (int64_t)all, k = 0;
   Tensor *t = mt_new(c, IL(2, n), MT_int64, MT_CPU);
   if (!t) return NULL;
   int64_t *p = mt_data(t);
-  for (int64_t i = 0; i < rows; i++) {
-    triangle_row(i, cols, offset, lower, &a, &b);
-    for (int64_t j = a; j < b; j++, k++) {
+  int64_t i = lower && offset < 0 ? (-(wide_t)offset < rows ? -offset : rows) : 0;
+  for (; k < n; i++) {
+    wide_t edge = (wide_t)i + offset + (lower ? 1 : 0);
+    int64_t in = edge < 0 ? 0 : edge > cols ? cols : (int64_t)edge;
+    for (int64_t j = lower ? 0 : in, end = lower ? in : cols; j < end; j++, k++) {
       p[k] = i;
       p[n + k] = j;
     }

@@ -15,7 +15,8 @@
  *   v{lo,hi} v{lo,hi)   the numbers of v (tensor, list, number, letter) lie there; an end may be a
  *                  number, a letter or a parameter; hi may be left out
  *   ends/k         the int64 numbers of ends do not decrease, begin at 0 or more and end with k
- *   ?name          the function `name` below has more to ask */
+ *   ?name          the function `name` below has more to ask
+ *   !              not for callers from outside */
 #include "gemm_impl.h"
 #include "hidden.h"
 #include <ctype.h>
@@ -353,9 +354,90 @@ static bool pairs(Look *k) { /* pdist: n (n - 1) / 2 of them */
   return refuse(k, "grad", 4, "must have an element a pair of rows");
 }
 
+/* Are these dimensions of t, each once? */
+static bool once(IntList dim, int ndim) {
+  uint64_t seen = 0;
+  for (int64_t i = 0; i < dim.n; i++) {
+    if (dim.v[i] < 0 || dim.v[i] >= ndim || seen >> dim.v[i] & 1) return false;
+    seen |= (uint64_t)1 << dim.v[i];
+  }
+  return true;
+}
+static bool dims(Look *k) {
+  const Tensor *t = arg(k, "self")->t;
+  return once(arg(k, "dim")->il, t->ndim) ||
+         refuse(k, "dim", 3, "must have dimensions of self, not negative, each once");
+}
+static bool spectrum(Look *k) { /* dim is not empty and of the tensor; sizes has it too */
+  IntList d = arg(k, "dim")->il;
+  const Tensor *t = k->a[0].t;
+  const Val *sizes = arg(k, "sizes");
+  bool ok = d.n >= 1 && once(d, t->ndim) && (!sizes || sizes->il.n == t->ndim);
+  for (int i = 0; ok && i < t->ndim; i++)
+    ok = t->size[i] >= 1 && (!sizes || (sizes->il.v[i] >= 1 && sizes->il.v[i] <= MOST));
+  const Val *last = arg(k, "last");
+  if (ok && last) ok = last->i >= 1 && last->i <= MOST;
+  if (!ok) mt_fail(k->c, "dim, sizes or last do not fit shape %s",
+                   mt_list_str(k->c, mt_sizes(t)));
+  return ok;
+}
+static bool perm(Look *k) {
+  IntList d = arg(k, "dims")->il;
+  int n = arg(k, "grad")->t->ndim;
+  bool ok = d.n == n && n < MT_MAXDIM;
+  int64_t at[MT_MAXDIM];
+  for (int i = 0; ok && i < n; i++) at[i] = d.v[i] < 0 ? d.v[i] + n : d.v[i];
+  return (ok && once(mt_il(at, n), n)) || refuse(k, "dims", 4, "must name each dimension once");
+}
+static bool strided(Look *k) {
+  IntList size = arg(k, "size")->il, stride = arg(k, "stride")->il;
+  const Tensor *g = arg(k, "grad")->t, *like = arg(k, "like")->t;
+  int64_t off = arg(k, "storage_offset")->i, reach = 0;
+  bool ok = g->ndim == size.n && between(stride, g->ndim, 0) &&
+            (off == MT_NONE_INT || (off >= 0 && off <= MOST));
+  for (int i = 0; ok && i < g->ndim; i++)
+    ok = g->size[i] == size.v[i] &&
+         !__builtin_add_overflow(reach, (size.v[i] - 1) * stride.v[i], &reach) && reach <= MOST;
+  for (int i = 0; ok && i < like->ndim; i++) ok = like->stride[i] >= 0;
+  if (!ok) mt_fail(k->c, "grad, size, stride and storage_offset do not fit each other");
+  return ok;
+}
+static bool unfold(Look *k) {
+  IntList sizes = arg(k, "sizes")->il;
+  const Tensor *g = arg(k, "grad")->t;
+  int64_t d = arg(k, "dim")->i, size = arg(k, "size")->i, step = arg(k, "step")->i;
+  bool ok = sizes.n >= 1 && sizes.n < MT_MAXDIM && between(sizes, (int)sizes.n, 0) && d >= 0 &&
+            d < sizes.n && step >= 1 && step <= MOST && size >= 0 && size <= sizes.v[d] &&
+            g->ndim == sizes.n + 1 && g->size[g->ndim - 1] == size;
+  for (int i = 0; ok && i < sizes.n; i++)
+    ok = g->size[i] == (i == d ? (sizes.v[d] - size) / step + 1 : sizes.v[i]);
+  if (!ok) mt_fail(k->c, "grad is not of the shape of windows of %lld by %lld in sizes",
+                   (long long)size, (long long)step);
+  return ok;
+}
+static bool image(Look *k) { /* _col2im: as many blocks as the image has */
+  const Tensor *x = arg(k, "self")->t;
+  IntList size = arg(k, "size")->il, w = arg(k, "kernel_size")->il, s = arg(k, "stride")->il,
+          p = arg(k, "padding")->il, d = arg(k, "dilation")->il;
+  int64_t taps = 1, blocks = 1;
+  bool ok = size.n >= 2 && between(size, (int)size.n, 0) && between(w, 2, 1) && between(s, 2, 1) &&
+            between(p, 2, 0) && between(d, 2, 1) && x->ndim == 3 && x->dtype != MT_bool;
+  for (int i = 0; ok && i < 2; i++) {
+    int64_t out = windows(size.v[size.n - 2 + i], w.v[i], s.v[i], p.v[i], d.v[i]);
+    ok = out >= 1 && !__builtin_mul_overflow(blocks, out, &blocks) &&
+         !__builtin_mul_overflow(taps, w.v[i], &taps);
+  }
+  ok = ok && x->size[1] % taps == 0 && x->size[2] == blocks;
+  if (!ok) mt_fail(k->c, "size and the blocks do not fit shape %s",
+                   mt_list_str(k->c, mt_sizes(x)));
+  return ok;
+}
+
 static const struct { const char *name; bool (*fn)(Look *k);
-} more[] = {{"conv", conv}, {"pool", pool}, {"adaptive", adaptive}, {"planes", planes},
-            {"sdpa", sdpa}, {"rnn", rnn}, {"pairs", pairs}};
+} more[] = {{"dims", dims},     {"spectrum", spectrum}, {"perm", perm}, {"strided", strided},
+            {"unfold", unfold}, {"image", image},       {"conv", conv}, {"pool", pool},
+            {"adaptive", adaptive}, {"planes", planes}, {"sdpa", sdpa}, {"rnn", rnn},
+            {"pairs", pairs}};
 
 #define BAG "indices:k:i indices{0,n) ends:b:i ends/k"
 #define BAG_OF "indices:k:i num_weights{0,} indices{0,num_weights) ends:b:i ends/k"
@@ -414,12 +496,33 @@ static const char *const lines[][2] = {
     {"_fractional_max_pool", "?adaptive"},
     {"_scatter_planes", "?planes"},
     {"_gather_planes", "?planes"},
+    {"_fft_c2c", "?spectrum"},
+    {"_fft_r2c", "?spectrum"},
+    {"_fft_c2r", "?spectrum"},
+    {"_fft_r2c_backward", "?spectrum"},
+    {"_fft_c2r_backward", "?spectrum"},
+    {"_resample", "!"},
+    {"_resample_backward", "!"},
+    {"_vnorm", "self:-:c ?dims"},
+    {"_vnorm_backward", "self:-:c ?dims"},
+    {"_pinv", "A:#,m,n:c"},
+    {"permute_backward", "?perm"},
+    {"as_strided_backward", "?strided"},
+    {"unfold_backward", "?unfold"},
+    {"masked_scatter_backward", "sizes{0,1048576}"},
+    {"_im2col", "self:n,c,h,w kernel_size@2 dilation@2 padding@2 stride@2 kernel_size{1,65536} "
+                "dilation{1,65536} padding{0,65536} stride{1,65536}"},
+    {"_col2im", "?image"},
     {"_rnn_layer", "?rnn"},
     {"_rnn_backward", "?rnn"},
 };
 
 static bool word_fits(Look *k, const char *w) {
   size_t n = strcspn(w, ":@{/ ");
+  if (*w == '!') {
+    mt_fail(k->c, "is a part of other ops and cannot be called by itself");
+    return false;
+  }
   if (*w == '?') {
     for (size_t i = 0; i < sizeof more / sizeof *more; i++)
       if (!strncmp(w + 1, more[i].name, strlen(more[i].name))) return more[i].fn(k);

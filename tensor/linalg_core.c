@@ -190,8 +190,8 @@ Tensor *k__tri(Ctx *c, Tensor *self, int64_t diagonal, bool upper) {
   const char *from = mt_data(x);
   char *to = mt_data(r);
   for (int64_t i = 0; i < batch_of(self, 2) * m; i++, from += n * size, to += n * size) {
-    int64_t cut =
-        i % m + diagonal + (upper ? 0 : 1); /* first column kept (upper), first dropped (lower) */
+    int64_t cut; /* first column kept (upper), first dropped (lower) */
+    if (__builtin_add_overflow(i % m + (upper ? 0 : 1), diagonal, &cut)) cut = n;
     cut = cut < 0 ? 0 : cut > n ? n : cut;
     if (upper) {
       memset(to, 0, (size_t)(cut * size));

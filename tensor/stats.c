@@ -33,6 +33,7 @@ Tensor *k_prod_backward(Ctx *c, Tensor *grad, Tensor *self, int64_t dim, bool ke
   }
   if (!self->ndim) return grad;
   int d = mt_dim(c, dim, self->ndim);
+  if (d < 0) return NULL;
   if (!keepdim) grad = t_unsqueeze(c, grad, d);
   int64_t n = self->size[d], one = 1;
   if (n == 0) return t_zeros_like(c, self, -1, -1, -1, -1, false, -1);

@@ -348,13 +348,14 @@ local function seed_spec(v, p)
 end
 
 local function by_op(list)
-  local out = {}
-  for id, args in pairs(list) do
-    local op = args.op or id
+  local names, out = {}, {}
+  for id in pairs(list) do names[#names + 1] = id end
+  table.sort(names)                                         -- the same seed must make the same calls
+  for _, id in ipairs(names) do
+    local op = list[id].op or id
     out[op] = out[op] or {}
-    table.insert(out[op], args)
+    table.insert(out[op], list[id])
   end
-  for _, l in pairs(out) do table.sort(l, function(a, b) return #a[1] < #b[1] end) end
   return out
 end
 local SEEDS = by_op(require "seeds")

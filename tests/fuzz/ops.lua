@@ -1,15 +1,15 @@
 -- ops.lua: calls ops with random arguments in this process.  Every outcome must be a result or a Lua error; a success
 -- is held against a property (contiguous equals strided, in place equals out of place, float64 agrees), a failure must
 -- leave its arguments as they were.
--- usage: moth ops.lua SEED CALLS SECONDS STATE_FILE TEXT_FROM [OPS_PATTERN]
--- The number of the call about to run is kept in STATE_FILE, from TEXT_FROM on with its text: the parent repeats a run
--- that ended early with the text of its last call.  The same seed makes the same calls.
+-- usage: moth ops.lua SEED CALLS SECONDS STATE_FILE [OPS_PATTERN]
+-- The call about to run is kept in STATE_FILE, so that the parent can name the one that ended the process.  The same
+-- seed makes the same calls.
 local dir = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = dir .. "/?.lua;" .. package.path
 local torch = require "torch"
 local schema, generate = require "schema", require "generate"
 local seed, calls, seconds, state_path = tonumber(arg[1]), tonumber(arg[2]), tonumber(arg[3]), arg[4]
-local text_from, only = tonumber(arg[5]), arg[6]
+local only = arg[5]
 math.randomseed(seed)
 torch.manual_seed(seed)
 torch.set_num_threads(1)
@@ -70,11 +70,8 @@ local state = assert(io.open(state_path, "w"))
 state:setvbuf("full")
 local function note(call, op, recipe, changed)
   state:seek("set", 0)
-  if call < text_from then state:write(call, "      \n")
-  else
-    state:write(call, " seed ", seed, changed and " (in place or out=) " or " ", generate.text(op, recipe), "\n",
-      (" "):rep(40), "\n")
-  end
+  state:write(call, " seed ", seed, changed and " (in place or out=) " or " ", generate.text(op, recipe), "\n",
+    (" "):rep(40), "\n")
   state:flush()
 end
 
@@ -254,7 +251,7 @@ local function check_double(op, recipe, res)
 end
 
 local function check_success(op, recipe, res)
-  if op.random or UNCOMPARED[op.name] or is_meta(res) then return end
+  if op.random or op.hidden or UNCOMPARED[op.name] or is_meta(res) then return end
   local which = math.random(6)
   if which == 1 then check_layout(op, recipe, res)
   elseif which == 2 then check_inplace(op, recipe, res)

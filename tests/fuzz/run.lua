@@ -1,5 +1,5 @@
 -- run.lua: the fuzzer's parent: starts children of many calls each, adds up their counts, and names the call that ended
--- a child by running it again with the same seed.
+-- a child (each child writes the text of its next call into a file first).
 -- usage: lua5.4 run.lua CALLS [--moth PATH] [--seed N] [--seconds N] [--only PATTERN] [--batch N] [--least N]
 -- --least N: an op called fewer times is a failure.
 local dir = arg[0]:match("^(.*)/[^/]*$") or "."
@@ -24,31 +24,31 @@ local made, good, wrong, crashes, per_op = 0, 0, 0, 0, {}
 
 -- Huge requests must fail as on a small machine: a cap on the address space, or the sanitizer's own on one request.
 -- A call that runs for minutes is a failure too: the child stops itself when its time is up.
-local function child(calls, seconds, text_from)
+local function child(calls, seconds)
   local command = string.format("nm -D %s 2>/dev/null | grep -q __asan_init || ulimit -v 3000000; "
     .. "ASAN_OPTIONS=allocator_may_return_null=1:max_allocation_size_mb=600:hard_rss_limit_mb=6000:"
-    .. "quarantine_size_mb=64:detect_leaks=0 timeout -s KILL %d %s %s/ops.lua %d %d %d %s %d %s 2>&1",
-    quote(opt.moth), seconds + 300, quote(opt.moth), dir, seed, calls, seconds, state, text_from,
+    .. "quarantine_size_mb=64:detect_leaks=0 timeout -s KILL %d %s %s/ops.lua %d %d %d %s %s 2>&1",
+    quote(opt.moth), seconds + 300, quote(opt.moth), dir, seed, calls, seconds, state,
     opt.only and quote(opt.only) or "")
   return io.popen(command)
 end
 
-local function last_call()
-  local f = io.open(state)
-  local last = f and f:read("l") or "?"
-  if f then f:close() end
-  return tonumber(last:match("^(%d+)")) or 0, last
+-- What a dying child said, without the sanitizer's words about huge requests that failed.
+local function remember(tail, line)
+  if line:match("^%s*$") or line:find("failed to allocate", 1, true) then return end
+  if line:find("ERROR: AddressSanitizer", 1, true) or line:find("runtime error:", 1, true) then
+    for i = #tail, 1, -1 do tail[i] = nil end
+  end
+  if #tail < 14 then tail[#tail + 1] = line end
 end
 
 local function crashed(how, code, tail)
-  local call = last_call()
+  local f = io.open(state)
+  local last = f and f:read("l") or "?"
+  if f then f:close() end
+  local call = tonumber(last:match("^(%d+)")) or 0
   crashes, made = crashes + 1, made + call
-  local p = child(call, 3600, math.max(1, call - 1))
-  for _ in p:lines() do end
-  p:close()
-  local again, last = last_call()
-  print(string.format("FAIL the process ended (%s %s) in call %s%s", how, tostring(code), last,
-    again == call and "" or " (another one than the first time, " .. call .. ")"))
+  print(string.format("FAIL the process ended (%s %s) in call %s", how, tostring(code), last))
   for _, line in ipairs(tail) do print("  " .. line:sub(1, 160)) end
   io.stdout:flush()
   return math.max(call, 1)
@@ -56,7 +56,7 @@ end
 
 while left > 0 and os.time() - started < opt.seconds do
   local batch = math.min(left, opt.batch)
-  local p = child(batch, math.ceil(math.min(opt.seconds - (os.time() - started), 36000)), batch + 1)
+  local p = child(batch, math.ceil(math.min(opt.seconds - (os.time() - started), 36000)))
   local tail, finished = {}, nil
   for line in p:lines() do
     local id, calls, fine = line:match("^@op (%S+) (%d+) (%d+)")
@@ -71,7 +71,7 @@ while left > 0 and os.time() - started < opt.seconds do
     elseif line:match("^FAIL") then
       print(line)
       io.stdout:flush()
-    elseif #tail < 14 then tail[#tail + 1] = line end
+    else remember(tail, line) end
   end
   local _, how, code = p:close()
   local done = finished and math.max(finished, batch) or crashed(how, code, tail)

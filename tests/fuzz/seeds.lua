@@ -1,8 +1,8 @@
--- seeds.lua: one call that fits, for ops whose arguments a random choice hardly ever hits; the generator mutates it.
--- By op id: the arguments in the schema's order, false where absent (or a boolean is false).  A text "f 2,3" is a
--- float32 tensor of that shape, "i4 2,3" an int64 tensor of numbers from 0 to 3, "n3 2" an int32 one from 1 to 3, "o1 3"
--- int64 ones, "d", "c", "b" a float64, complex64, bool one; a table of such texts is a list of tensors, everything else
--- itself.
+-- seeds.lua: calls that fit, for ops whose arguments a random choice hardly ever hits; the generator mutates them.
+-- By op id (or any name with op = id): the arguments in the schema's order, false where absent or a boolean is false.
+-- A text "f 2,3" is a float32 tensor of that shape, "i4 2,3" an int64 tensor of numbers from 0 to 3, "n3 2" an int32 one
+-- from 1 to 3, "o1 3" int64 ones, "d", "c", "b" a float64, complex64, bool one; a table of such texts is a list of
+-- tensors, everything else itself.
 local seeds = {}
 
 -- ---- convolution, folding, sampling, pooling ----
@@ -95,10 +95,15 @@ for name, gates in pairs { lstm = 4, gru = 3, rnn_tanh = 1, rnn_relu = 1 } do
   seeds[name .. "_cell"] = { "f 2,4", cell, w[1], w[2], w[3], w[4] }
 end
 
-local rnn = { "f 6,4", { 2, 2, 1, 1 }, "f 2,3", false, { "f 3,4", "f 3,3", "f 3", "f 3" }, "tanh", true }
+local rnn = { "f 6,4", { 2, 2, 1, 1 }, "f 1,2,3", false, { "f 3,4", "f 3,3", "f 3", "f 3" }, "tanh", true }
 seeds._rnn_layer = rnn
-seeds._rnn_backward = { "f 6,3", "f 2,3", "f 2,3", rnn[1], rnn[2], rnn[3], false, rnn[5], "tanh", true, true, "f 6,3",
-  "f 6,3", "f 6,3" }
+seeds._rnn_backward = { "f 6,3", "f 1,2,3", "f 1,2,3", rnn[1], rnn[2], rnn[3], false, rnn[5], "tanh", true, true,
+  "f 6,3", "f 1,0,12", "f 1,0,3" }
+local lstm = { "f 6,4", { 2, 2, 1, 1 }, "f 1,2,4", "f 1,2,4", { "f 16,4", "f 16,4" }, "lstm", false }
+seeds._rnn_layer_lstm = lstm
+lstm.op = "_rnn_layer"
+seeds._rnn_backward_lstm = { "f 6,4", "f 1,2,4", "f 1,2,4", lstm[1], lstm[2], lstm[3], lstm[4], lstm[5], "lstm", false,
+  true, "f 6,4", "f 1,6,32", "f 1,6,4", op = "_rnn_backward" }
 
 -- ---- hidden ops of norms, pooling, reductions, linear algebra ----
 seeds._layer_norm = { "f 6,4", "f 4", "f 4", 1e-5 }
@@ -120,8 +125,8 @@ seeds._adaptive_max_pool = { "f 2,3,4,4", { 2, 2 } }
 seeds._fractional_max_pool = { "f 2,3,5,5", { 2, 2 }, { 3, 3 }, "u 2,3,2" }
 seeds._scatter_planes = { "f 2,3,2,2", "i9 2,3,2,2", { 2, 3, 4, 4 }, 2, true }
 seeds._gather_planes = { "f 2,3,4,4", "i9 2,3,2,2", 2 }
-seeds._resample = { "f 2,3,4", { 6 }, "nearest", {}, {} }
-seeds._resample_backward = { "f 2,3,6", { 2, 3, 4 }, { 6 }, "nearest", {}, {} }
+
+
 seeds.pad_backward = { "f 2,3,6", { 1, 1 } }
 seeds.pixel_shuffle_impl = { "f 2,4,3,3", 2 }
 seeds.pixel_unshuffle_impl = { "f 2,3,4,4", 2 }
@@ -148,6 +153,7 @@ seeds._solve_triangular = { "f 2,3,3", "f 2,3,2", true, true, false }
 seeds._det_backward = { "f", "f", "f 3,3", "f 3,3", "n3 3" }
 seeds._slogdet_backward = { "f", "f", "f", "f 3,3", "f 3,3", "n3 3" }
 seeds._eigh_backward = { "f 3", "f 3,3", "f 3", "f 3,3" }
+seeds._eigh = { "f 3,3", "L", true }
 seeds._eig_backward = { "c 3", "c 3,3", "c 3", "c 3,3", "f 3,3" }
 seeds._svd_backward = { "f 3,2", "f 2", "f 2,2", "f 3,2", "f 2", "f 2,2" }
 seeds._qr_backward = { "f 3,2", "f 2,2", "f 3,2", "f 2,2", "reduced" }
