@@ -179,7 +179,7 @@ void k__rnn_backward(Ctx *c, Tensor *grad, Tensor *grad_h, Tensor *grad_c, Tenso
 static bool open_net(Ctx *c, Net *n, const char *name, TensorList params, bool biases,
                      int64_t layers, double dropout, bool train, bool two) {
   *n = (Net){nn_rnn_mode(c, name), name, params, biases, train, two, layers, 0, dropout};
-  int64_t parts = layers * (two ? 2 : 1);
+  int64_t parts = layers > 0 && layers <= params.n ? layers * (two ? 2 : 1) : 0;
   n->per = parts > 0 ? params.n / parts : 0;
   bool ok = layers > 0 && n->per * parts == params.n &&
             (n->per == 2 + 2 * biases || (n->mode == NN_LSTM && n->per == 3 + 2 * biases));

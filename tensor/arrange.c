@@ -232,8 +232,9 @@ Tensor *k_rot90(Ctx *c, Tensor *self, int64_t k, IntList dims) {
 
 /* ---- diagonals and scatters into copies ---- */
 Tensor *k_diag_embed(Ctx *c, Tensor *self, int64_t offset, int64_t dim1, int64_t dim2) {
-  int64_t shape[MT_MAXDIM],
-      n = (self->ndim ? self->size[self->ndim - 1] : 1) + (offset < 0 ? -offset : offset);
+  int64_t shape[MT_MAXDIM], n = self->ndim ? self->size[self->ndim - 1] : 1;
+  if (offset == INT64_MIN || __builtin_add_overflow(n, offset < 0 ? -offset : offset, &n))
+    return mt_fail(c, "offset %lld is too large", (long long)offset);
   int nd = self->ndim + 1, a = mt_dim(c, dim1, nd), b = a < 0 ? -1 : mt_dim(c, dim2, nd), k = 0;
   if (b < 0) return NULL;
   if (a == b)
@@ -572,6 +573,6 @@ Tensor *k_F_channel_shuffle(Ctx *c, Tensor *x, int64_t groups) {
 }
 Tensor *k_pad_backward(Ctx *c, Tensor *grad, IntList pad) {
   int64_t *n = mt_tmp(c, sizeof(int64_t) * (size_t)(pad.n + 1));
-  for (int64_t i = 0; n && i < pad.n; i++) n[i] = -pad.v[i];
+  for (int64_t i = 0; n && i < pad.n; i++) n[i] = -(pad.v[i] > INT64_MIN ? pad.v[i] : -INT64_MAX);
   return n ? t_constant_pad_nd(c, grad, mt_il(n, pad.n), mt_si(0)) : NULL;
 }

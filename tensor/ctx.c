@@ -99,10 +99,15 @@ Tensor *mt_close_with(Ctx *c, Scope s, Tensor *keep) {
 }
 
 void *mt_tmp(Ctx *c, size_t n) {
+#ifdef MT_SAN
+  size_t least = 0;                        /* a block each, of its very size */
+#else
+  size_t least = 4096;
   n = (n + 15) & ~(size_t)15;
+#endif
   Block *b = c->arena;
-  if (!b || b->cap - b->used < n) {
-    size_t cap = n > 4096 ? n : 4096;
+  if (!least || !b || b->cap - b->used < n) {
+    size_t cap = n > least ? n : least;
     b = mt_malloc(sizeof *b + cap);
     if (!b) return mt_nomem(c);
     b->used = 0;

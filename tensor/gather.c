@@ -294,7 +294,7 @@ static Scalar fold_identity(DType d, MtFold f) {
   bool ints = mt_is_int(d);
   if (f == MT_FOLD_MUL) return mt_si(1);
   if (f == MT_FOLD_MAX)
-    return ints ? mt_si(d == MT_bool || d == MT_uint8 ? 0 : -((int64_t)1 << (mt_dsize(d) * 8 - 1)))
+    return ints ? mt_si(d == MT_bool || d == MT_uint8 ? 0 : INT64_MIN >> (64 - mt_dsize(d) * 8))
                 : mt_sd(-INFINITY);
   if (f == MT_FOLD_MIN)
     return ints ? mt_si(d == MT_bool    ? 1

@@ -20,7 +20,18 @@ const DTypeRow mt_dtypes[MT_NDTYPES] = {
 void (*mt_ag_free)(Tensor *t);
 
 /* ---- storages ---- */
-enum { SMALL = 128, MIN_SHIFT = 8, NCLASS = 160, ALIGN = 64 };
+/* A sanitizer build keeps nothing: each tensor and storage is a request of its own, data end where
+ * they end, so that the first byte read beyond or after its time is seen (and every request can
+ * fail in the test that makes them fail). */
+#ifdef MT_SAN
+#include <sanitizer/asan_interface.h>
+enum { SMALL = 0, KEEP = 0, EXACT = 1 };
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n) ((void)(p))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p))
+enum { SMALL = 128, KEEP = 8192, EXACT = 0 };
+#endif
+enum { MIN_SHIFT = 8, NCLASS = 160, ALIGN = 64 };
 /* Freed blocks are kept up to CACHE_CAP, or as much as brings memory back to the most that was ever
  * live: a training loop's activations come from warm pages each time, and no program uses more than
  * its peak and CACHE_CAP. */
@@ -64,14 +75,20 @@ static void *block_get(int64_t n, int32_t *cls) {
     cached_bytes -= rounded;
     return f;
   }
+  if (EXACT) rounded = n;
   char *raw = mt_malloc((size_t)rounded + ALIGN);
   if (!raw) return NULL;
   char *p = (char *)(((uintptr_t)raw + ALIGN) & ~(uintptr_t)(ALIGN - 1));
   ((unsigned char *)p)[-1] = (unsigned char)(p - raw);
+  ASAN_POISON_MEMORY_REGION(p + n, raw + rounded + ALIGN - (p + n));
   return p;
 }
 
-static void block_free(void *p) { mt_free((char *)p - ((unsigned char *)p)[-1]); }
+static void block_free(void *p, int64_t n) {
+  char *raw = (char *)p - ((unsigned char *)p)[-1];
+  ASAN_UNPOISON_MEMORY_REGION(raw, n + ALIGN);
+  mt_free(raw);
+}
 
 static int64_t class_bytes(int k) {
   int64_t base = (int64_t)1 << (MIN_SHIFT + k / 4);
@@ -89,13 +106,13 @@ static void cache_trim(int64_t want) {
       Free *f = cache[k];
       cache[k] = f->next;
       cached_bytes -= class_bytes(k);
-      block_free(f);
+      block_free(f, class_bytes(k));
     }
 }
 
-static void block_put(void *p, int32_t cls) {
+static void block_put(void *p, int32_t cls, int64_t n) {
   int64_t bytes = class_bytes(cls), limit = cache_limit();
-  if (bytes > limit) { block_free(p); return; }
+  if (EXACT || bytes > limit) { block_free(p, n); return; }
   Free *f = p;
   f->next = cache[cls];
   cache[cls] = f;
@@ -161,14 +178,17 @@ Storage *mt_storage_foreign(Ctx *c, void *data, int64_t nbytes, void (*free_fn)(
 /* Gives the bytes back, keeps the header. */
 static void storage_drop(Storage *s) {
   if (s->free_fn) { s->free_fn(s->owner); s->free_fn = NULL; }
-  else if (!s->small && s->cls >= 0) { live_bytes -= s->nbytes; block_put(s->data, s->cls); }
+  else if (!s->small && s->cls >= 0) {
+    live_bytes -= s->nbytes;
+    block_put(s->data, s->cls, s->nbytes);
+  }
   else if (s->data && s->small) live_bytes -= s->nbytes;
 }
 
 void mt_storage_release(Storage *s) {
   if (!s || --s->ref > 0) return;
   storage_drop(s);
-  if (nsmall_free < 8192) {
+  if (nsmall_free < KEEP) {
     ((Free *)s)->next = small_free;
     small_free = (Free *)s;
     nsmall_free++;
@@ -233,7 +253,7 @@ static Tensor *tensor_raw(Ctx *c, int ndim) {
 static void tensor_recycle(Tensor *t) {
   if (t->size != t->dims) mt_free(t->size);
   live_tensors--;
-  if (ntensor_free < 8192) {
+  if (ntensor_free < KEEP) {
     ((Free *)t)->next = tensor_free;
     tensor_free = (Free *)t;
     ntensor_free++;

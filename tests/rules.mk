@@ -62,12 +62,12 @@ fuzz-spatial:
 	  build-asan/moth tests/fuzz/spatial.lua $(N) $(SEED)
 .PHONY: fuzz-spatial
 
-# Every memory request of scripted sessions fails once.  STRIDE=k tries every k-th.
+# Every memory request of scripted sessions fails once.  STRIDE=k tries every k-th, LUA_STRIDE=k of Lua's own.
 faults:
 	@$(MAKE) -s B=build-faults SAN=1 OPT=-O1 DEFS=-DMT_FAULTS all
 	@mkdir -p build-faults/tests
 	$(CC) -shared -fPIC -g -Wall -Wextra $(LUA_CFLAGS) -o build-faults/tests/faults.so tests/faults/faults.c
-	@ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 build-faults/moth tests/faults/sweep.lua $(STRIDE)
+	@ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 build-faults/moth tests/faults/sweep.lua $(or $(STRIDE),1) $(LUA_STRIDE)
 
 # All tests under ThreadSanitizer with four threads.  No race is suppressed; OpenBLAS and libgomp are not built with it
 # (their own locks cannot be seen), so what their code does between itself is left out.  T= limits the tests by name.

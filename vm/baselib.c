@@ -128,7 +128,10 @@ static int l_pcall(lua_State *L) {
   luaL_checkany(L, 1);
   lua_pushboolean(L, 1);
   lua_insert(L, 1);
-  return after_pcall(L, lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, after_pcall), 0);
+  VmMark m = vm_mark(L);
+  int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, after_pcall);
+  if (status != LUA_OK) vm_unwind(L, m);
+  return after_pcall(L, status, 0);
 }
 
 static int l_xpcall(lua_State *L) {
@@ -137,7 +140,10 @@ static int l_xpcall(lua_State *L) {
   lua_pushboolean(L, 1);
   lua_pushvalue(L, 1);
   lua_rotate(L, 3, 2);
-  return after_pcall(L, lua_pcallk(L, n - 2, LUA_MULTRET, 2, 2, after_pcall), 2);
+  VmMark m = vm_mark(L);
+  int status = lua_pcallk(L, n - 2, LUA_MULTRET, 2, 2, after_pcall);
+  if (status != LUA_OK) vm_unwind(L, m);
+  return after_pcall(L, status, 2);
 }
 
 /* ---- coroutines ---- */

@@ -33,6 +33,13 @@ static inline void vm_poll(lua_State *L) {
   if (__builtin_expect(mt_interrupted, 0)) vm_raise_interrupt(L, NULL);
 }
 
+/* ---- tensor.c ---- */
+/* A protected call remembers which C calls were under way; when it fails, tensors still owned by
+ * those that Lua's error has left (a lack of memory passes through any of them) are released. */
+typedef struct VmMark { const void *op; int scopes, busy; } VmMark;
+VmMark vm_mark(lua_State *L);
+void vm_unwind(lua_State *L, VmMark m);
+
 /* ---- baselib.c, strings.c, tables.c: our own versions of library functions, put over Lua's
  * ---- */
 void vm_open_base(lua_State *L, bool bytecode);

@@ -23,6 +23,18 @@ Ctx *vm_ctx(lua_State *L) {
   return *(Ctx **)lua_getextraspace(L);
 }
 
+VmMark vm_mark(lua_State *L) {
+  Ctx *c = vm_ctx(L);
+  return (VmMark){c->op, c->npool, c->busy};
+}
+void vm_unwind(lua_State *L, VmMark m) {
+  Ctx *c = vm_ctx(L);
+  mt_clear(c);
+  c->op = m.op;
+  c->busy = m.busy;
+  mt_leave(c, m.scopes);
+}
+
 /* The line of the script that led here: that of the innermost Lua function outside the embedded
  * library. */
 void vm_where(lua_State *L) {

@@ -5,9 +5,13 @@
  * session ends), the tail of the session runs, then check(ok, message) says whether the state is
  * sound; the parent goes on without the failure.  So each request is tried with its own head and
  * tail at the cost of one run and its tails. Returns requests, raised, absorbed, broken, first
- * broken text.  Threads must be set to one before. */
+ * broken text.  Threads must be set to one before.
+ *
+ * sweep(session, check, forever, stride, "lua") fails Lua's own requests (tables, strings, stack)
+ * instead of the engine's: Lua then collects garbage and asks again, so one failure is absorbed. */
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,17 +60,30 @@ static int on_request(void) {
   return 0;
 }
 
+static lua_Alloc lua_alloc;
+static void *lua_request(void *ud, void *old, size_t was, size_t n) {
+  bool grows = n && (!old || n > was);
+  return grows && on_request() ? NULL : lua_alloc(ud, old, was, n);
+}
+static void arm(lua_State *L, bool of_lua, bool on) {
+  void *ud;
+  sw.armed = 0;
+  if (of_lua && on) { lua_alloc = lua_getallocf(L, &ud); lua_setallocf(L, lua_request, ud); }
+  else if (of_lua) { lua_getallocf(L, &ud); lua_setallocf(L, lua_alloc, ud); }
+  else mt_fault_hook = on ? on_request : NULL;
+  sw.armed = on;
+}
+
 static int sweep(lua_State *L) {
   memset(&sw, 0, sizeof sw);
+  bool of_lua = !strcmp(luaL_optstring(L, 5, ""), "lua");
   sw.forever = lua_toboolean(L, 3);
   sw.stride = (long)luaL_optinteger(L, 4, 1);
   lua_settop(L, 2);
   lua_pushvalue(L, 1);
-  mt_fault_hook = on_request;
-  sw.armed = 1;
+  arm(L, of_lua, true);
   int status = lua_pcall(L, 0, 0, 0);
-  sw.armed = 0;
-  mt_fault_hook = NULL;
+  arm(L, of_lua, false);
   if (sw.in_child) { /* the session's end in a child: judge and leave */
     char msg[300];
     snprintf(msg, sizeof msg, "%.299s", status == LUA_OK ? "" : luaL_tolstring(L, -1, NULL));

@@ -1,13 +1,14 @@
 -- sweep.lua: fails the n-th memory request of scripted sessions, for every n, once and from n on.  After each failure
 -- the session must have ended in an error or gone on, nothing may leak, and the engine must work.
--- usage: build-faults/moth tests/faults/sweep.lua [STRIDE]
+-- Then the same for Lua's own requests, every LUA_STRIDE-th of them.
+-- usage: build-faults/moth tests/faults/sweep.lua [STRIDE] [LUA_STRIDE]
 local dir = arg[0]:match("^(.*)/[^/]*$") or "."
 package.cpath = dir .. "/../../build-faults/tests/?.so;" .. package.cpath
 local faults = require "faults"
 package.path = dir .. "/?.lua;" .. package.path
 local sessions = require "sessions"
 local torch = require "torch"
-local stride = tonumber(arg[1]) or 1
+local strides = { engine = tonumber(arg[1]) or 1, lua = tonumber(arg[2]) or 7 }
 torch.set_num_threads(1)
 
 local function usable()
@@ -20,10 +21,15 @@ local names = {}
 for name in pairs(sessions) do names[#names + 1] = name end
 table.sort(names)
 for _, name in ipairs(names) do
-  local run = sessions[name]
+  local session = sessions[name]
+  local function run()                                      -- as a user's code meets an error
+    local fine, err = pcall(session)
+    if not fine then error(err, 0) end
+  end
   local ok = pcall(run)                                     -- warm: caches and lazy tables are made once
   if not ok then print("left out, the engine lacks it: " .. name) end
-  for _, forever in ipairs { false, true } do
+  for _, how in ipairs { "engine once", "engine from n on", "lua once", "lua from n on" } do
+    local whose, forever = how:match("^%a+"), how:find("from") ~= nil
     if ok then
       collectgarbage()
       collectgarbage()
@@ -38,10 +44,10 @@ for _, name in ipairs(names) do
         assert(now <= before, string.format("%d tensors live, %d before (%s)", now, before, message))
         if not done and message == "" then error("an error without a text") end
       end
-      local n, raised, absorbed, broken, first = faults.sweep(run, check, forever, stride)
-      print(string.format("%-12s %-8s %6d requests, %d raised, %d absorbed, %d broken", name,
-        forever and "from n on" or "once", n, raised, absorbed, broken))
-      if broken > 0 then print("FAIL faults " .. name .. ": " .. first) end
+      local n, raised, absorbed, broken, first = faults.sweep(run, check, forever, strides[whose], whose)
+      print(string.format("%-12s %-16s %6d requests, %d raised, %d absorbed, %d broken", name, how, n, raised, absorbed,
+        broken))
+      if broken > 0 then print("FAIL faults " .. name .. " (" .. how .. "): " .. first) end
       passed, failed = passed + raised + absorbed, failed + broken
     end
   end
