@@ -348,7 +348,7 @@ Tensor *k_repeat_interleave_Tensor(Ctx *c, Tensor *repeats, int64_t output_size)
   int64_t n = 0, k = 0;
   for (int64_t i = 0; i < r->numel; i++) {
     if (p[i] < 0) return mt_fail(c, "repeats must be 0 or more, got %lld", (long long)p[i]);
-    n += p[i];
+    if (__builtin_add_overflow(n, p[i], &n)) return mt_fail(c, "the result is too large");
   }
   if (output_size != MT_NONE_INT && output_size != n)
     return mt_fail(c, "output_size %lld is not the sum of repeats, %lld", (long long)output_size,

@@ -237,8 +237,12 @@ static bool pick_shape(Ctx *c, IntList size, int64_t dim_, const Tensor *index, 
   for (int i = 0; i < dim; i++) *outer *= size.v[i];
   for (int i = dim + 1; i < size.n; i++) *inner *= size.v[i];
   *n = size.n ? size.v[dim] : 1;
-  *k = keep && index->ndim ? index->size[dim] : 1;
-  return true;
+  bool fits = !keep || !index->ndim || index->ndim == size.n;
+  *k = keep && index->ndim && fits ? index->size[dim] : 1;
+  if (fits && index->numel == *outer * *k * *inner) return true;
+  mt_fail(c, "an index of shape %s does not fit size %s", mt_list_str(c, mt_sizes(index)),
+          mt_list_str(c, size));
+  return false;
 }
 Tensor *k__pick(Ctx *c, Tensor *s, int64_t dim, Tensor *index, bool keep) {
   int64_t outer, n, k, inner;

@@ -70,7 +70,7 @@ Tensor *k_signal_windows_exponential(Ctx *c, int64_t m, Scalar center, double ta
   if (!(tau > 0)) return mt_fail(c, "tau must be positive, got %g", tau);
   if (sym && mt_has(center)) return mt_fail(c, "center must be None for symmetric windows");
   return GIVE(w_exponential, (Shape){.a = mt_has(center) ? mt_sre(center)
-                                                         : (double)(!sym && m > 1 ? m : m - 1) / 2,
+                                                         : ((double)m - (sym || m <= 1)) / 2,
                                      .b = tau});
 }
 Tensor *k_signal_windows_gaussian(Ctx *c, int64_t m, double std, OPTS) {

@@ -29,7 +29,8 @@ local UNCOMPARED = { as_strided = true, set_ = true, set = true, stride = true, 
 -- float32 is not 0); their float64 run may differ widely.
 local LOOSE = { svd = true, qr = true, eig = true, eigh = true, lu = true, lu_factor = true, pinv = true, inv = true,
   matrix_rank = true, lstsq = true, solve = true, det = true, slogdet = true, householder_product = true,
-  cond = true, eigvals = true, matrix_power = true, polygamma = true, pinverse = true, inv_ex = true, lu_factor_ex = true, tensorinv = true, tensorsolve = true }
+  cond = true, eigvals = true, matrix_power = true, polygamma = true, pinverse = true,
+  inv_ex = true, lu_factor_ex = true, solve_ex = true, tensorinv = true, tensorsolve = true }
 
 local function lookup(path)
   local at = torch
