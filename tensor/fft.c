@@ -41,7 +41,7 @@ static Tensor *along(Ctx *c, Tensor *x, int dim, FftKind kind, bool inverse, int
     return NULL;
   return stay ? out : t_transpose(c, out, dim, last);
 }
-static int at(Ctx *c, const Tensor *x, int64_t dim) { return mt_dim(c, dim, x->ndim); }
+static int at(Ctx *c, const Tensor *x, int64_t dim) { return x ? mt_dim(c, dim, x->ndim) : -1; }
 
 Tensor *k__fft_c2c(Ctx *c, Tensor *x, IntList dim, int64_t norm, bool forward) {
   if (!mt_is_complex(x->dtype))

@@ -507,6 +507,8 @@ static Tensor *batch_norm(Ctx *c, Tensor *x, Tensor *mean, Tensor *var, Tensor *
                           double momentum, double eps) {
   Val r[3];
   if (!training) return t__fixed_norm(c, x, weight, bias, t_detach(c, mean), t_detach(c, var), eps);
+  if ((mean && mt_overlaps_itself(mean)) || (var && mt_overlaps_itself(var)))
+    return mt_fail(c, "running_mean and running_var must not share memory among their elements");
   t__batch_norm(c, x, weight, bias, eps, r);
   if (c->err) return NULL;
   if (!x->numel) return r[0].t; /* an empty batch leaves the running statistics alone */

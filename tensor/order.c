@@ -21,6 +21,7 @@ static bool ordered(Ctx *c, const Tensor *t) {
 typedef struct { Tensor *x; int dim, last; int64_t rows, n, size[MT_MAXDIM]; } Rows;
 
 static bool rows_of(Ctx *c, Tensor *t, int64_t dim, Rows *r) {
+  if (!t) return false;
   r->dim = mt_dim(c, dim, t->ndim);
   if (r->dim < 0 || !ordered(c, t)) return false;
   r->last = t->ndim ? t->ndim - 1 : 0;

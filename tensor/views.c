@@ -457,7 +457,7 @@ Tensor *k_unflatten(Ctx *c, Tensor *self, int64_t dim, IntList sizes) {
       if (hole >= 0) return mt_fail(c, "only one size may be -1, got %s", mt_list_str(c, sizes));
       hole = m;
     } else if (sizes.v[i] < 0) return mt_fail(c, "invalid size %lld", (long long)sizes.v[i]);
-    else known *= sizes.v[i];
+    else if (__builtin_mul_overflow(known, sizes.v[i], &known)) known = INT64_MAX;
     sz[m++] = sizes.v[i];
   }
   if (hole >= 0 && known && self->size[d] % known == 0) sz[hole] = self->size[d] / known;
