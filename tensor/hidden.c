@@ -506,6 +506,7 @@ static const char *const lines[][2] = {
     {"_vnorm", "self:-:c ?dims"},
     {"_vnorm_backward", "self:-:c ?dims"},
     {"_pinv", "A:#,m,n:c"},
+    {"_pivots_to_permutation", "m{0,65536}"},
     {"permute_backward", "?perm"},
     {"as_strided_backward", "?strided"},
     {"unfold_backward", "?unfold"},

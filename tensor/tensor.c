@@ -325,7 +325,7 @@ Tensor *mt_new(Ctx *c, IntList size, DType d, Device dev) {
   for (int64_t i = size.n - 1; i >= 0; i--) {
     t->size[i] = size.v[i];
     t->stride[i] = acc;
-    acc *= size.v[i] > 1 ? size.v[i] : 1;
+    acc = (int64_t)((uint64_t)acc * (uint64_t)(size.v[i] > 1 ? size.v[i] : 1)); /* 0 x huge */
   }
   t->st = mt_storage_new(c, numel * (int64_t)mt_dsize(d), dev);
   if (!t->st) { tensor_recycle(t); return NULL; }

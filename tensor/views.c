@@ -278,7 +278,10 @@ Tensor *k_unfold(Ctx *c, Tensor *self, int64_t dimension, int64_t size, int64_t 
   if (step <= 0) return mt_fail(c, "step must be positive, got %lld", (long long)step);
   if (n >= MT_MAXDIM) return mt_fail(c, "too many dimensions");
   for (int i = 0; i < n; i++) { sz[i] = self->size[i]; st[i] = self->stride[i]; }
-  if (n) { sz[d] = (len - size) / step + 1; st[d] = self->stride[d] * step; }
+  if (n) { /* one window: its stride says nothing */
+    sz[d] = (len - size) / step + 1;
+    st[d] = (int64_t)((uint64_t)self->stride[d] * (uint64_t)step);
+  }
   sz[n] = size;
   st[n] = n ? self->stride[d] : 1;
   return mt_view(c, self, n + 1, sz, st, self->offset);
