@@ -275,8 +275,10 @@ static int64_t inner_size(Ctx *c, const Tensor *x, IntList shape, const Tensor *
                           Kind most) {
   int64_t n = 1;
   bool ok = shape.n >= 1 && shape.n <= x->ndim;
-  for (int64_t i = 0; ok && i < shape.n; i++) { ok = shape.v[i] == x->size[x->ndim - shape.n + i];
-  n *= shape.v[i]; }
+  for (int64_t i = 0; ok && i < shape.n; i++) {
+    ok = shape.v[i] == x->size[x->ndim - shape.n + i];
+    if (ok) n *= shape.v[i];
+  }
   for (int k = 0; ok && k < 2; k++) {
     const Tensor *t = k ? b : w;
     if (t) ok = t->ndim == shape.n && !memcmp(t->size, shape.v, sizeof(int64_t) * (size_t)shape.n);

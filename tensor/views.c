@@ -318,8 +318,11 @@ Tensor *k_unsqueeze(Ctx *c, Tensor *self, int64_t dim) {
 /* The strides that give self's elements in order under a new shape, or false. */
 static bool view_strides(const Tensor *t, int n, const int64_t *size, int64_t *stride) {
   if (t->numel == 0) {
-    for (int i = n - 1, first = 1; i >= 0; i--, first = 0)
-      stride[i] = first ? 1 : (size[i + 1] > 1 ? size[i + 1] : 1) * stride[i + 1];
+    uint64_t acc = 1;                        /* may wrap beside the size 0 */
+    for (int i = n - 1; i >= 0; i--) {
+      stride[i] = (int64_t)acc;
+      acc *= (uint64_t)(size[i] > 1 ? size[i] : 1);
+    }
     if (n == t->ndim && !memcmp(size, t->size, sizeof(int64_t) * (size_t)n))
       memcpy(stride, t->stride, sizeof(int64_t) * (size_t)n);
     return true;
@@ -586,7 +589,7 @@ TensorList k_split(Ctx *c, Tensor *self, int64_t split_size, int64_t dim) {
     mt_fail(c, "split_size must be positive, got %lld", (long long)split_size);
     return l;
   }
-  int64_t k = split_size ? (n + split_size - 1) / split_size : 1;
+  int64_t k = split_size ? n / split_size + (n % split_size != 0) : 1;
   if (k < 1) k = 1;
   int64_t *sizes = mt_tmp(c, sizeof(int64_t) * (size_t)k);
   if (!sizes) return l;

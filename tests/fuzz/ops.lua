@@ -30,7 +30,7 @@ local UNCOMPARED = { as_strided = true, set_ = true, set = true, stride = true, 
 local LOOSE = { svd = true, qr = true, eig = true, eigh = true, lu = true, lu_factor = true, pinv = true, inv = true,
   matrix_rank = true, lstsq = true, solve = true, det = true, slogdet = true, householder_product = true,
   cond = true, eigvals = true, matrix_power = true, polygamma = true, pinverse = true,
-  inv_ex = true, lu_factor_ex = true, solve_ex = true, tensorinv = true, tensorsolve = true }
+  inv_ex = true, lu_factor_ex = true, solve_ex = true, histc = true, tensorinv = true, tensorsolve = true }
 
 local function lookup(path)
   local at = torch
@@ -225,10 +225,14 @@ local function check_inplace(op, recipe, res)
 end
 
 local function has_float32(recipe)
+  local found = false
   for _, s in ipairs(recipe) do
-    if s.k == "tensor" and s.dtype == "float32" then return s.fill ~= "wild" end
+    for _, t in ipairs(s.k == "list" and s.items or { s }) do
+      if t.fill == "wild" then return false end
+      found = found or t.k == "tensor" and t.dtype == "float32"
+    end
   end
-  return false
+  return found
 end
 
 -- A norm of an order near 0 takes a power of some 1 / order of a rounded sum: float32 says little then.
