@@ -234,10 +234,10 @@ write("ops_table.c", tb)
 -- ---- ops_exprs.c ----
 local e = { '/* made by opgen.lua: do not edit */\n#include "op.h"\n#include "iter.h"\n#include "expr_rt.h"\n' }
 for _, o in ipairs(ops) do
-  local head = "Tensor *k_" .. o.cname .. "(" .. args_decl(o) .. ") {\n"
+  local head = (o.rets[1] and schema.rettype(o.rets[1]) or "void ") .. "k_" .. o.cname .. "(" .. args_decl(o) .. ") {\n"
   local k = o.kernel or o.cname
   if o.expr then
-    local ok, code = pcall(expr.compile, o.expr, expr.scope_of_params(o.params), byname, "T")
+    local ok, code = pcall(expr.compile, o.expr, expr.scope_of_params(o.params), byname, schema.letter(o.rets[1]))
     if not ok then die("%s\n  in the expression of %s: %s", tostring(code), o.cname, o.expr) end
     e[#e + 1] = head .. "  return " .. code .. ";\n}\n"
   elseif o.unary then

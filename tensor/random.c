@@ -503,3 +503,6 @@ Tensor *k_F_alpha_dropout(Ctx *c, Tensor *x, double p, bool training, bool inpla
 Tensor *k_F_feature_alpha_dropout(Ctx *c, Tensor *x, double p, bool training, bool inplace) {
   return give(c, x, drop(c, x, p, training, true, true), inplace);
 }
+Tensor *k_feature_dropout(Ctx *c, Tensor *x, double p, bool train) {
+  return drop(c, x, p, train, true, false);
+}

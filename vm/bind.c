@@ -392,10 +392,10 @@ static bool parse(Call *k, const OpRow *op) {
     const ParamRow *p = &op->params[j];
     if (k->where[j]) continue;
     if (p->has_default) k->v[j] = p->def;
-    else {
-      snprintf(k->err, sizeof k->err, "argument '%s' (%s) is missing", p->name, type_name(p->type));
-      return false;
-    }
+    if (p->type == P_device && op->params[0].type != P_Tensor) k->v[j].i = vm_default_device(L);
+    if (p->has_default) continue;
+    snprintf(k->err, sizeof k->err, "argument '%s' (%s) is missing", p->name, type_name(p->type));
+    return false;
   }
   return true;
 }

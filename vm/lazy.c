@@ -21,6 +21,19 @@ static const struct { const char *space, *module, *names;
      "functional_call stack_module_state "
      "functionalize"},
     {"", "torch.func", "vmap"},
+    {"", "torch.settings",
+     "use_deterministic_algorithms are_deterministic_algorithms_enabled "
+     "is_deterministic_algorithms_warn_only_enabled get_deterministic_debug_mode "
+     "set_deterministic_debug_mode get_float32_matmul_precision set_float32_matmul_precision "
+     "get_num_interop_threads set_num_interop_threads set_flush_denormal set_warn_always "
+     "is_warn_always_enabled is_anomaly_enabled is_anomaly_check_nan_enabled set_anomaly_enabled "
+     "get_default_device set_default_device set_default_tensor_type is_autocast_cpu_enabled "
+     "set_autocast_cpu_enabled get_autocast_cpu_dtype set_autocast_cpu_dtype is_vulkan_available "
+     "eig symeig solve lstsq matrix_rank"},
+    {"", "torch.control", "compile cond while_loop"},
+    {"", "torch.convert",
+     "as_tensor asarray frombuffer from_file from_numpy from_dlpack to_dlpack typename is_storage"},
+    {"", "torch.lowrank", "svd_lowrank pca_lowrank lobpcg"},
     {"nn.functional", "torch.nn.functional", "triplet_margin_with_distance_loss linear_cross_entropy"},
     {"", "torch.summary", ""},
 };

@@ -80,6 +80,7 @@ static int t_tensor_new(lua_State *L) {
   Tensor *x = src ? t_clone(c, dtype >= 0 ? t_to_dtype(c, src, dtype, false, -1) : src, -1)
                   : vm_build_tensor(L, c, data, dtype);
   c->grad_mode = mode;
+  if (device < 0 && !src) device = vm_default_device(L);
   if (x && device == MT_META) x = t_empty(c, mt_sizes(x), x->dtype, -1, MT_META, -1, false, -1);
   if (x && grad) {
     if (mt_is_int(x->dtype))
@@ -240,6 +241,7 @@ static int open_torch(lua_State *L) {
   vm_open_index(L);
   lua_setfield(L, torch, "slice");
   vm_open_methods(L);
+  vm_open_queries(L, torch);
   vm_open_print(L, torch);
   vm_push_tensor_meta(L);
   lua_pushcfunction(L, vm_tensor_tostring);
@@ -262,6 +264,8 @@ static int open_torch(lua_State *L) {
   vm_open_lazy(L, torch);
   vm_open_library(L, torch);
   vm_push_methods(L);
+  lua_getfield(L, -1, "detach_");
+  lua_setfield(L, torch, "detach_");
   lua_setfield(L, torch, "_methods");
   vm_push_attrs(L);
   lua_setfield(L, torch, "_attrs");

@@ -178,6 +178,109 @@ end
 local single = "computes in float32 only; the public op does float64 through ops that are checked, its own gradient stands in golden cases"
 rows._rnn_layer, rows._sdpa = single, single
 
+-- ---- second forms, copies, segments, reflectors (ops_torch.def, ops_copies.def, ops_data.def, ops_factor.def) ----
+
+local function with(name, ...)
+  local args = table.pack(...)
+  return function(...)
+    local n, all = select("#", ...), { ... }
+    for i = 1, args.n do all[n + i] = args[i] end
+    return torch[name](table.unpack(all, 1, n + args.n))
+  end
+end
+for name, args in pairs { as_strided_copy = { { 2 }, { 2 } }, diagonal_copy = {}, expand_copy = { { 2, 2, 3 } }, permute_copy = { { 1, 0 } },
+  select_copy = { 0, 1 }, slice_copy = { 1, 0, 2 }, squeeze_copy_dim = { 0 }, transpose_copy = { 0, 1 }, unfold_copy = { 1, 2, 1 },
+  unsqueeze_copy = { 0 }, view_copy = { { 3, 2 } }, narrow_copy = { 1, 1, 2 }, split_copy = { 2, 1 }, split_with_sizes_copy = { { 1, 2 }, 1 },
+  unbind_copy = {}, unsafe_chunk = { 2, 1 }, unsafe_split = { 2, 1 }, unsafe_split_with_sizes = { { 1, 2 }, 1 } } do
+  rows[name] = function() return with((name:gsub("_dim$", "")), table.unpack(args)), var(2, 3) end
+end
+rows.view_copy_dtype = "bytes read as another dtype have no derivative"
+function rows.view_as_complex_copy() return with("view_as_complex_copy"), var(2, 2) end
+function rows.view_as_real_copy() return with("view_as_real_copy"), complex_var(2) end
+function rows.resize() return function(x) return x:resize({ 3, 2 }) end, var(2, 3) end
+function rows.resize_as() return function(x) return x:resize_as(torch.ones(3, 2)) end, var(2, 3) end
+function rows.fill_diagonal_() return function(x) return x:clone():fill_diagonal_(0.5) end, var(3, 3) end
+function rows.polygamma_self() return function(x) return x:polygamma(1) end, var(3) end
+
+function rows.kl_div() return var(2, 3), var(2, 3), 1 end
+function rows.binary_cross_entropy_with_logits() return var(2, 3), var(2, 3), torch.None, torch.None, 2 end
+function rows.margin_ranking_loss() return with("margin_ranking_loss", torch.ones(3, f64), 2.0, 2), var(3), var(3) end
+function rows.hinge_embedding_loss() return with("hinge_embedding_loss", torch.tensor({ 1., -1., 1. }, f64), 2.0), var(3) end
+function rows.cosine_embedding_loss() return with("cosine_embedding_loss", torch.tensor({ 1., -1. }, f64), -2.0, 0), var(2, 3), var(2, 3) end
+function rows.triplet_margin_loss() return with("triplet_margin_loss", 5.0), var(2, 3), var(2, 3), var(2, 3) end
+function rows.poisson_nll_loss() return with("poisson_nll_loss", true, false, 1e-8, 2), var(3), var(3) end
+local function ctc(lengths)
+  return function(x) return torch.ctc_loss(x:log_softmax(-1), torch.tensor({ { 1 } }, i64), lengths({ 3 }), lengths({ 1 })) end, var(3, 1, 3)
+end
+function rows.ctc_loss() return ctc(function(l) return l end) end
+function rows.ctc_loss_Tensor() return ctc(function(l) return torch.tensor(l, i64) end) end
+for _, name in ipairs { "ctc_loss", "ctc_loss_Tensor" } do rules[name] = { first_order = "ctc_loss has no second derivative, as in PyTorch; asking raises" } end
+function rows.batch_norm() return with("batch_norm", torch.None, torch.None, true, 0.1, 1e-5, false), var(4, 2), var(2), var(2) end
+function rows.instance_norm() return with("instance_norm", torch.None, torch.None, true, 0.1, 1e-5, false), var(2, 2, 4), var(2), var(2) end
+local function first(f) return function(...) return (f(...)) end end
+function rows.native_batch_norm() return first(with("native_batch_norm", torch.None, torch.None, true, 0.1, 1e-5)), var(4, 2), var(2), var(2) end
+function rows.native_layer_norm()
+  return function(x, w, b) return (torch.native_layer_norm(x, { 3 }, w, b, 1e-5)) end, var(2, 3), var(3), var(3)
+end
+function rows.native_group_norm()
+  return function(x, w, b) return (torch.native_group_norm(x, w, b, 2, 4, 3, 2, 1e-5)) end, var(2, 4, 3), var(4), var(4)
+end
+function rows.native_dropout() return first(with("native_dropout", 0.4, true)), var(2, 3) end
+for _, name in ipairs { "feature_dropout", "alpha_dropout", "feature_alpha_dropout" } do
+  rows[name] = function() return with(name, 0.4, true), var(3, 4) end
+end
+function rows.embedding() return with("embedding", torch.tensor({ 0, 2, 0 }, i64)), var(3, 2) end
+function rows.embedding_bag()
+  return first(with("embedding_bag", torch.tensor({ 0, 2, 1 }, i64), torch.tensor({ 0, 2 }, i64), false, 1)), var(3, 2)
+end
+function rows.affine_grid_generator() return with("affine_grid_generator", { 1, 1, 2, 3 }, false), var(1, 2, 3) end
+for _, name in ipairs { "grid_sampler", "grid_sampler_2d", "grid_sampler_3d" } do
+  rules[name] = { first_order = "grid_sample has no second derivative, as in PyTorch; asking raises" }
+  rows[name] = function()
+    if name:find("3d") then return with(name, 0, 0, false), var(1, 1, 3, 3, 3), var(1, 1, 1, 2, 3) end
+    return with(name, 0, 0, false), var(1, 1, 4, 4), var(1, 2, 2, 2)
+  end
+end
+function rows.convolution() return with("convolution", { 1 }, { 0 }, { 1 }, true, { 0 }, 1), var(1, 2, 3), var(2, 2, 2), var(2) end
+function rows.frobenius_norm() return with("frobenius_norm", { 1 }), var(2, 3) end
+function rows.nuclear_norm() return with("nuclear_norm"), var(3, 2) end
+function rows.nuclear_norm_dim() return with("nuclear_norm", { 0, 1 }), var(3, 2) end
+function rows.norm_except_dim() return with("norm_except_dim", 2, 1), var(2, 3) end
+
+function rows.segment_reduce()
+  return function(x)
+    local lengths = { lengths = torch.tensor({ 2, 1, 1 }, i64) }
+    return torch.segment_reduce(x, "prod", lengths), torch.segment_reduce(x, "max", lengths), torch.segment_reduce(x, "mean", lengths)
+  end, var(4, 2)
+end
+function rows.vander() return with("vander", 3), var(3) end
+function rows.corrcoef() return with("corrcoef"), var(3, 4) end
+local steps = "a result that moves in steps: its gradient is not the slope of differences; tests/lua/names_ops_test.lua compares it with PyTorch's"
+for _, name in ipairs { "_fake_quantize", "fake_quantize_per_tensor_affine", "fake_quantize_per_tensor_affine_tensor_qparams", "fake_quantize_per_channel_affine" } do
+  rows[name] = steps
+end
+local none = "PyTorch has no derivative either; asking for one raises"
+for _, name in ipairs { "geqrf", "linalg_ldl_factor", "linalg_ldl_factor_ex", "linalg_ldl_solve", "_ldl_solve" } do rows[name] = none end
+function rows.F_grouped_mm()
+  return function(a, b) return torch.nn.functional.grouped_mm(a, b, { offs = torch.tensor({ 1, 3 }, { dtype = torch.int32 }) }) end, var(3, 2), var(2, 2, 3)
+end
+function rows.F_linear_cross_entropy()
+  return function(x, w, b) return torch.nn.functional.linear_cross_entropy(x, w, torch.tensor({ 0, 2 }, i64), { linear_bias = b }) end,
+    var(2, 3), var(4, 3), var(4)
+end
+function rows.linalg_householder_product() return torch.linalg.householder_product, var(4, 3), var(2) end
+function rows.orgqr() return torch.orgqr, var(4, 3), var(2) end
+function rows.ormqr() return with("ormqr", false, true), var(3, 2), var(2), var(2, 3) end
+function rows.lu()
+  return function(a) return (torch.lu(a)) end, var(3, 3)
+end
+function rows.lu_solve()
+  return function(b, a)
+    local LU, pivots = torch.lu(a)
+    return torch.lu_solve(b, LU, pivots)
+  end, var(3, 2), var(3, 3)
+end
+
 -- arguments that their name tells: indices, masks
 local function index(shape)
   if #shape == 1 then return torch.tensor { 2, 0, 3 } end
