@@ -1,7 +1,8 @@
 /* factor.c: kernels of ops_factor.def.
  *
- * A Work owns column-major copies of all matrices, so that a long factorisation may be left behind when it is
- * interrupted (blas.h).  Where a gradient is wanted, reflectors are applied one by one with other ops instead. */
+ * A Work owns column-major copies of all matrices, so that a long factorisation may be left behind
+ * when it is interrupted (blas.h).  Where a gradient is wanted, reflectors are applied one by one
+ * with other ops instead. */
 #include "blas.h"
 #include "expr_rt.h"
 #include "op.h"
@@ -48,11 +49,13 @@ static void work_run(void *ctx) {
 }
 /* Runs w; false, and w is gone, when it failed as a whole. */
 static bool run(Ctx *c, Work *w) {
-  int st = w->batch && w->m && w->n
-               ? mt_run_detached(work_run, w, work_free, 2.0 * (double)w->batch * w->m * w->n * w->n) : 0;
+  int st = w->batch && w->m && w->n ? mt_run_detached(work_run, w, work_free,
+                                                      2.0 * (double)w->batch * w->m * w->n * w->n)
+                                    : 0;
   if (st == MT_LAPACK_INTERRUPTED) { mt_fail_kind(c, MT_INTERRUPTED, "interrupted"); return false; }
   int failure = atomic_load(&w->failure);
-  if (failure == MT_LAPACK_MISSING) mt_fail(c, "needs LAPACK, which is not installed (libopenblas)");
+  if (failure == MT_LAPACK_MISSING)
+    mt_fail(c, "needs LAPACK, which is not installed (libopenblas)");
   else if (failure) mt_nomem(c);
   if (failure) work_free(w);
   return !failure;
@@ -98,7 +101,8 @@ static Work *work(Ctx *c, Tensor *a) {
   work_free(w);
   return mt_nomem(c);
 }
-/* The matrices at p, of m x n column by column, with like's batch dimensions; n < 0: vectors of m. */
+/* The matrices at p, of m x n column by column, with like's batch dimensions; n < 0: vectors of m.
+ */
 static Tensor *result(Ctx *c, const Tensor *like, DType d, const void *p, int64_t m, int64_t n) {
   int64_t size[MT_MAXDIM];
   int nb = like->ndim - 2;
@@ -142,7 +146,8 @@ Tensor *k__householder(Ctx *c, Tensor *A, Tensor *tau) {
   return r;
 }
 static int one_ormqr(Work *w, int64_t i) {
-  return mt_ormqr(w->type, w->side, w->trans, w->m, w->rhs, w->k, AT(w, a, i), ld(w->n), AT(w, t, i), AT(w, b, i), ld(w->m));
+  return mt_ormqr(w->type, w->side, w->trans, w->m, w->rhs, w->k, AT(w, a, i), ld(w->n),
+                  AT(w, t, i), AT(w, b, i), ld(w->m));
 }
 Tensor *k__apply_reflectors(Ctx *c, Tensor *A, Tensor *tau, Tensor *C, bool left, bool transpose) {
   Work *w = work(c, A);
@@ -156,7 +161,10 @@ Tensor *k__apply_reflectors(Ctx *c, Tensor *A, Tensor *tau, Tensor *C, bool left
   w->side = left ? 'L' : 'R';
   w->trans = !transpose ? 'N' : mt_is_complex(A->dtype) ? 'C' : 'T';
   w->one = one_ormqr;
-  if (!(w->t = copied(c, tau, false)) || !(w->b = copied(c, C, true))) { work_free(w); return NULL; }
+  if (!(w->t = copied(c, tau, false)) || !(w->b = copied(c, C, true))) {
+    work_free(w);
+    return NULL;
+  }
   if (!w->rhs) w->batch = 0;
   if (!run(c, w)) return NULL;
   Tensor *r = result(c, C, (DType)C->dtype, w->b, w->m, w->rhs);
@@ -177,24 +185,37 @@ static Tensor *reflect(Ctx *c, Tensor *V, Tensor *tau, int64_t i, bool conj, Ten
   if (conj) f = t_conj(c, f);
   return t_sub(c, X, t_mul(c, f, t_matmul(c, v, t_matmul(c, t_mH(c, v), X))), mt_si(1));
 }
-static bool wants_grad(const Ctx *c, const Tensor *t) { return c->grad_mode && t->flags & MT_REQ_GRAD; }
+static bool wants_grad(const Ctx *c, const Tensor *t) {
+  return c->grad_mode && t->flags & MT_REQ_GRAD;
+}
 static bool reflectors_ok(Ctx *c, const Tensor *A, const Tensor *tau) {
   if (!matrices(c, A, false)) return false;
   int nd = A->ndim;
   if (tau->ndim != nd - 1 || memcmp(tau->size, A->size, sizeof(int64_t) * (size_t)(nd - 2)))
-    mt_fail(c, "expected tau to have one dimension less than the reflectors and their batch dimensions (%s), got shape %s", SHAPE(A), SHAPE(tau));
-  else if (tau->dtype != A->dtype) mt_fail(c, "tau dtype %s does not match input dtype %s", mt_dtypes[tau->dtype].name, mt_dtypes[A->dtype].name);
+    mt_fail(c,
+            "expected tau to have one dimension less than the reflectors and their batch "
+            "dimensions (%s), got shape %s",
+            SHAPE(A), SHAPE(tau));
+  else if (tau->dtype != A->dtype)
+    mt_fail(c, "tau dtype %s does not match input dtype %s", mt_dtypes[tau->dtype].name,
+            mt_dtypes[A->dtype].name);
   else if (tau->size[nd - 2] > A->size[nd - 1])
-    mt_fail(c, "input.shape[-1] must be greater than or equal to tau.shape[-1], got shapes %s and %s", SHAPE(A), SHAPE(tau));
+    mt_fail(c,
+            "input.shape[-1] must be greater than or equal to tau.shape[-1], got shapes %s and %s",
+            SHAPE(A), SHAPE(tau));
   return !c->err;
 }
 Tensor *k_linalg_householder_product(Ctx *c, Tensor *A, Tensor *tau) {
   if (!reflectors_ok(c, A, tau)) return NULL;
   int nd = A->ndim;
   int64_t m = A->size[nd - 2], n = A->size[nd - 1], k = tau->size[nd - 2];
-  if (m < n) return mt_fail(c, "input.shape[-2] must be greater than or equal to input.shape[-1], got shape %s", SHAPE(A));
+  if (m < n)
+    return mt_fail(c,
+                   "input.shape[-2] must be greater than or equal to input.shape[-1], got shape %s",
+                   SHAPE(A));
   if (!wants_grad(c, A) && !wants_grad(c, tau)) return t__householder(c, A, tau);
-  Tensor *V = reflectors(c, A, k), *Q = t_expand(c, t_eye(c, m, n, A->dtype, -1, -1, -1, false), mt_sizes(A), false);
+  Tensor *V = reflectors(c, A, k),
+         *Q = t_expand(c, t_eye(c, m, n, A->dtype, -1, -1, -1, false), mt_sizes(A), false);
   for (int64_t i = k - 1; i >= 0 && !c->err; i--) Q = reflect(c, V, tau, i, false, Q);
   return Q;
 }
@@ -202,19 +223,25 @@ Tensor *k_ormqr(Ctx *c, Tensor *A, Tensor *tau, Tensor *C, bool left, bool trans
   if (!reflectors_ok(c, A, tau)) return NULL;
   int nd = A->ndim;
   int64_t k = tau->size[nd - 2];
-  if (C->ndim != nd || C->dtype != A->dtype || memcmp(C->size, A->size, sizeof(int64_t) * (size_t)(nd - 2)))
-    return mt_fail(c, "expected other of %s with the reflectors' batch dimensions (%s), got shape %s of %s",
-                   mt_dtypes[A->dtype].name, SHAPE(A), SHAPE(C), mt_dtypes[C->dtype].name);
+  if (C->ndim != nd || C->dtype != A->dtype ||
+      memcmp(C->size, A->size, sizeof(int64_t) * (size_t)(nd - 2)))
+    return mt_fail(
+        c, "expected other of %s with the reflectors' batch dimensions (%s), got shape %s of %s",
+        mt_dtypes[A->dtype].name, SHAPE(A), SHAPE(C), mt_dtypes[C->dtype].name);
   if (C->size[nd - (left ? 2 : 1)] != A->size[nd - 2])
-    return mt_fail(c, "other.shape[%d] must be equal to input.shape[-2], got shapes %s and %s", left ? -2 : -1, SHAPE(C), SHAPE(A));
+    return mt_fail(c, "other.shape[%d] must be equal to input.shape[-2], got shapes %s and %s",
+                   left ? -2 : -1, SHAPE(C), SHAPE(A));
   if (k > A->size[nd - 2])
-    return mt_fail(c, "input.shape[-2] must be greater than or equal to tau.shape[-1], got shapes %s and %s", SHAPE(A), SHAPE(tau));
+    return mt_fail(
+        c, "input.shape[-2] must be greater than or equal to tau.shape[-1], got shapes %s and %s",
+        SHAPE(A), SHAPE(tau));
   if (!wants_grad(c, A) && !wants_grad(c, tau) && !wants_grad(c, C))
     return t__apply_reflectors(c, A, tau, C, left, transpose);
   /* C Q = (Q^H C^H)^H */
   Tensor *V = reflectors(c, A, k), *X = left ? C : t_mH(c, C);
   bool turned = left == transpose;           /* is Q^H applied to X? */
-  for (int64_t i = 0; i < k && !c->err; i++) X = reflect(c, V, tau, turned ? i : k - 1 - i, turned, X);
+  for (int64_t i = 0; i < k && !c->err; i++)
+    X = reflect(c, V, tau, turned ? i : k - 1 - i, turned, X);
   return left ? X : t_mH(c, X);
 }
 
@@ -227,7 +254,11 @@ void k_linalg_ldl_factor_ex(Ctx *c, Tensor *self, bool hermitian, bool check, Va
   if (!w) return;
   w->hermitian = hermitian && mt_is_complex(self->dtype);
   w->one = one_sytrf;
-  if (!(w->piv = mt_calloc((size_t)w->batch * (size_t)w->n * sizeof(int) + 1))) { work_free(w); mt_nomem(c); return; }
+  if (!(w->piv = mt_calloc((size_t)w->batch * (size_t)w->n * sizeof(int) + 1))) {
+    work_free(w);
+    mt_nomem(c);
+    return;
+  }
   if (!run(c, w)) return;
   Tensor *LD = result(c, self, (DType)self->dtype, w->a, w->n, w->n);
   r[0].t = LD ? t_tril(c, LD, 0) : NULL;
@@ -236,7 +267,10 @@ void k_linalg_ldl_factor_ex(Ctx *c, Tensor *self, bool hermitian, bool check, Va
   for (int64_t i = 0; r[2].t && i < w->batch; i++) {
     ((int *)mt_data(r[2].t))[i] = w->info[i];
     if (check && w->info[i] && !c->err)
-      mt_fail(c, "(Batch element %lld): The factorization has been completed, but the block diagonal matrix D is exactly singular.", (long long)i);
+      mt_fail(c,
+              "(Batch element %lld): The factorization has been completed, but the block diagonal "
+              "matrix D is exactly singular.",
+              (long long)i);
   }
   work_free(w);
 }
@@ -248,7 +282,8 @@ void k_linalg_ldl_factor(Ctx *c, Tensor *self, bool hermitian, Val *r) {
   r[1] = v[1];
 }
 static int one_sytrs(Work *w, int64_t i) {
-  return mt_sytrs(w->type, w->hermitian, 'L', w->n, w->rhs, AT(w, a, i), ld(w->n), w->piv + i * w->n, AT(w, b, i), ld(w->n));
+  return mt_sytrs(w->type, w->hermitian, 'L', w->n, w->rhs, AT(w, a, i), ld(w->n),
+                  w->piv + i * w->n, AT(w, b, i), ld(w->n));
 }
 Tensor *k__ldl_solve(Ctx *c, Tensor *LD, Tensor *pivots, Tensor *B, bool hermitian) {
   Work *w = work(c, LD);
@@ -265,7 +300,8 @@ Tensor *k__ldl_solve(Ctx *c, Tensor *LD, Tensor *pivots, Tensor *B, bool hermiti
     int at = w->piv[i] < 0 ? -w->piv[i] : w->piv[i];
     if (at >= 1 && at <= w->n) continue;
     work_free(w);
-    return mt_fail(c, "pivots must be between 1 and %lld, or their negatives", (long long)LD->size[LD->ndim - 1]);
+    return mt_fail(c, "pivots must be between 1 and %lld, or their negatives",
+                   (long long)LD->size[LD->ndim - 1]);
   }
   if (!w->rhs) w->batch = 0;
   if (!run(c, w)) return NULL;
@@ -278,9 +314,15 @@ Tensor *k_linalg_ldl_solve(Ctx *c, Tensor *LD, Tensor *pivots, Tensor *B, bool h
   int nd = LD->ndim, n;
   int64_t size[MT_MAXDIM];
   if (B->ndim < 2 || B->dtype != LD->dtype || B->size[B->ndim - 2] != LD->size[nd - 1])
-    return mt_fail(c, "B of shape %s (%s) does not fit LD of shape %s (%s)", SHAPE(B), mt_dtypes[B->dtype].name, SHAPE(LD), mt_dtypes[LD->dtype].name);
-  if (pivots->ndim != nd - 1 || memcmp(pivots->size, LD->size, sizeof(int64_t) * (size_t)(nd - 1)) || !mt_is_int(pivots->dtype))
-    return mt_fail(c, "expected LD.shape[:-1] and pivots.shape to be the same and pivots to be integers, got pivots of shape %s", SHAPE(pivots));
+    return mt_fail(c, "B of shape %s (%s) does not fit LD of shape %s (%s)", SHAPE(B),
+                   mt_dtypes[B->dtype].name, SHAPE(LD), mt_dtypes[LD->dtype].name);
+  if (pivots->ndim != nd - 1 ||
+      memcmp(pivots->size, LD->size, sizeof(int64_t) * (size_t)(nd - 1)) ||
+      !mt_is_int(pivots->dtype))
+    return mt_fail(c,
+                   "expected LD.shape[:-1] and pivots.shape to be the same and pivots to be "
+                   "integers, got pivots of shape %s",
+                   SHAPE(pivots));
   if (!mt_broadcast(c, nd - 2, LD->size, B->ndim - 2, B->size, &n, size)) return NULL;
   size[n] = LD->size[nd - 1];
   Tensor *p = t_expand(c, pivots, mt_il(size, n + 1), false);

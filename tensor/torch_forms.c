@@ -1,5 +1,6 @@
-/* torch_forms.c: kernels of ops_torch.def and the lists of ops_copies.def: the torch.* forms of norms, dropout, bags and
- * convolutions.  All are made of other ops, so gradients pass through them. */
+/* torch_forms.c: kernels of ops_torch.def and the lists of ops_copies.def: the torch.* forms of
+ * norms, dropout, bags and convolutions.  All are made of other ops, so gradients pass through
+ * them. */
 #include "expr_rt.h"
 #include "op.h"
 #include <math.h>
@@ -49,7 +50,8 @@ void k_native_group_norm(Ctx *c, Tensor *input, Tensor *weight, Tensor *bias, in
   Tensor *y = t_F_group_norm(c, t_reshape(c, input, LIST(N, C, HxW)), group, weight, bias, eps);
   if (c->err) return;
   r[0].t = t_reshape(c, y, mt_sizes(input));
-  statistics(c, t_reshape(c, input, LIST(N, group, C / group * HxW)), LIST(2), LIST(N, group), eps, r);
+  statistics(c, t_reshape(c, input, LIST(N, group, C / group * HxW)), LIST(2), LIST(N, group), eps,
+             r);
 }
 void k_native_batch_norm(Ctx *c, Tensor *input, Tensor *weight, Tensor *bias, Tensor *mean,
                          Tensor *var, bool training, double momentum, double eps, Val *r) {
@@ -100,7 +102,8 @@ static Tensor *bags(Ctx *c, Tensor *indices, Tensor *offsets, bool last, int64_t
                     Tensor **sizes) {
   Tensor *o = mt_contig_as(c, offsets, MT_int64), *ix = mt_contig_as(c, indices, MT_int64);
   int64_t n = o ? o->numel - last : 0;
-  Tensor *bag = mt_new(c, LIST(indices->numel), MT_int64, MT_CPU), *s = mt_new(c, LIST(n), MT_int64, MT_CPU);
+  Tensor *bag = mt_new(c, LIST(indices->numel), MT_int64, MT_CPU),
+         *s = mt_new(c, LIST(n), MT_int64, MT_CPU);
   if (!o || !ix || !bag || !s) return NULL;
   const int64_t *at = mt_data(o), *v = mt_data(ix);
   for (int64_t k = 0, i = 0; k < n; k++) {
@@ -116,7 +119,8 @@ static Tensor *chosen(Ctx *c, Tensor *weight, Tensor *ix, Tensor *bag, Tensor *r
                       int64_t padding) {
   Tensor *rows = t_new_zeros(c, ix, mt_sizes(result), MT_int64, -1, -1, -1, false);
   Tensor *w = mt_contig_as(c, t_detach(c, weight), MT_float64),
-         *y = mt_contig_as(c, t_detach(c, result), MT_float64), *flat = mt_contig_as(c, ix, MT_int64);
+         *y = mt_contig_as(c, t_detach(c, result), MT_float64),
+         *flat = mt_contig_as(c, ix, MT_int64);
   if (!rows || !w || !y || !flat) return NULL;
   int64_t width = weight->size[1];
   const int64_t *v = mt_data(flat), *b = mt_data(bag);
@@ -129,35 +133,46 @@ static Tensor *chosen(Ctx *c, Tensor *weight, Tensor *ix, Tensor *bag, Tensor *r
 void k_embedding_bag(Ctx *c, Tensor *weight, Tensor *indices, Tensor *offsets, bool scale,
                      int64_t mode, bool sparse, Tensor *psw, bool last, int64_t padding, Val *r) {
   static const char *const modes[] = {"sum", "mean", "max"};
-  if (mode < 0 || mode > 2) { mt_fail(c, "mode must be 0, 1 or 2, got %lld", (long long)mode); return; }
-  r[0].t = t_F_embedding_bag(c, indices, weight, offsets, mt_snone(), 2, scale, modes[mode], sparse, psw,
-                             last, padding);
+  if (mode < 0 || mode > 2) {
+    mt_fail(c, "mode must be 0, 1 or 2, got %lld", (long long)mode);
+    return;
+  }
+  r[0].t = t_F_embedding_bag(c, indices, weight, offsets, mt_snone(), 2, scale, modes[mode], sparse,
+                             psw, last, padding);
   if (c->err) return;
   Tensor *sizes = NULL;
   if (padding != MT_NONE_INT && padding < 0) padding += weight->size[0];
   r[1].t = bags(c, indices, offsets, last, padding, &sizes);
   if (c->err) return;
   if (mode == 0) {                         /* summing needs neither: PyTorch leaves zeros */
-    if (padding == MT_NONE_INT) r[1].t = t_new_zeros(c, indices, LIST(0), MT_int64, -1, -1, -1, false);
+    if (padding == MT_NONE_INT)
+      r[1].t = t_new_zeros(c, indices, LIST(0), MT_int64, -1, -1, -1, false);
     sizes = t_zeros_like(c, offsets, MT_int64, -1, -1, -1, false, -1);
   }
   r[2].t = sizes;
   r[3].t = mode == 2 ? chosen(c, weight, indices, r[1].t, r[0].t, padding) : t_clone(c, sizes, -1);
 }
-Tensor *k_embedding_renorm_(Ctx *c, Tensor *self, Tensor *indices, double max_norm, double norm_type) {
-  return t_F_embedding(c, indices, self, MT_NONE_INT, mt_sd(max_norm), norm_type, false, false) ? self : NULL;
+Tensor *k_embedding_renorm_(Ctx *c, Tensor *self, Tensor *indices, double max_norm,
+                            double norm_type) {
+  return t_F_embedding(c, indices, self, MT_NONE_INT, mt_sd(max_norm), norm_type, false, false)
+             ? self
+             : NULL;
 }
 
 /* ---- convolution ---- */
 Tensor *k_convolution(Ctx *c, Tensor *x, Tensor *w, Tensor *b, IntList stride, IntList padding,
                       IntList dilation, bool transposed, IntList out, int64_t groups) {
   int n = w->ndim - 2;
-  if (n < 1 || n > 3) return mt_fail(c, "expected a weight of 3 to 5 dimensions, got shape %s", mt_list_str(c, mt_sizes(w)));
+  if (n < 1 || n > 3)
+    return mt_fail(c, "expected a weight of 3 to 5 dimensions, got shape %s",
+                   mt_list_str(c, mt_sizes(w)));
   int64_t full[4][3];
   IntList *l[] = {&stride, &padding, &dilation, &out};
   for (int k = 0; k < 4; k++) {
     if (l[k]->n != 1 && l[k]->n != n)
-      return mt_fail(c, "stride, padding, dilation and output_padding must have 1 or %d entries, got %lld", n, (long long)l[k]->n);
+      return mt_fail(
+          c, "stride, padding, dilation and output_padding must have 1 or %d entries, got %lld", n,
+          (long long)l[k]->n);
     for (int i = 0; i < n; i++) full[k][i] = l[k]->v[l[k]->n == 1 ? 0 : i];
     *l[k] = mt_il(full[k], n);
   }

@@ -1,8 +1,8 @@
-/* queries.c: questions to tensors that are functions of torch too, the default device, and members of tensors written
- * in Lua.
+/* queries.c: questions to tensors that are functions of torch too, the default device, and members
+ * of tensors written in Lua.
  *
- * A member of torch/members.lua is a stub until it is first called: then it loads the file, puts the real function in
- * the table of methods and calls that. */
+ * A member of torch/members.lua is a stub until it is first called: then it loads the file, puts
+ * the real function in the table of methods and calls that. */
 #include "vm.h"
 #include <string.h>
 
@@ -24,7 +24,8 @@ static int q_default_device(lua_State *L) {
   }
   int d = vm_todevice(L, 1);
   if (d < 0)
-    return luaL_error(L, "set_default_device: expected 'cpu' or 'meta', got %s", luaL_tolstring(L, 1, NULL));
+    return luaL_error(L, "set_default_device: expected 'cpu' or 'meta', got %s",
+                      luaL_tolstring(L, 1, NULL));
   if (d == MT_CPU) lua_pushnil(L); else lua_pushinteger(L, d);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &device_key);
   return 0;
@@ -51,7 +52,8 @@ static int q_is_nonzero(lua_State *L) {
   Ctx *c = vm_ctx(L);
   Scope sc = mt_open(c);
   if (x->numel != 1)
-    mt_fail(c, "is_nonzero: boolean value of a tensor with %s is ambiguous", x->numel ? "more than one value" : "no values");
+    mt_fail(c, "is_nonzero: boolean value of a tensor with %s is ambiguous",
+            x->numel ? "more than one value" : "no values");
   Scalar s = c->err ? mt_snone() : mt_item(c, x);
   lua_pushboolean(L, s.kind < K_FLOAT ? s.i != 0 : s.d != 0 || s.im != 0);
   return vm_leave(L, c, sc, 1);
@@ -84,20 +86,67 @@ static int member(lua_State *L) {
 }
 
 void vm_open_queries(lua_State *L, int torch) {
-  static const char *const shared[] = {"is_complex", "is_floating_point", "is_signed", "is_conj", "is_neg",
-                                       "is_inference", "is_same_size", "numel", "get_device", "is_nonzero", NULL};
-  static const char *const members[] = {
-      "apply_",       "map_",          "map2_",        "new_tensor",   "new",            "untyped_storage", "storage",
-      "is_shared",    "is_pinned",     "pin_memory",   "dim_order",    "const_data_ptr", "is_distributed",  "dequantize",
-      "cpu",          "cuda",          "xpu",          "ipu",          "mtia",           "numpy",           "chalf",
-      "to_sparse",    "to_sparse_coo", "to_sparse_csr", "to_sparse_csc", "to_sparse_bsr", "to_sparse_bsc",  "coalesce",
-      "is_coalesced", "indices",       "values",       "crow_indices", "col_indices",    "ccol_indices",    "row_indices",
-      "to_dense",     "dense_dim",     "sparse_dim",   "eig",          "symeig",         "solve",           "lstsq",
-      NULL};
-  static const char *const never[] = {"is_mps", "is_xla", "is_xpu", "is_ipu", "is_vulkan", "is_mkldnn", "is_nested",
-                                      "is_sparse_csr", "is_maia", "is_mtia", NULL};
-  static const luaL_Reg methods[] = {{"is_nonzero", q_is_nonzero}, {"get_device", q_get_device}, {NULL, NULL}};
-  static const luaL_Reg fns[] = {{"_default_device", q_default_device}, {"_from_bytes", q_from_bytes}, {NULL, NULL}};
+  static const char *const shared[] = {"is_complex",
+                                       "is_floating_point",
+                                       "is_signed",
+                                       "is_conj",
+                                       "is_neg",
+                                       "is_inference",
+                                       "is_same_size",
+                                       "numel",
+                                       "get_device",
+                                       "is_nonzero",
+                                       NULL};
+  static const char *const members[] = {"apply_",
+                                        "map_",
+                                        "map2_",
+                                        "new_tensor",
+                                        "new",
+                                        "untyped_storage",
+                                        "storage",
+                                        "is_shared",
+                                        "is_pinned",
+                                        "pin_memory",
+                                        "dim_order",
+                                        "const_data_ptr",
+                                        "is_distributed",
+                                        "dequantize",
+                                        "cpu",
+                                        "cuda",
+                                        "xpu",
+                                        "ipu",
+                                        "mtia",
+                                        "numpy",
+                                        "chalf",
+                                        "to_sparse",
+                                        "to_sparse_coo",
+                                        "to_sparse_csr",
+                                        "to_sparse_csc",
+                                        "to_sparse_bsr",
+                                        "to_sparse_bsc",
+                                        "coalesce",
+                                        "is_coalesced",
+                                        "indices",
+                                        "values",
+                                        "crow_indices",
+                                        "col_indices",
+                                        "ccol_indices",
+                                        "row_indices",
+                                        "to_dense",
+                                        "dense_dim",
+                                        "sparse_dim",
+                                        "eig",
+                                        "symeig",
+                                        "solve",
+                                        "lstsq",
+                                        NULL};
+  static const char *const never[] = {"is_mps",    "is_xla",    "is_xpu",    "is_ipu",
+                                      "is_vulkan", "is_mkldnn", "is_nested", "is_sparse_csr",
+                                      "is_maia",   "is_mtia",   NULL};
+  static const luaL_Reg methods[] = {
+      {"is_nonzero", q_is_nonzero}, {"get_device", q_get_device}, {NULL, NULL}};
+  static const luaL_Reg fns[] = {
+      {"_default_device", q_default_device}, {"_from_bytes", q_from_bytes}, {NULL, NULL}};
   vm_push_methods(L);
   luaL_setfuncs(L, methods, 0);
   for (int i = 0; shared[i]; i++) {

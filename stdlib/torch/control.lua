@@ -6,7 +6,8 @@ local control = {}
 
 --- torch.compile(f): f itself; without f, a function that gives back what it is given.
 function control.compile(...)
-  local a = parse("compile", { "model", fullgraph = false, dynamic = false, backend = "eager", mode = false, options = false, disable = false }, 1, ...)
+  local a = parse("compile", { "model", fullgraph = false, dynamic = false, backend = "eager", mode = false,
+    options = false, disable = false }, 1, ...)
   if a.model == nil then return function(f) return f end end
   return a.model
 end

@@ -18,7 +18,8 @@ function convert.as_tensor(...)
   return torch.tensor(a.data, { dtype = a.dtype, device = a.device })
 end
 
---- asarray(obj, {dtype =, device =, copy =, requires_grad =}): shares obj's memory where it can; copy = true never, false always.
+--- asarray(obj, {dtype =, device =, copy =, requires_grad =}): shares obj's memory where it can; copy = true never,
+-- false always.
 function convert.asarray(...)
   local a = parse("asarray", { "obj", "dtype", "device", "copy", "requires_grad" }, 1, ...)
   local obj = a.obj
@@ -43,24 +44,27 @@ local function bytes_wanted(name, a, total)
   local dtype = a.dtype or error(name .. ": argument 'dtype' is missing", 3)
   local offset, count = a.offset or 0, a.count or -1
   if offset < 0 or offset > total then
-    error(("%s: offset must be non-negative and no greater than buffer length (%d bytes), but got %d"):format(name, total, offset), 3)
+    error(("%s: offset must be non-negative and no greater than buffer length (%d bytes), but got %d")
+      :format(name, total, offset), 3)
   end
   local left = total - offset
   if count < 0 then
     if left % dtype.itemsize ~= 0 then
-      error(("%s: buffer size (%d bytes) must be a multiple of element size (%d)"):format(name, left, dtype.itemsize), 3)
+      error(("%s: buffer size (%d bytes) must be a multiple of element size (%d)")
+        :format(name, left, dtype.itemsize), 3)
     end
     count = left // dtype.itemsize
   end
   if count * dtype.itemsize > left then
-    error(("%s: requested buffer length (%d * %d bytes) after offset (%d bytes) must not be greater than actual buffer length (%d bytes)")
+    error(("%s: requested buffer length (%d * %d bytes) after offset (%d bytes) must not be greater than "
+      .. "actual buffer length (%d bytes)")
       :format(name, count, dtype.itemsize, offset, total), 3)
   end
   return offset, count * dtype.itemsize
 end
 
---- frombuffer(string, {dtype =, count = -1, offset = 0, requires_grad = false}): a copy of the string's bytes, since Lua's strings
--- never change.
+--- frombuffer(string, {dtype =, count = -1, offset = 0, requires_grad = false}): a copy of the string's bytes, since
+-- Lua's strings never change.
 function convert.frombuffer(...)
   local a = parse("frombuffer", { "buffer", "dtype", "count", "offset", "requires_grad" }, 1, ...)
   if type(a.buffer) ~= "string" then error("frombuffer: buffer must be a string, got " .. type(a.buffer), 2) end
@@ -69,7 +73,8 @@ function convert.frombuffer(...)
   return a.requires_grad and x:requires_grad_() or x
 end
 
---- from_file(filename, shared, size, {dtype =}): a 1-D tensor of a file's first size elements; writes never reach the file.
+--- from_file(filename, shared, size, {dtype =}): a 1-D tensor of a file's first size elements; writes never reach
+-- the file.
 function convert.from_file(...)
   local a = parse("from_file", { "filename", "shared", "size", "dtype" }, 1, ...)
   if a.shared then error("from_file: shared = true is not there: a tensor's writes do not reach the file", 2) end

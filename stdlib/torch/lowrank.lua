@@ -98,11 +98,11 @@ local function one_lobpcg(A, B, X, iK, k, n, niter, tol, largest)
   return E:narrow(0, 0, k), X:narrow(1, 0, k)
 end
 
---- lobpcg(A, k = 1, ...): the k largest (or smallest) eigenvalues of A x = e B x for symmetric A and positive definite B, and their
--- eigenvectors, by the locally optimal block preconditioned conjugate gradient method.
+--- lobpcg(A, k = 1, ...): the k largest (or smallest) eigenvalues of A x = e B x for symmetric A and positive
+-- definite B, and their eigenvectors, by the locally optimal block preconditioned conjugate gradient method.
 function lowrank.lobpcg(...)
-  local a = parse("lobpcg", { "A", "k", "B", "X", "n", "iK", "niter", "tol", "largest", "method", "tracker", "ortho_iparams",
-    "ortho_fparams", "ortho_bparams" }, 1, ...)
+  local a = parse("lobpcg", { "A", "k", "B", "X", "n", "iK", "niter", "tol", "largest", "method", "tracker",
+    "ortho_iparams", "ortho_fparams", "ortho_bparams" }, 1, ...)
   local A = a.A
   check_matrix("lobpcg", A)
   if A.dtype ~= torch.float32 and A.dtype ~= torch.float64 then
@@ -119,8 +119,8 @@ function lowrank.lobpcg(...)
   local k = a.k or a.X and a.X:size(-1) or 1
   local n = a.n or a.X and a.X:size(-1) or k
   if m < 3 * n then
-    error(("lobpcg: LPBPCG algorithm is not applicable when the number of A rows (=%d) is smaller than 3 x the number of "
-      .. "requested eigenpairs (=%d)"):format(m, n), 2)
+    error(("lobpcg: LPBPCG algorithm is not applicable when the number of A rows (=%d) is smaller than 3 x "
+      .. "the number of requested eigenpairs (=%d)"):format(m, n), 2)
   end
   if k < 1 or k > n then error(("lobpcg: k must be between 1 and n (=%d), got %d"):format(n, k), 2) end
   local shape = A.shape:totable()

@@ -1,4 +1,5 @@
--- torch.members: methods of tensors that are Lua: element by element with a function of the caller's, other memory, other devices.
+-- torch.members: methods of tensors that are Lua: element by element with a function of the caller's, other memory,
+-- other devices.
 local torch = require "torch"
 local parse = require "torch.kwargs"
 
@@ -41,7 +42,8 @@ function members:new_tensor(...)
   return torch.tensor(data, { dtype = a.dtype, device = a.device, requires_grad = a.requires_grad })
 end
 
---- x:new(2, 3) or x:new(size): uninitialised; x:new{1, 2}: of a list; x:new(other): a second tensor over other's memory.
+--- x:new(2, 3) or x:new(size): uninitialised; x:new{1, 2}: of a list; x:new(other): a second tensor over other's
+-- memory.
 function members:new(first, ...)
   local options = { dtype = self.dtype, device = self.device }
   if first == nil then return torch.empty({ 0 }, options) end
@@ -85,10 +87,12 @@ function members:chalf() error("chalf: complex32 is not among Moth's dtypes; use
 
 -- ---- sparse layouts ----
 
-for _, name in ipairs { "to_sparse", "to_sparse_coo", "to_sparse_csr", "to_sparse_csc", "to_sparse_bsr", "to_sparse_bsc" } do
+for _, name in ipairs { "to_sparse", "to_sparse_coo", "to_sparse_csr", "to_sparse_csc", "to_sparse_bsr",
+  "to_sparse_bsc" } do
   members[name] = function() error(name .. ": sparse tensors are not there", 2) end
 end
-for _, name in ipairs { "coalesce", "is_coalesced", "indices", "values", "crow_indices", "col_indices", "ccol_indices", "row_indices" } do
+for _, name in ipairs { "coalesce", "is_coalesced", "indices", "values", "crow_indices", "col_indices",
+  "ccol_indices", "row_indices" } do
   members[name] = function() error(name .. " expected sparse tensor layout but got Strided", 2) end
 end
 function members:to_dense(dtype) return dtype and self:to(dtype) or self end

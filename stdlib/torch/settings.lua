@@ -1,7 +1,7 @@
 -- torch.settings: the switches of torch.* that concern the whole program.
 --
--- Moth has one CPU back end whose results do not depend on threads or timing, so most switches are kept and read back only; the
--- documentation of each says so.
+-- Moth has one CPU back end whose results do not depend on threads or timing, so most switches are kept and read
+-- back only; the documentation of each says so.
 local torch = require "torch"
 local parse = require "torch.kwargs"
 
@@ -72,7 +72,8 @@ local types = { HalfTensor = "float16", FloatTensor = "float32", DoubleTensor = 
 function settings.set_default_tensor_type(t)
   local name = type(t) == "string" and types[t:match("^torch%.(%w+)$")]
   if type(t) == "string" and not name then
-    error(("set_default_tensor_type: only floating-point CPU types such as 'torch.FloatTensor' can be the default, got '%s'"):format(t), 2)
+    error(("set_default_tensor_type: only floating-point CPU types such as 'torch.FloatTensor' can be the "
+      .. "default, got '%s'"):format(t), 2)
   end
   torch.set_default_dtype(name and torch[name] or t)
 end
@@ -86,7 +87,8 @@ function settings.is_vulkan_available() return false end
 
 -- ---- what PyTorch once had ----
 
-local gone = { eig = "linalg.eig", symeig = "linalg.eigh", solve = "linalg.solve", lstsq = "linalg.lstsq", matrix_rank = "linalg.matrix_rank" }
+local gone = { eig = "linalg.eig", symeig = "linalg.eigh", solve = "linalg.solve",
+  lstsq = "linalg.lstsq", matrix_rank = "linalg.matrix_rank" }
 for name, now in pairs(gone) do
   settings[name] = function() error(("torch.%s was removed from PyTorch: use torch.%s"):format(name, now), 2) end
 end

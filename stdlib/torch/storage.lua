@@ -43,7 +43,8 @@ function Storage:__tostring()
   local lines = {}
   for i = 0, math.min(#self, 1000) - 1 do lines[#lines + 1] = " " .. tostring(self[i]) end
   if #self > 1000 then lines[#lines + 1] = " ..." end
-  lines[#lines + 1] = ("[torch.storage.%s of size %d]"):format(self.typed and "TypedStorage(dtype=" .. tostring(self.dtype) .. ")" or "UntypedStorage", #self)
+  local kind = self.typed and "TypedStorage(dtype=" .. tostring(self.dtype) .. ")" or "UntypedStorage"
+  lines[#lines + 1] = ("[torch.storage.%s of size %d]"):format(kind, #self)
   return table.concat(lines, "\n")
 end
 

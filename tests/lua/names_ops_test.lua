@@ -1,4 +1,5 @@
--- Results of less usual names against PyTorch's (tests/data/names_cases.txt), and what Lua adds to them: settings, storages, errors.
+-- Results of less usual names against PyTorch's (tests/data/names_cases.txt), and what Lua adds to them: settings,
+-- storages, errors.
 local t = require "check"
 
 local env = setmetatable({ x = torch.arange(6.):view(2, 3) / 2 + 0.25, i = torch.tensor { 0, 2, 1, 2 },
@@ -136,7 +137,8 @@ t.test("compiler's marks run as they are", function()
   local f = torch.compile(function(a) return a + 1 end, { backend = "inductor" })
   t.eq(f(2), 3)
   t.eq(torch.compile()(f), f)
-  local r = torch.while_loop(function(i) return i:lt(3) end, function(i, s) return i + 1, s * 2 end, { torch.tensor(0), torch.tensor(1) })
+  local r = torch.while_loop(function(i) return i:lt(3) end, function(i, s) return i + 1, s * 2 end,
+    { torch.tensor(0), torch.tensor(1) })
   t.eq(r[2]:item(), 8)
   t.error_matches(function() torch.cond(torch.ones(2), math.abs, math.abs, {}) end, "one element")
 end)
