@@ -126,8 +126,6 @@ void vm_open_queries(lua_State *L, int torch) {
                                         "to_sparse_bsc",
                                         "coalesce",
                                         "is_coalesced",
-                                        "indices",
-                                        "values",
                                         "crow_indices",
                                         "col_indices",
                                         "ccol_indices",

@@ -77,10 +77,10 @@ function members:cpu(...)
   return self:to(torch.device("cpu"))
 end
 for name, what in pairs { cuda = "CUDA", xpu = "XPU", ipu = "IPU", mtia = "MTIA" } do
-  members[name] = function() error(("%s: Moth computes on the CPU; there is no %s device"):format(name, what), 2) end
+  members[name] = function() error(("%s: tensors live on the CPU here; there is no %s device"):format(name, what), 2) end
 end
 function members:numpy()
-  error("numpy: there is no NumPy in Lua: x:tolist() gives lists, torch.save(x, 'a.npy') a file that NumPy reads, "
+  error("numpy: there is no numpy here: x:tolist() gives lists, torch.save(x, 'a.npy') a file that NumPy reads, "
     .. "torch.utils.dlpack.to_dlpack(x) the memory itself", 2)
 end
 function members:chalf() error("chalf: complex32 is not among Moth's dtypes; use x:cfloat()", 2) end
@@ -91,7 +91,7 @@ for _, name in ipairs { "to_sparse", "to_sparse_coo", "to_sparse_csr", "to_spars
   "to_sparse_bsc" } do
   members[name] = function() error(name .. ": sparse tensors are not there", 2) end
 end
-for _, name in ipairs { "coalesce", "is_coalesced", "indices", "values", "crow_indices", "col_indices",
+for _, name in ipairs { "coalesce", "is_coalesced", "crow_indices", "col_indices",
   "ccol_indices", "row_indices" } do
   members[name] = function() error(name .. " expected sparse tensor layout but got Strided", 2) end
 end

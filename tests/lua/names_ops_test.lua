@@ -150,7 +150,7 @@ t.test("what is not there says what to do", function()
   t.error_matches(function() x:to_sparse() end, "sparse tensors are not there")
   t.error_matches(function() torch.symeig(x) end, "linalg.eigh")
   t.error_matches(function() torch.from_numpy(x) end, "NumPy")
-  t.error_matches(function() x:values() end, "Strided")
+  t.error_matches(function() x:coalesce() end, "Strided")
   t.error_matches(function() torch.frombuffer("abc", { dtype = torch.int16 }) end, "multiple of element size")
 end)
 

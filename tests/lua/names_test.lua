@@ -35,6 +35,7 @@ local absent = {
       .. "handle_torch_function has_torch_function.*",
     linalg = "LinAlgError Tensor common_notes", fft = "Tensor common_args factory_common_args torch",
     special = "Tensor common_args multi_dim_common torch", },
+  ["sparse, and x:max(1).values is answered by how to take two results"] = { Tensor = "indices values" },
   ["x[i] is the indexing operator"] = { Tensor = "index" },
 }
 
