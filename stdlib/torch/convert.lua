@@ -43,6 +43,9 @@ end
 local function bytes_wanted(name, a, total)
   local dtype = a.dtype or error(name .. ": argument 'dtype' is missing", 3)
   local offset, count = a.offset or 0, a.count or -1
+  if total == 0 or count == 0 then
+    error(("%s: both buffer length (%d) and count (%d) must not be 0"):format(name, total, count), 3)
+  end
   if offset < 0 or offset > total then
     error(("%s: offset must be non-negative and no greater than buffer length (%d bytes), but got %d")
       :format(name, total, offset), 3)

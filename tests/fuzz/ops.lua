@@ -21,6 +21,7 @@ local UNCOMPARED = { as_strided = true, set_ = true, set = true, stride = true, 
   is_view = true, unsafe_view = true, view = true, as_strided_scatter = true, multinomial = true, nonzero_static = true,
   resize_as_ = true, is_leaf = true,
   index_put = true, put = true, index_copy = true, scatter = true,     -- indices that repeat: any of the values may stay
+  fill_diagonal_ = true,                 -- writes through overlapping elements too, as PyTorch does
   -- random where not every argument is given
   scaled_dot_product_attention = true, fractional_max_pool2d = true, fractional_max_pool3d = true,
   fractional_max_pool2d_with_indices = true, fractional_max_pool3d_with_indices = true, gumbel_softmax = true,
