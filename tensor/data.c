@@ -338,20 +338,3 @@ Tensor *k_F_grouped_mm(Ctx *c, Tensor *a, Tensor *b, Tensor *offs, Tensor *bias,
   }
   return r && dtype >= 0 ? t_to_dtype(c, r, dtype, false, -1) : r;
 }
-Tensor *k_F_linear_cross_entropy(Ctx *c, Tensor *input, Tensor *weight, Tensor *target,
-                                 Tensor *bias, Tensor *cw, const char *how, int64_t ignore,
-                                 double smoothing) {
-  Tensor *logits;
-  int nd = weight->ndim;
-  if (nd <= 2) logits = t_F_linear(c, input, weight, bias);
-  else {                                   /* [C, d1, ..., features]: classes and places at once */
-    int64_t size[MT_MAXDIM];
-    size[0] = input->size[0];
-    for (int i = 0; i < nd - 1; i++) size[i + 1] = weight->size[i];
-    Tensor *flat = t_reshape(c, weight, LIST(-1, weight->size[nd - 1]));
-    logits = t_F_linear(c, input, flat, bias ? t_reshape(c, bias, LIST(-1)) : NULL);
-    logits = logits ? t_reshape(c, logits, mt_il(size, nd)) : NULL;
-  }
-  return t_F_cross_entropy(c, logits, target, cw, -1, ignore == MT_NONE_INT ? -100 : ignore, -1,
-                           how, smoothing);
-}

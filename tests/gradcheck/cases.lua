@@ -264,10 +264,6 @@ for _, name in ipairs { "geqrf", "linalg_ldl_factor", "linalg_ldl_factor_ex", "l
 function rows.F_grouped_mm()
   return function(a, b) return torch.nn.functional.grouped_mm(a, b, { offs = torch.tensor({ 1, 3 }, { dtype = torch.int32 }) }) end, var(3, 2), var(2, 2, 3)
 end
-function rows.F_linear_cross_entropy()
-  return function(x, w, b) return torch.nn.functional.linear_cross_entropy(x, w, torch.tensor({ 0, 2 }, i64), { linear_bias = b }) end,
-    var(2, 3), var(4, 3), var(4)
-end
 function rows.linalg_householder_product() return torch.linalg.householder_product, var(4, 3), var(2) end
 function rows.orgqr() return torch.orgqr, var(4, 3), var(2) end
 function rows.ormqr() return with("ormqr", false, true), var(3, 2), var(2), var(2, 3) end
