@@ -199,6 +199,10 @@ static bool conv(Look *k) {
   const Tensor *t = arg(k, given[what][0])->t, *u = arg(k, given[what][1])->t;
   IntList size = arg(k, what ? "size" : "out")->il;
   int n = t->ndim - 2;
+  if (arg(k, "groups")->i < 1 || arg(k, "groups")->i > MOST) {
+    mt_fail(k->c, "groups must be positive, got %lld", (long long)arg(k, "groups")->i);
+    return false;
+  }
   if (n < 1 || n > 3 || u->ndim != t->ndim || size.n != t->ndim || t->dtype != u->dtype) {
     mt_fail(k->c, "needs two tensors of one dtype and a size of 3 to 5 dimensions each");
     return false;
