@@ -44,6 +44,7 @@ static Tensor *along(Ctx *c, Tensor *x, int dim, FftKind kind, bool inverse, int
 static int at(Ctx *c, const Tensor *x, int64_t dim) { return x ? mt_dim(c, dim, x->ndim) : -1; }
 
 Tensor *k__fft_c2c(Ctx *c, Tensor *x, IntList dim, int64_t norm, bool forward) {
+  if (!x) return NULL;                     /* no memory for the cast of a caller */
   if (!mt_is_complex(x->dtype))
     return mt_fail(c, "expected a complex tensor, got %s", mt_dtypes[x->dtype].name);
   for (int64_t i = dim.n; i-- > 0 && x;) {
@@ -108,6 +109,7 @@ static Tensor *completed(Ctx *c, Tensor *x, int64_t n, uint64_t mask) {
 
 /* The whole spectrum of real input is its half and the half's conjugate mirror. */
 Tensor *k__fft_r2c(Ctx *c, Tensor *x, IntList dim, int64_t norm, bool onesided) {
+  if (!x) return NULL;                     /* no memory for the cast of a caller */
   if (x->dtype != MT_float32 && x->dtype != MT_float64)
     return mt_fail(c, "expected a float32 or float64 tensor, got %s", mt_dtypes[x->dtype].name);
   int d = at(c, x, dim.v[dim.n - 1]);
