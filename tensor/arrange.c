@@ -281,6 +281,7 @@ Tensor *k_slice_scatter(Ctx *c, Tensor *self, Tensor *src, int64_t dim, int64_t 
  * sees of it. */
 Tensor *k_as_strided_scatter(Ctx *c, Tensor *self, Tensor *src, IntList size, IntList stride,
                              int64_t storage_offset) {
+  if (mt_overlaps_itself(self) && !(self = t_clone(c, self, -1))) return NULL;
   int64_t n = (int64_t)(self->st->nbytes / mt_dsize(self->dtype)),
           off = storage_offset == MT_NONE_INT ? self->offset : storage_offset;
   Tensor *all = t_clone(c, mt_from_storage(c, self->st, IL(n), IL(1), 0, (DType)self->dtype), -1);

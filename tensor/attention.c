@@ -523,6 +523,12 @@ Tensor *k_F_scaled_dot_product_attention(Ctx *c, Tensor *q, Tensor *k, Tensor *v
   }
   k = repeat_heads(c, k, by);
   v = repeat_heads(c, v, by);
+  int given = q->dtype;                              /* half types are rounded once, at the end */
+  if (given == MT_float16 || given == MT_bfloat16) {
+    q = to(c, q, MT_float32);
+    k = to(c, k, MT_float32);
+    v = to(c, v, MT_float32);
+  }
   if (mt_bad(c)) return NULL;
   Tensor *w = weights(c, q, k, mask, causal, s);
   if (dropout > 0 && w) {
@@ -530,5 +536,5 @@ Tensor *k_F_scaled_dot_product_attention(Ctx *c, Tensor *q, Tensor *k, Tensor *v
     w = t_mul(c, w,
               t_div(c, to(c, t_ge(c, keep, num(c, dropout)), w->dtype), num(c, 1 - dropout), NULL));
   }
-  return t_matmul(c, w, v);
+  return to(c, t_matmul(c, w, v), given);
 }

@@ -93,7 +93,8 @@ Tensor *k_as_strided_backward(Ctx *c, Tensor *grad, Tensor *like, IntList size, 
     Tensor *at[1] = {places(c, n, in_size, in_stride, in_off)};
     Tensor *one = t_ones_like(c, t_index(c, flat, (TensorList){at, 1}), -1, -1, -1, -1, false, -1);
     Tensor *count = t_index_put(c, zeros(c, grad, mt_il(&n, 1)), (TensorList){at, 1}, one, true);
-    flat = t_div(c, flat, t_clamp_min(c, t_detach(c, count), mt_wrap(c, mt_si(1))), NULL);
+    count = t_detach(c, mt_is_complex(grad->dtype) ? t_real(c, count) : count);
+    flat = t_div(c, flat, t_clamp_min(c, count, mt_wrap(c, mt_si(1))), NULL);
   }
   return t_as_strided(c, flat, in_size, in_stride, in_off);
 }

@@ -133,6 +133,8 @@ static Tensor *conv_same(Ctx *c, int n, Tensor *x, Tensor *w, Tensor *bias, IntL
   return run_conv(c, x, w, bias, &g, groups);
 }
 
+static bool is_half(const Tensor *t) { return t->dtype == MT_float16 || t->dtype == MT_bfloat16; }
+
 static Tensor *conv_turned(Ctx *c, int n, Tensor *x, Tensor *w, Tensor *bias, IntList stride,
                            IntList padding, IntList extra, int64_t groups, IntList dilation) {
   Geometry g = {.n = n};
@@ -156,10 +158,18 @@ static Tensor *conv_turned(Ctx *c, int n, Tensor *x, Tensor *w, Tensor *bias, In
       return mt_fail(c, "the output would have size %lld", (long long)g.out[2 + i]);
   }
   g.out[0] = g.out[1] = 0;
+  int half = bias && is_half(x) ? x->dtype : -1;     /* the bias joins before the result is rounded */
+  if (half >= 0) {
+    x = t_to_dtype(c, x, MT_float32, false, -1);
+    w = t_to_dtype(c, w, MT_float32, false, -1);
+    bias = t_to_dtype(c, bias, MT_float32, false, -1);
+    if (c->err) return NULL;
+  }
   Tensor *y = t__conv_input(c, with_batch(c, x, n), w, mt_il(g.stride, n), mt_il(g.pad, n),
                             mt_il(g.dil, n), groups, mt_il(g.out, n + 2));
   int64_t per_channel[5] = {1, bias ? bias->size[0] : 1, 1, 1, 1};
   if (bias) y = t_add(c, y, t_reshape(c, bias, mt_il(per_channel, n + 2)), mt_si(1));
+  if (half >= 0 && y) y = t_to_dtype(c, y, half, false, -1);
   return without(c, y, x, n);
 }
 
@@ -194,7 +204,6 @@ Tensor *k_F_conv_tbc(Ctx *c, Tensor *x, Tensor *w, Tensor *bias, int64_t pad) {
 }
 
 /* ---- the three passes ---- */
-static bool is_half(const Tensor *t) { return t->dtype == MT_float16 || t->dtype == MT_bfloat16; }
 
 /* The core's description; x, w, y sizes with batch and channels in front, n spatial dimensions
  * moved to the end of three. */

@@ -289,10 +289,10 @@ static Tensor *spaced(Ctx *c, Scalar a, Scalar b, int64_t n, DType d, Device dev
   if (!t || mt_meta(t)) return t ? mt_new(c, mt_il(&n, 1), d, dev) : NULL;
   if (w == MT_float32) LIN(float, float); else if (w == MT_float64) LIN(double, double); else {
     int64_t *p = mt_data(t), s0 = mt_sint(a), e0 = mt_sint(b);
-    float h = n > 1 ? (float)(int64_t)((uint64_t)e0 - (uint64_t)s0) / (float)(n - 1) : 0;
+    double h = n > 1 ? ((double)e0 - (double)s0) / (double)(n - 1) : 0;
     for (int64_t i = 0; i < n; i++)
-      p[i] = i < n / 2 ? (int64_t)((float)s0 + h * (float)i)
-                       : (int64_t)((float)e0 - h * (float)(n - 1 - i));
+      p[i] = i < n / 2 ? (int64_t)((double)s0 + h * (double)i)
+                       : (int64_t)((double)e0 - h * (double)(n - 1 - i));
   }
   return mt_cast(c, t, d);
 }

@@ -116,7 +116,7 @@ static Tensor *slope_at(Ctx *c, const Slope *s, Tensor *coords) {
 typedef struct Steps { Scalar all; const Scalar *each; Tensor **coords; int64_t n; } Steps;
 static TensorList gradient(Ctx *c, Tensor *self, Steps steps, IntList dim, int64_t order) {
   TensorList l = {NULL, 0};
-  uint64_t seen = 0;
+  bool seen[MT_MAXDIM] = {false};
   int64_t all = dim.n < 0 ? self->ndim : dim.n;
   if (self->dtype == MT_uint8) mt_fail(c, "does not support uint8 tensors");
   if (order != 1 && order != 2) mt_fail(c, "edge_order must be 1 or 2, got %lld", (long long)order);
@@ -127,8 +127,8 @@ static TensorList gradient(Ctx *c, Tensor *self, Steps steps, IntList dim, int64
   for (int64_t i = 0; i < all; i++) {
     int d = mt_dim(c, dim.n < 0 ? i : dim.v[i], self->ndim);
     if (d < 0) return l;
-    if (seen >> d & 1) { mt_fail(c, "dim %d appears twice in dim", d); return l; }
-    seen |= 1ull << d;
+    if (seen[d]) { mt_fail(c, "dim %d appears twice in dim", d); return l; }
+    seen[d] = true;
     Slope s = {self, d, self->ndim ? self->size[d] : 1, (int)order};
     if (s.n < order + 1) {
       mt_fail(c, "dimension %d must have at least edge_order + 1 = %lld elements, got %lld", d,

@@ -258,13 +258,13 @@ static bool axes_of(Ctx *c, const Tensor *x, IntList s, IntList dim, bool half, 
             x->ndim);
     return false;
   }
-  uint64_t seen = 0;
+  bool seen[MT_MAXDIM] = {false};
   a->n = (int)(dim.n >= 0 ? dim.n : s.n >= 0 ? s.n : x->ndim);
   for (int i = 0; i < a->n; i++) {
     int d = one_dim(c, x, dim.n >= 0 ? dim.v[i] : x->ndim - a->n + i);
     if (d < 0) return false;
-    if (seen >> d & 1) { mt_fail(c, "FFT dims must be unique"); return false; }
-    seen |= 1ull << d;
+    if (seen[d]) { mt_fail(c, "FFT dims must be unique"); return false; }
+    seen[d] = true;
     a->dim[i] = d;
     bool last = half && i == a->n - 1;
     a->len[i] = s.n >= 0 && s.v[i] != -1 ? s.v[i] : last ? 2 * (x->size[d] - 1) : x->size[d];

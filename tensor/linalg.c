@@ -319,7 +319,7 @@ static double largest_norm(Ctx *c, Tensor *a) {
   return worst;
 }
 /* Scaling and squaring around a Taylor polynomial of degree 18 in Paterson-Stockmeyer form (powers
- * up to 6). */
+ * up to 6).  In double precision: squaring doubles every rounding error. */
 Tensor *k_linalg_matrix_exp(Ctx *c, Tensor *self) {
   if (!square(c, self)) return NULL;
   if (mt_is_int(self->dtype))
@@ -328,6 +328,9 @@ Tensor *k_linalg_matrix_exp(Ctx *c, Tensor *self) {
   int64_t n = self->size[self->ndim - 1];
   if (!self->numel) return t_clone(c, self, -1);
   if (mt_meta(self)) return mt_new_like(c, self, (DType)self->dtype);
+  DType d = (DType)self->dtype;
+  self = mt_cast(c, self, mt_is_complex(d) ? MT_complex128 : MT_float64);
+  if (!self) return NULL;
   double norm = largest_norm(c, self), f = 1;
   int s = 0;
   for (; norm > 1 && s < 1000 && norm <= 1e300; s++) norm /= 2;
@@ -344,7 +347,7 @@ Tensor *k_linalg_matrix_exp(Ctx *c, Tensor *self) {
           : t_add(c, t_zeros_like(c, self, -1, -1, -1, -1, false, -1), sum, mt_si(1));
   }
   for (; s > 0 && !c->err; s--) r = t_matmul(c, r, r);
-  return r;
+  return mt_cast(c, r, d);
 }
 
 /* ---- tensors as matrices ---- */

@@ -52,7 +52,7 @@ static inline bool mt_has(Scalar s) { return s.kind != K_NONE; }
 static inline double mt_sre(Scalar s) { return s.kind >= K_FLOAT ? s.d : (double)s.i; }
 static inline int64_t mt_sint(Scalar s) { return s.kind >= K_FLOAT ? (int64_t)s.d : s.i; }
 
-#define MT_MAXDIM 64
+#define MT_MAXDIM 72                        /* masks of dims hold 64: reductions end there */
 #define MT_INLINE_DIMS 6
 #define MT_NONE_INT INT64_MIN              /* an absent optional integer */
 typedef enum { MT_CPU, MT_META } Device;

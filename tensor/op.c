@@ -160,8 +160,18 @@ void mt_call(Ctx *c, const OpRow *op, Val *a, Val *r) {
 }
 
 /* ---- in place and out= ---- */
-static bool check_written(Ctx *c, Tensor *t) {
-  if (mt_overlaps_itself(t)) {
+/* Filling may meet one place twice; conjugates of real numbers and repaired integers write nothing. */
+static bool may_overlap(const OpRow *op, const Tensor *t) {
+  return op->id == OP_fill || op->id == OP_fill_Tensor || op->id == OP_zero ||
+         (op->id == OP_conj_physical && !mt_is_complex(t->dtype)) ||
+         (op->id == OP_nan_to_num && mt_is_int(t->dtype));
+}
+static bool check_written(Ctx *c, const OpRow *op, Tensor *t, bool inplace) {
+  if (inplace && op->id == OP_abs && mt_is_complex(t->dtype)) {
+    mt_fail(c, "in-place abs is not supported for complex tensors: the result is real");
+    return false;
+  }
+  if (mt_overlaps_itself(t) && !may_overlap(op, t) && !may_overlap(c->op, t)) {
     mt_fail(c, "several elements of the tensor written to share one memory location (an expanded "
                "tensor); clone() it first");
     return false;
@@ -193,7 +203,7 @@ static bool same_memory(const Tensor *a, int64_t n, const Tensor *b) {
 /* PyTorch forbids even a full overlap to ops that read out of order. */
 static bool check_apart(Ctx *c, const OpRow *op, const Val *a, Tensor *out, int64_t n) {
   if (op->id != OP_cat && op->id != OP_gather && op->id != OP_masked_select &&
-      op->id != OP_index_select && op->id != OP_take)
+      op->id != OP_index_select && op->id != OP_take && op->id != OP_kthvalue)
     return true;
   bool bad = false;
   EACH_BIT(op->tmask, i) bad |= a[i].t && same_memory(out, n, a[i].t);
@@ -230,6 +240,17 @@ static bool fit_out(Ctx *c, Tensor *out, const Tensor *res, bool inplace) {
   return t_resize_(c, out, mt_sizes(res), -1) != NULL;
 }
 
+/* These write no other dtype than their result's. */
+static bool own_dtype(Ctx *c, const OpRow *op, const Tensor *out, const Tensor *res) {
+  if (!res || out->dtype == res->dtype) return true;
+  if (op->id != OP_amax && op->id != OP_amin && op->id != OP_aminmax && op->id != OP_gather &&
+      op->id != OP_float_power)
+    return true;
+  mt_fail(c, "expected out to have dtype %s, got %s", mt_dtypes[res->dtype].name,
+          mt_dtypes[out->dtype].name);
+  return false;
+}
+
 static bool land(Ctx *c, Tensor *out, Tensor *res, bool inplace) {
   if (c->err || !res) return false;
   if (res == out) return true;
@@ -254,7 +275,8 @@ void mt_run_kernel_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, in
     mt_run_kernel(c, op, a, res);
     for (int k = 0; !inplace && k < nout && res[k].t; k++)
       check_apart(c, op, a, out[k], res[k].t->numel);
-    for (int k = 0; k < nout; k++) if (!land(c, out[k], res[k].t, inplace)) break;
+    for (int k = 0; k < nout; k++)
+      if (!own_dtype(c, op, out[k], res[k].t) || !land(c, out[k], res[k].t, inplace)) break;
   }
   if (c->err) no_result(op, r);
   else {
@@ -297,7 +319,7 @@ void mt_call_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout
     goto done;
   }
   for (int k = 0; k < nout; k++) {
-    if (!check_written(c, out[k]) || !check_overlap(c, op, a, out[k], inplace)) goto done;
+    if (!check_written(c, op, out[k], inplace) || !check_overlap(c, op, a, out[k], inplace)) goto done;
     if (s.meta && !mt_meta(out[k])) {
       mt_fail(c, "arguments are on the meta device but the output is not");
       goto done;
@@ -328,6 +350,7 @@ void mt_call_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout
       if (!c->err && (res[0].t->ndim != out[0]->ndim ||
                       memcmp(res[0].t->size, out[0]->size, sizeof(int64_t) * out[0]->ndim)))
         fit_out(c, out[0], res[0].t, true);
+      if (!c->err) own_dtype(c, op, out[0], res[0].t);
       if (!c->err && !mt_can_cast((DType)res[0].t->dtype, (DType)out[0]->dtype))
         land(c, out[0], res[0].t, true);
       r[0].t = t_copy_(c, out[0], res[0].t, false);

@@ -71,8 +71,6 @@ Tensor *k_pow(Ctx *c, Tensor *self, Tensor *exponent) {
 }
 Tensor *k_float_power(Ctx *c, Tensor *self, Tensor *exponent) {
   DType d = mt_is_complex(common(c, self, exponent)) ? MT_complex128 : MT_float64;
-  if (c->out && c->out->dtype != d)
-    return mt_fail(c, "the output must have dtype %s", mt_dtypes[d].name);
   Tensor *e = exponent->flags & MT_WRAPPED ? exponent : t_to_dtype(c, exponent, d, false, -1);
   return t_pow(c, t_to_dtype(c, self, d, false, -1), e);
 }
@@ -298,6 +296,13 @@ Tensor *k_mvdigamma(Ctx *c, Tensor *self, int64_t p) {
 Tensor *k_mvlgamma(Ctx *c, Tensor *self, int64_t p) {
   if (p < 1) return mt_fail(c, "p has to be greater than or equal to 1");
   if (self->dtype == MT_bool) return mt_fail(c, "The input tensor may not be a boolean tensor.");
+  if (self->dtype == MT_float16 || self->dtype == MT_bfloat16) { /* as PyTorch: every step rounds */
+    Tensor *shift = t_arange(c, mt_sd(0.5 - 0.5 * (double)p), mt_sd(0.5), mt_sd(0.5), self->dtype, -1,
+                             -1, -1, false),
+           *terms = t_lgamma(c, t_add(c, t_unsqueeze(c, self, -1), shift, mt_si(1)));
+    return t_add(c, t_sum_dim(c, terms, mt_il((int64_t[]){-1}, 1), false, -1),
+                 mt_wrap(c, mt_sd((double)(p * (p - 1)) / 4 * 1.14472988584940017414)), mt_si(1));
+  }
   Scalar k = mt_sd((double)p);
   return mt_unary(c, U_mvlgamma, MT_P_FLOAT, self, &k, 1);
 }

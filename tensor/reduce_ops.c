@@ -56,6 +56,7 @@ Tensor *k_sum_to_size(Ctx *c, Tensor *self, IntList size) {
                      mt_list_str(c, mt_sizes(self)));
     dims[n++] = i;
   }
+  if (!size.n) return t_sum(c, self, -1);
   if (!n) return self;
   Tensor *s = t_sum_dim(c, self, mt_il(dims, n), true, -1);
   return lead ? t_view(c, s, size) : s;

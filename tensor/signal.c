@@ -254,7 +254,7 @@ Tensor *k_istft(Ctx *c, Tensor *s, int64_t n_fft, int64_t hop, int64_t win, Tens
                 wide[3] = {1, frames, n_fft};
   Tensor *y = t_unfold_backward(c, t_mul(c, x, wn), mt_il(out_size, 2), 1, n_fft, hop);
   Tensor *env =
-      t_unfold_backward(c, mt_contig(c, t_expand(c, t_mul(c, wn, wn), mt_il(wide, 3), false)),
+      t_unfold_backward(c, t_expand(c, t_mul(c, wn, wn), mt_il(wide, 3), false),
                         mt_il(env_size, 2), 1, n_fft, hop);
   int64_t from = center ? n_fft / 2 : 0, to = length != MT_NONE_INT ? from + length
                                               : center              ? total - n_fft / 2

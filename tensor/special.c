@@ -160,6 +160,13 @@ static double upper_series(double a, double x) {
   double l = a * log(x), g = -expm1(l - mt_lgamma(1 + a));
   return g - exp(l - mt_lgamma(a)) * s;
 }
+/* Q(a, x) for a so large that the series would crawl: the first terms of Temme's expansion. */
+static double upper_far(double a, double x) {
+  double d = (x - a) / a, half = d <= -1 ? INFINITY : fabs(d) > 0.3 ? d - log1p(d) : -log1pmx(d),
+         eta = copysign(sqrt(2 * half), d);
+  double near = exp(-a * half) / sqrt(2 * PI * a) * (-1. / 3 + eta / 12 - eta * eta * 2 / 135);
+  return 0.5 * erfc(eta * sqrt(a / 2)) + (near == near ? near : 0);
+}
 /* What is 0 or 1 or outside the domain: nan is "compute"; `at0` is the value at x = 0. */
 static int igamma_edge(double a, double x, double at0, double *r) {
   if (x < 0 || a < 0) return *r = NAN, 1;
@@ -172,12 +179,14 @@ static int igamma_edge(double a, double x, double at0, double *r) {
 double mt_igamma(double a, double x) {
   double r;
   if (igamma_edge(a, x, 0, &r)) return r;
+  if (a > 1e8) return 1 - upper_far(a, x);
   if (x > 1 && x > a) return 1 - mt_igammac(a, x);
   return lower_series(a, x);
 }
 double mt_igammac(double a, double x) {
   double r;
   if (igamma_edge(a, x, 1, &r)) return r;
+  if (a > 1e8) return upper_far(a, x);
   if (x > 1.1) return x < a ? 1 - lower_series(a, x) : upper_fraction(a, x);
   if (x <= 0.5) return -0.4 / log(x) < a ? 1 - lower_series(a, x) : upper_series(a, x);
   return x * 1.1 < a ? 1 - lower_series(a, x) : upper_series(a, x);

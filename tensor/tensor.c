@@ -486,6 +486,10 @@ int mt_dim(Ctx *c, int64_t dim, int ndim) {
 
 uint64_t mt_dim_mask(Ctx *c, IntList dims, int ndim) {
   uint64_t m = 0;
+  if (ndim > 64) {
+    mt_fail(c, "only tensors with up to 64 dims are supported, got %d", ndim);
+    return 0;
+  }
   if (dims.n <= 0) return ndim == 64 ? ~0ull : (1ull << ndim) - 1;
   for (int64_t i = 0; i < dims.n; i++) {
     int d = mt_dim(c, dims.v[i], ndim);

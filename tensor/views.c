@@ -91,15 +91,15 @@ TensorList k_broadcast_tensors(Ctx *c, TensorList tensors) {
 
 Tensor *k_permute(Ctx *c, Tensor *self, IntList dims) {
   int64_t sz[MT_MAXDIM], st[MT_MAXDIM];
-  uint64_t seen = 0;
+  bool seen[MT_MAXDIM] = {false};
   if (dims.n != self->ndim)
     return mt_fail(c, "got %lld dims for a tensor of %d dimensions", (long long)dims.n, self->ndim);
   for (int i = 0; i < self->ndim; i++) {
     int d = mt_dim(c, dims.v[i], self->ndim);
     if (d < 0) return NULL;
-    if (seen >> d & 1)
+    if (seen[d])
       return mt_fail(c, "dim %d appears more than once in %s", d, mt_list_str(c, dims));
-    seen |= 1ull << d;
+    seen[d] = true;
     sz[i] = self->size[d];
     st[i] = self->stride[d];
   }
@@ -291,7 +291,7 @@ static Tensor *squeeze_mask(Ctx *c, Tensor *self, uint64_t mask) {
   int64_t sz[MT_MAXDIM], st[MT_MAXDIM];
   int m = 0;
   for (int i = 0; i < self->ndim; i++)
-    if (!(mask >> i & 1) || self->size[i] != 1) {
+    if (!(i > 63 ? mask == ~0ull : mask >> i & 1) || self->size[i] != 1) {
       sz[m] = self->size[i];
       st[m++] = self->stride[i];
     }

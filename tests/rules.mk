@@ -36,6 +36,10 @@ autograd-limits: all
 golden-part:
 	$(LUA) tests/parity/select.lua $(GOLDEN) tests/golden $(PER_OP)
 
+# Records new cases into DIR (PYTHON has torch, with its torch.testing, and safetensors); replay them with `make parity GOLDEN=DIR`.
+golden-record:
+	$(PYTHON) tests/golden/record.py $(DIR) --part all --seed $(or $(SEED),1) $(ARGS)
+
 # Side by side with PyTorch: PEER is a Python with torch; BENCH the folder of compare.py and worker_torch.py.
 PYTHON ?= python3
 BENCH  ?= ../shared/bench
@@ -46,7 +50,7 @@ bench: all
 	  --peer "$(PYTHON) $(BENCH)/worker_torch.py --threads 2" \
 	  --ours "$(B)/moth scripts/bench/worker.lua --threads 2" $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
 
-.PHONY: deps repl test smoke check check-quick parity golden-part bench
+.PHONY: deps repl test smoke check check-quick parity golden-part golden-record bench
 
 # Random calls of every op under the sanitizers: N calls (SEED=, SECONDS=, ONLY= pattern of names).
 N ?= 1000000

@@ -223,6 +223,12 @@ static int open_torch(lua_State *L) {
   }
   vm_pushconst(L, "layout", "strided", 0);
   lua_setfield(L, torch, "strided");
+  static const char *const sparse[] = {"sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr",
+                                       "sparse_bsc"};
+  for (size_t i = 0; i < sizeof sparse / sizeof *sparse; i++) {  /* known by name, refused everywhere */
+    vm_pushconst(L, "layout", sparse[i], -2);
+    lua_setfield(L, torch, sparse[i]);
+  }
   vm_pushnone(L);
   lua_setfield(L, torch, "None");
   lua_pushnumber(L, 3.141592653589793);
