@@ -398,7 +398,8 @@ Tensor *k_linalg_vecdot(Ctx *c, Tensor *x, Tensor *y, int64_t dim) {
   return d < 0 ? NULL : t_sum_dim(c, z, LIST(d), false, -1);
 }
 Tensor *k_linalg_vander(Ctx *c, Tensor *x, int64_t N) {
-  if (!x->ndim) return mt_fail(c, "expected at least 1 dimension");
+  if (!x->ndim) x = t_unsqueeze(c, x, 0);
+  if (!x) return NULL;
   if (N == MT_NONE_INT) N = x->size[x->ndim - 1];
   if (N <= 1) return mt_fail(c, "N must be greater than 1, got %lld", (long long)N);
   Tensor *e = t_arange_end(c, mt_si(N), mt_is_int(x->dtype) ? MT_int64 : x->dtype, -1,

@@ -37,9 +37,9 @@ static Tensor *half_diag(Ctx *c, Tensor *x) {
 
 Tensor *k__cholesky_backward(Ctx *c, Tensor *grad, Tensor *L, bool up) {
   if (up) { L = H(c, L); grad = H(c, grad); }
-  Tensor *phi = half_diag(c, lower(c, dot(c, H(c, L), grad), 0));
-  Tensor *g = solve_tri(c, L, solve_tri(c, H(c, L), phi, true, true, false), false, false, false);
-  return times(c, add(c, g, H(c, g)), 0.5);
+  Tensor *x = dot(c, H(c, L), grad);
+  Tensor *phi = times(c, add(c, lower(c, x, 0), H(c, lower(c, x, -1))), 0.5);
+  return solve_tri(c, L, solve_tri(c, H(c, L), phi, true, true, false), false, false, false);
 }
 
 Tensor *k__solve_adjoint(Ctx *c, Tensor *A, Tensor *B, bool left) {

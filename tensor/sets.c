@@ -89,6 +89,14 @@ static bool group_slices(Ctx *c, const Slices *s, Groups *g, bool sort) {
   return !mt_poll(c);
 }
 
+/* Slices are ordered by their elements in row-major order: dim goes first, the others stay in order. */
+static Tensor *to_front(Ctx *c, Tensor *t, int d) {
+  return t_movedim(c, t, mt_il((int64_t[]){d}, 1), mt_il((int64_t[]){0}, 1));
+}
+static Tensor *from_front(Ctx *c, Tensor *t, int d) {
+  return t_movedim(c, t, mt_il((int64_t[]){0}, 1), mt_il((int64_t[]){d}, 1));
+}
+
 /* The whole tensor, flattened, or the slices of dim. */
 static void unique(Ctx *c, Tensor *s, bool sort, bool inverse, bool counts, int64_t dim, Val *r) {
   Groups g;
@@ -97,7 +105,7 @@ static void unique(Ctx *c, Tensor *s, bool sort, bool inverse, bool counts, int6
   r[0].t = r[1].t = r[2].t = NULL;
   if (d < 0) return;
   bool move = !flat && d != 0;
-  Tensor *x = mt_contig(c, move ? t_transpose(c, s, 0, d) : s);
+  Tensor *x = mt_contig(c, move ? to_front(c, s, d) : s);
   if (!x) return;
   int64_t n = flat ? x->numel : x->ndim ? x->size[0] : 1;
   if (!flat && n == 0 && x->ndim > 1 && x->numel == 0) {
@@ -126,7 +134,7 @@ static void unique(Ctx *c, Tensor *s, bool sort, bool inverse, bool counts, int6
   Tensor *out = mt_new(c, mt_il(size, flat || !x->ndim ? 1 : x->ndim), (DType)s->dtype, MT_CPU);
   if (!out) return;
   if (out->numel) take_first(&g, sl.x, sl.bytes, mt_data(out));
-  r[0].t = move ? mt_contig(c, t_transpose(c, out, 0, d)) : out;
+  r[0].t = move ? mt_contig(c, from_front(c, out, d)) : out;
   if (inverse) r[1].t = inverse_of(c, &g, flat ? mt_sizes(s) : mt_il(&n, 1));
   if (counts) r[2].t = counts_of(c, &g);
 }
