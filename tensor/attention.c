@@ -51,8 +51,8 @@ static int64_t visible(const Attn *a, int64_t row, int64_t k0, int64_t n) {
   return lim < 0 ? 0 : lim < n ? lim : n;
 }
 
-/* Rows from r0 of head h.  k, v: packed blocks, NULL where the few rows take dot products; m, l: each
- * row's maximum and sum so far. */
+/* Rows from r0 of head h.  k, v: packed blocks, NULL where the few rows take dot products; m, l:
+ * each row's maximum and sum so far. */
 typedef struct { const float *q; float *k, *v, *s, *o, *m, *l, *spare; int64_t ldo; } Unit;
 
 /* Keys side by side, as many as a tile is wide; `spare` has room for that many. */

@@ -33,12 +33,14 @@ static bool outside(Ctx *c, int64_t v, int dim, int64_t size) {
   return false;
 }
 
-/* A walk over all lines; f NULL: elements are folded one by one as Scalars. */
+/* A walk over all lines; f NULL: elements are folded one by one as Scalars.  dry: indices are only
+ * checked. */
 typedef struct {
   const Tensor *self, *index, *src;
   int dim;
   MtIndexFn f;
   MtFold fold;
+  bool dry;
   _Atomic bool failed;
   _Atomic int64_t bad;
 } Walk;
@@ -82,7 +84,8 @@ static void walk_lines(void *ctx, int64_t lo, int64_t hi) {
       atomic_store(&w->failed, true);
       return;
     }
-    if (w->f) w->f(&l);
+    if (w->dry) /* nothing to do */;
+    else if (w->f) w->f(&l);
     else fold_line(&l, (DType)self->dtype, w->fold);
     if (!(k & 255) && mt_interrupted) return;
     for (int d = e - 1; d >= 0; d--) {
@@ -92,20 +95,28 @@ static void walk_lines(void *ctx, int64_t lo, int64_t hi) {
   }
 }
 
+static bool walk(Ctx *c, Walk *w, bool parallel) {
+  const Tensor *index = w->index;
+  int64_t n = index->ndim ? index->size[index->ndim - 1] : 1, lines = index->numel / n;
+  atomic_init(&w->failed, false);
+  atomic_init(&w->bad, 0);
+  if (parallel) mt_parallel(lines, 16384 / n + 1, walk_lines, w);
+  else walk_lines(w, 0, lines);
+  if (atomic_load(&w->failed))
+    return outside(c, atomic_load(&w->bad), w->dim, w->self->ndim ? w->self->size[w->dim] : 1);
+  return !mt_poll(c);
+}
+/* What is written in place must be left alone when an index turns out wrong. */
+static bool all_inside(Ctx *c, const Tensor *self, int dim, const Tensor *index) {
+  Walk w = {.self = self, .index = index, .src = index, .dim = dim, .dry = true};
+  return !index->numel || walk(c, &w, true);
+}
 /* Threads share the lines where no two of them write to one place. */
 static bool each_line(Ctx *c, Tensor *self, int dim, Tensor *index, Tensor *src, MtIndexFn f,
                       MtFold how, bool apart) {
   if (!index->numel) return true;
-  int nd = index->ndim;
-  int64_t n = nd ? index->size[nd - 1] : 1, lines = index->numel / n;
   Walk w = {.self = self, .index = index, .src = src, .dim = dim, .f = f, .fold = how};
-  atomic_init(&w.failed, false);
-  atomic_init(&w.bad, 0);
-  if (apart || dim == nd - 1) mt_parallel(lines, 16384 / n + 1, walk_lines, &w);
-  else walk_lines(&w, 0, lines);
-  if (atomic_load(&w.failed))
-    return outside(c, atomic_load(&w.bad), dim, self->ndim ? self->size[dim] : 1);
-  return !mt_poll(c);
+  return walk(c, &w, apart || dim == index->ndim - 1);
 }
 
 /* The shape rule of gather and scatter: index's sizes within self's (and src's). */
@@ -229,7 +240,7 @@ static Tensor *scatter_fold(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Te
   if (!check_shapes(c, self, d, index, src, true)) return NULL;
   index = mt_cast(c, index, MT_int64);
   Tensor *in[2] = {index, src}, *t = target(c, self, in, 2);
-  if (!t || !index) return NULL;
+  if (!t || !index || (t == self && !all_inside(c, t, d, index))) return NULL;
   if (f == MT_FOLD_SET || self->dtype == MT_float32 || self->dtype == MT_float64 ||
       mt_is_int(self->dtype) || mt_is_complex(self->dtype))
     return each_line(c, t, d, index, src, folder(self->dtype, f), f, false) ? t : NULL;

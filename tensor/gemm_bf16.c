@@ -1,9 +1,10 @@
 /* gemm_bf16.c: see gemm_bf16.h.
  *
  * The dot instruction adds two neighbouring products to each lane, so both sides are read as pairs
- * along k: A's rows as they lie (copied only where k is not contiguous or odd), B packed into panels
- * of 32 columns, pair by pair.  A tile holds 14 x 32 sums in registers; k goes in pieces of KC, so
- * that a panel stays in the first-level cache and A in the second. */
+ * along k: A's rows as they lie (copied only where k is not contiguous or odd), B packed into
+ * panels of 32 columns, pair by pair.  A tile holds 14 x 32 sums in registers; k goes in pieces of
+ * KC, so that a panel stays in the first-level cache and A in the second.  A few rows take plain
+ * dot products. */
 #include "gemm_bf16.h"
 #include "cpu.h"
 #include "gemm_impl.h"
@@ -89,8 +90,8 @@ enum { MR = 1, FEW = 0 };
 bool mt_bf16_usable(void) { return false; }
 static void dots(int64_t m, int64_t n, int64_t k, MtBf16 a, MtBf16 b, float *out, int64_t ld) {}
 static void pair_rows(int64_t kp, const uint16_t *b, int64_t rs, bool last, uint32_t *to) {}
-static void none(int64_t kp, const uint16_t *a, int64_t as, const uint32_t *b, float *c, int64_t ldc,
-                 bool first) {}
+static void none(int64_t kp, const uint16_t *a, int64_t as, const uint32_t *b, float *c,
+                 int64_t ldc, bool first) {}
 static void (*const tiles[MR])(int64_t, const uint16_t *, int64_t, const uint32_t *, float *,
                                int64_t, bool) = {none};
 #endif

@@ -3,8 +3,8 @@
  * Blocks of A and B are converted into float or double planes (a complex block into two),
  * multiplied by the real product on the same thread, and written back with alpha, beta and bias; a
  * block is at most BLOCK x BLOCK elements of C with all of k, so a conversion costs little beside
- * its multiplications.  Half types therefore accumulate in float; bfloat16 skips the conversion where
- * the CPU has dot instructions for it (gemm_bf16.c).  Integers have loops of their own
+ * its multiplications.  Half types therefore accumulate in float; bfloat16 skips the conversion
+ * where the CPU has dot instructions for it (gemm_bf16.c).  Integers have loops of their own
  * (kern_integers.c). */
 #include "cpu.h"
 #include "gemm_bf16.h"
@@ -187,7 +187,8 @@ static MtGemmStatus unit(const Job *j, int64_t u, char *mem) {
     store_c64(g, c, (float *)(void *)cr, (float *)(void *)ci, i0, j0, m, n);
   else if (g->type == MT_GEMM_C128)
     store_c128(g, c, (double *)(void *)cr, (double *)(void *)ci, i0, j0, m, n);
-  else (g->type == MT_GEMM_F16 ? store_f16 : store_bf16)(g, c, (float *)(void *)cr, n, i0, j0, m, n);
+  else if (g->type == MT_GEMM_F16) store_f16(g, c, (float *)(void *)cr, n, i0, j0, m, n);
+  else store_bf16(g, c, (float *)(void *)cr, n, i0, j0, m, n);
   return MT_GEMM_OK;
 }
 

@@ -2,8 +2,8 @@
  *
  * A line is KIND(name, expression of x, y, z and the op's scalars K0, K1, K2): U, B or T3 by arity;
  * _B: the loop stores a bool; _R: it stores the real part's type; U_V(name, fn, expression): fn
- * does a whole array (sin, whose large arguments are looked for block by block); B_Q: the expression
- * has a quick form and says by `quick, bad` whether it may be used.  Sections of the
+ * does a whole array (sin, whose large arguments are looked for block by block); B_Q: the
+ * expression has a quick form and says by `quick, bad` whether it may be used.  Sections of the
  * file (#if KF floats, KI integers, KC complex, KB bool) say for which dtypes.  kern_types.inc
  * reads the file once per dtype, first to make the loops, then to fill the table, and the Makefile
  * builds the whole once per CPU level (KLEVEL).  T is the element type, M(exp) its version of a

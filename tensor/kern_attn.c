@@ -109,6 +109,6 @@ static void relu_grad(int64_t n, const float *y, const float *dy, float *dx) {
   VEC for (int64_t i = 0; i < n; i++) dx[i] = y[i] > 0 ? dy[i] : 0;
 }
 
-const MtSeqKerns CAT(mt_seq_kerns_, KLEVEL) = {soft,  times,  scale_rows,   add,      dot,      grad,
-                                               lstm,  lstm_grad, gru,      gru_grad, tanh_,
-                                               relu_, tanh_grad, relu_grad};
+const MtSeqKerns CAT(mt_seq_kerns_, KLEVEL) = {
+    soft, times,    scale_rows, add,   dot,   grad,      lstm,
+    lstm_grad, gru, gru_grad,   tanh_, relu_, tanh_grad, relu_grad};

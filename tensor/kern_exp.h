@@ -1,4 +1,5 @@
-/* kern_exp.h: the largest element and powers of e over a row, as softmax and attention need them, in kernel files.
+/* kern_exp.h: the largest element and powers of e over a row, as softmax and attention need them,
+ * in kernel files.
  *
  * With AVX-512 one permutation looks up 2^(j/16), which leaves so small a rest that a cubic will
  * do: 8 multiplications where the polynomial of vmath.h takes 11, and they are what the loop waits

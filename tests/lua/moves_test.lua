@@ -100,6 +100,28 @@ t.test("whole slices by one index, from either end, and what lies outside", func
   t.eq(y:sum(1):tolist(), { 27., 6., 0., 6. })
 end)
 
+t.test("an index that lies outside leaves what was to be written in place alone", function()
+  local at, rows = torch.tensor { 0, 1, 900 }, torch.ones(3, 300)
+  local wide = torch.zeros(300, 300):long()
+  wide[299][299] = 900
+  local calls = {
+    function(y) y:scatter_add_(1, wide, torch.ones(300, 300)) end,
+    function(y) y:scatter_(0, wide, 1) end,
+    function(y) y:scatter_reduce_(1, wide, torch.ones(300, 300), "sum") end,
+    function(y) y:index_add_(0, at, rows) end,
+    function(y) y:index_copy_(0, at, rows) end,
+    function(y) y:index_fill_(0, at, 1) end,
+    function(y) y:index_reduce_(0, at, rows, "amax") end,
+    function(y) y:index_put_({ at }, torch.tensor(1.)) end,
+    function(y) y:put_(torch.tensor { 0, 1, 90000 }, torch.ones(3)) end,
+  }
+  for i, call in ipairs(calls) do
+    local y = torch.zeros(300, 300)
+    t.error_matches(function() call(y) end, "out of bounds")
+    t.eq(y:count_nonzero():item(), 0, "call " .. i)
+  end
+end)
+
 t.test("nonzero, masked_scatter and flip", function()
   local m = torch.rand(3, 5, 1100):gt(0.5)
   local at = m:nonzero()
