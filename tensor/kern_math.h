@@ -47,8 +47,8 @@ MT_KM double mt_log1p_expneg(double a) { return mt_log1p(mt_exp(-a)); }
 MT_KM float mt_log1p_expnegf(float a) { return mt_log1pexpf_(-a); }
 
 /* Remainders, quick or not.  Quick ones have no branch or call, so that a loop over them
- * vectorises; they are right unless they set a bit of *bad, and then the block is done again with quick = false
- * (LOOP2Q of kern.h): enormous quotients, infinities, zero divisors. */
+ * vectorises; they are right unless they set a bit of *bad, and then the block is done again with
+ * quick = false (LOOP2Q of kern.h): enormous quotients, infinities, zero divisors. */
 MT_KM float mt_quick_modf(float x, float y, int64_t *bad) { /* products of 24 bits are exact here */
   double a = x, b = y, f = a / b, q = mt_trunc(f);
   *bad |= -(int64_t)!((mt_absd(f) < 0x1p24) & (mt_absd(b) < (double)INFINITY));

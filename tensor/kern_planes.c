@@ -39,7 +39,7 @@
 #define F(name) name##_i64
 #include "planes.inc"
 
-const MtPlaneKerns CAT(mt_plane_kerns_,
-                       KLEVEL)[MT_PLANE_TYPES] = {{max_f32, along_f32, sample_f32, divide_f32, copies_f32},
-                                                  {max_f64, along_f64, sample_f64, divide_f64, copies_f64},
-                                                  {max_i64, along_i64, sample_i64, divide_i64, copies_i64}};
+const MtPlaneKerns CAT(mt_plane_kerns_, KLEVEL)[MT_PLANE_TYPES] = {
+    {max_f32, along_f32, sample_f32, divide_f32, copies_f32},
+    {max_f64, along_f64, sample_f64, divide_f64, copies_f64},
+    {max_i64, along_i64, sample_i64, divide_i64, copies_i64}};

@@ -37,7 +37,7 @@ MT_VM int32_t mt_bitsf(float x) { int32_t i; memcpy(&i, &x, 4); return i; }
 MT_VM float mt_fbits(int32_t i) { float x; memcpy(&x, &i, 4); return x; }
 MT_VM int64_t mt_bits(double x) { int64_t i; memcpy(&i, &x, 8); return i; }
 MT_VM double mt_dbits(int64_t i) { double x; memcpy(&x, &i, 8); return x; }
-/* Shifts and sums of bit patterns may leave the signed range (nan, negative): as unsigned numbers. */
+/* Shifts and sums of bit patterns may leave the signed range (nan, negative): unsigned numbers. */
 MT_VM int32_t mt_shlf_(int32_t i, int n) { return (int32_t)((uint32_t)i << n); }
 MT_VM int64_t mt_shl_(int64_t i, int n) { return (int64_t)((uint64_t)i << n); }
 MT_VM float mt_absf(float x) { return mt_fbits(mt_bitsf(x) & 0x7fffffff); }

@@ -34,7 +34,8 @@ static const struct { const char *space, *module, *names;
     {"", "torch.convert",
      "as_tensor asarray frombuffer from_file from_numpy from_dlpack to_dlpack typename is_storage"},
     {"", "torch.lowrank", "svd_lowrank pca_lowrank lobpcg"},
-    {"nn.functional", "torch.nn.functional", "triplet_margin_with_distance_loss linear_cross_entropy"},
+    {"nn.functional", "torch.nn.functional",
+     "triplet_margin_with_distance_loss linear_cross_entropy"},
     {"", "torch.summary", ""},
 };
 

@@ -7,7 +7,8 @@
 #include "nn.h"
 
 extern const char vm_hook_call_key;        /* registry: the function around a hooked forward */
-extern const char vm_registration_key; /* registry: fn(module, kind, name, value) -> value, or nil */
+/* in the registry: fn(module, kind, name, value) -> value, or nil */
+extern const char vm_registration_key;
 extern bool vm_hooks_everywhere;       /* are there hooks around the forward of every module? */
 extern const char vm_forward_names_key; /* registry: forward function -> names of its arguments */
 NnModule *vm_tomodule(lua_State *L, int i);                   /* NULL: no module */

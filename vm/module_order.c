@@ -1,9 +1,10 @@
-/* module_order.c: `self.up, self.down = nn.Linear(..), nn.Linear(..)` registers up, then down, as in
- * PyTorch, although Lua evaluates from left to right and then assigns from right to left.
+/* module_order.c: `self.up, self.down = nn.Linear(..), nn.Linear(..)` registers up, then down, as
+ * in PyTorch, although Lua evaluates from left to right and then assigns from right to left.
  *
  * Invariant: an entry moves only before one that the same activation of a function has just
  * registered from the same line in the same module, and only when it is the older of two that were
- * both made since the module was.  Statements of their own lines never change each other's order. */
+ * both made since the module was.  Statements of their own lines never change each other's order.
+ */
 #include "host.h"
 #include "module.h"
 #include "vm.h"
@@ -18,7 +19,7 @@ void vm_module_made_param(const Tensor *t) {
   next_recent = (next_recent + 1) % RECENT;
 }
 
-/* 0 when it is not known; of entries with one address (of a tensor that is gone) the last counts. */
+/* 0 when it is not known; of entries with one address (its tensor is gone) the last counts. */
 static uint64_t param_serial(const Tensor *t) {
   uint64_t found = 0;
   for (int i = 0; i < RECENT; i++)

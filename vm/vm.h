@@ -74,7 +74,7 @@ Tensor *vm_build_tensor(lua_State *L, Ctx *c, int i,
                         int dtype); /* nested lists, numbers -> tensor */
 Tensor *vm_index(lua_State *L, Ctx *c, Tensor *x, int key);        /* x[key], key at stack index */
 void vm_setindex(lua_State *L, Ctx *c, Tensor *x, int key, int value);
-void vm_open_queries(lua_State *L, int torch); /* questions to tensors, members in Lua (queries.c) */
+void vm_open_queries(lua_State *L, int torch); /* questions to tensors, members in Lua */
 int vm_default_device(lua_State *L);     /* of tensors made without a device */
 void vm_open_lazy(lua_State *L, int torch); /* names that load when asked for (lazy.c) */
 void vm_gc_before(lua_State *L); /* before an op allocates: frees what the last ones left */

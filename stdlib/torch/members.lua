@@ -77,7 +77,9 @@ function members:cpu(...)
   return self:to(torch.device("cpu"))
 end
 for name, what in pairs { cuda = "CUDA", xpu = "XPU", ipu = "IPU", mtia = "MTIA" } do
-  members[name] = function() error(("%s: tensors live on the CPU here; there is no %s device"):format(name, what), 2) end
+  members[name] = function()
+    error(("%s: tensors live on the CPU here; there is no %s device"):format(name, what), 2)
+  end
 end
 function members:numpy()
   error("numpy: there is no numpy here: x:tolist() gives lists, torch.save(x, 'a.npy') a file that NumPy reads, "

@@ -1,6 +1,6 @@
 -- seeds.lua: calls that fit, for ops whose arguments a random choice hardly ever hits; the generator mutates them.
 -- By op id (or any name with op = id): the arguments in the schema's order, false where absent or a boolean is false.
--- A text "f 2,3" is a float32 tensor of that shape, "i4 2,3" an int64 tensor of numbers from 0 to 3, "n3 2" an int32 one
+-- A text "f 2,3" is a float32 tensor of that shape, "i4 2,3" an int64 tensor of numbers 0 to 3, "n3 2" an int32 one
 -- from 1 to 3, "o1 3" int64 ones, "d", "c", "b" a float64, complex64, bool one; a table of such texts is a list of
 -- tensors, everything else itself.
 local seeds = {}

@@ -1,4 +1,4 @@
--- conv_grid_test.lua: float convolutions, their gradients and transposes against complex ones, which go through columns.
+-- conv_grid_test.lua: float convolutions, their gradients and transposes against complex ones (through columns).
 local t = require "check"
 local torch = require "torch"
 local F = torch.nn.functional

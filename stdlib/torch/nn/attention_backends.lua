@@ -1,5 +1,5 @@
--- torch.nn.attention: the choice among implementations of attention.  There is one here, so every choice is accepted and
--- changes nothing but what is asked for by mistake.
+-- torch.nn.attention: the choice among implementations of attention.  There is one here, so every choice is accepted
+-- and changes nothing but what is asked for by mistake.
 local SDPBackend = { ERROR = -1, MATH = 0, FLASH_ATTENTION = 1, EFFICIENT_ATTENTION = 2, CUDNN_ATTENTION = 3,
   OVERRIDEABLE = 4 }
 local known = {}

@@ -150,13 +150,13 @@ end
 
 local function run_post(m, list, args, out)
   for _, h in ipairs(list) do
-    local given = out[1]
-    if out.n > 1 then given = table.move(out, 1, out.n, 1, {}) end
+    local result = out[1]
+    if out.n > 1 then result = table.move(out, 1, out.n, 1, {}) end
     local r
     if h.with_kwargs then
       local positional, kw = split_keywords(table.move(args, 1, args.n, 1, { n = args.n }))
-      r = h.fn(m, positional, kw, given)
-    else r = h.fn(m, args, given) end
+      r = h.fn(m, positional, kw, result)
+    else r = h.fn(m, args, result) end
     if r ~= nil then out = out.n > 1 and as_list(r) or { n = 1, r } end
   end
   return out
