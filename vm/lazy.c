@@ -46,9 +46,28 @@ static bool listed(const char *names, const char *name) {
   return false;
 }
 
+/* From now on torch[name] stays nil (the sandbox's wish). */
+static const char barred;
+void vm_bar_lazy(lua_State *L, const char *name) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &barred) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &barred);
+  }
+  lua_pushboolean(L, 1);
+  lua_setfield(L, -2, name);
+  lua_pop(L, 1);
+}
+
 static int lazy_index(lua_State *L) {
   const char *space = lua_tostring(L, lua_upvalueindex(1));
   if (lua_type(L, 2) != LUA_TSTRING) return 0;
+  if (!*space && lua_rawgetp(L, LUA_REGISTRYINDEX, &barred) == LUA_TTABLE) {
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, -2) != LUA_TNIL) return 0;
+  }
+  lua_settop(L, 2);
   const char *name = lua_tostring(L, 2);
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     bool whole = !*rows[i].names;

@@ -6,6 +6,7 @@
  * default), and MOTH_SANDBOX_SECONDS limits the time: first an interrupt, a second later the
  * end. */
 #include "host.h"
+#include "vm.h"
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,8 +55,9 @@ static const char *const debug_names[] = {"traceback", NULL};
 static const char *const modules[] = {"string",    "table", "math", "utf8",
                                       "coroutine", "torch", "_G",   NULL};
 static const char *const preloads[] = {"json", "moth.ops", "torch.nn.core", NULL};
-static const char *const torch_files[] = {"save", "load", "from_file", "ops",  "_ops",
-                                          "hub",  "jit",  NULL};
+static const char *const torch_files[] = {"save",       "load",     "from_file", "from_dlpack",
+                                          "to_dlpack",  "ops",      "_ops",      "hub",
+                                          "jit",        NULL};
 
 /* A new table with the listed fields of the table at index `from`; pushed. */
 static void selected(lua_State *L, int from, const char *const *names) {
@@ -142,6 +144,7 @@ static void remove_torch_files(lua_State *L, int fresh) {
     for (int i = 0; torch_files[i]; i++) {
       lua_pushnil(L);
       lua_setfield(L, -2, torch_files[i]);
+      vm_bar_lazy(L, torch_files[i]);
     }
   if (lua_istable(L, -1) && lua_getfield(L, -1, "utils") == LUA_TTABLE) {
     lua_pushnil(L);

@@ -77,6 +77,7 @@ void vm_setindex(lua_State *L, Ctx *c, Tensor *x, int key, int value);
 void vm_open_queries(lua_State *L, int torch); /* questions to tensors, members in Lua */
 int vm_default_device(lua_State *L);     /* of tensors made without a device */
 void vm_open_lazy(lua_State *L, int torch); /* names that load when asked for (lazy.c) */
+void vm_bar_lazy(lua_State *L, const char *name);
 void vm_gc_before(lua_State *L); /* before an op allocates: frees what the last ones left */
 
 /* ---- modules (module.c) ---- */

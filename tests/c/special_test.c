@@ -11,7 +11,7 @@ static int passed, failed;
 typedef struct { const char *name; double (*one)(double), (*two)(double, double); } Fn;
 static const Fn fns[] = {
 #define X(n) {#n, mt_##n, NULL},
-  MT_SPECIAL_ONE(X) X(lgamma)
+  MT_SPECIAL_ONE(X) X(erfinv) X(lgamma)
 #undef X
 #define X(n) {#n, NULL, mt_##n},
   MT_SPECIAL_TWO(X)

@@ -32,7 +32,7 @@ local names = {}
 for n in ([[io.open io.popen io.lines io.input io.output io.tmpfile io.read io.stdout io.stderr io.stdin os.execute os.remove os.rename os.getenv
   os.tmpname os.setlocale debug.getinfo debug.getregistry debug.getmetatable debug.setmetatable debug.getupvalue debug.setupvalue
   debug.upvaluejoin debug.sethook debug.getlocal debug.setlocal debug.setuservalue package loadfile dofile string.dump torch.save
-  torch.load torch.from_file torch.hub torch.jit torch.utils.dlpack torch.ops loadstring module setfenv getfenv newproxy jit]]):gmatch("%S+") do
+  torch.load torch.from_file torch.hub torch.jit torch.utils.dlpack torch.from_dlpack torch.to_dlpack torch.ops loadstring module setfenv getfenv newproxy jit]]):gmatch("%S+") do
   names[#names + 1] = n
 end
 for _, n in ipairs(names) do
