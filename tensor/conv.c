@@ -158,7 +158,7 @@ static Tensor *conv_turned(Ctx *c, int n, Tensor *x, Tensor *w, Tensor *bias, In
       return mt_fail(c, "the output would have size %lld", (long long)g.out[2 + i]);
   }
   g.out[0] = g.out[1] = 0;
-  int half = bias && is_half(x) ? x->dtype : -1;     /* the bias joins before the result is rounded */
+  int half = bias && is_half(x) ? x->dtype : -1; /* the bias joins before the result is rounded */
   if (half >= 0) {
     x = t_to_dtype(c, x, MT_float32, false, -1);
     w = t_to_dtype(c, w, MT_float32, false, -1);

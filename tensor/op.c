@@ -160,7 +160,8 @@ void mt_call(Ctx *c, const OpRow *op, Val *a, Val *r) {
 }
 
 /* ---- in place and out= ---- */
-/* Filling may meet one place twice; conjugates of real numbers and repaired integers write nothing. */
+/* Filling may meet one place twice; conjugates of real numbers and repaired integers write
+ * nothing. */
 static bool may_overlap(const OpRow *op, const Tensor *t) {
   return op->id == OP_fill || op->id == OP_fill_Tensor || op->id == OP_zero ||
          (op->id == OP_conj_physical && !mt_is_complex(t->dtype)) ||
@@ -319,7 +320,8 @@ void mt_call_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout
     goto done;
   }
   for (int k = 0; k < nout; k++) {
-    if (!check_written(c, op, out[k], inplace) || !check_overlap(c, op, a, out[k], inplace)) goto done;
+    if (!check_written(c, op, out[k], inplace) || !check_overlap(c, op, a, out[k], inplace))
+      goto done;
     if (s.meta && !mt_meta(out[k])) {
       mt_fail(c, "arguments are on the meta device but the output is not");
       goto done;

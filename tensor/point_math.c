@@ -297,8 +297,8 @@ Tensor *k_mvlgamma(Ctx *c, Tensor *self, int64_t p) {
   if (p < 1) return mt_fail(c, "p has to be greater than or equal to 1");
   if (self->dtype == MT_bool) return mt_fail(c, "The input tensor may not be a boolean tensor.");
   if (self->dtype == MT_float16 || self->dtype == MT_bfloat16) { /* as PyTorch: every step rounds */
-    Tensor *shift = t_arange(c, mt_sd(0.5 - 0.5 * (double)p), mt_sd(0.5), mt_sd(0.5), self->dtype, -1,
-                             -1, -1, false),
+    Tensor *shift = t_arange(c, mt_sd(0.5 - 0.5 * (double)p), mt_sd(0.5), mt_sd(0.5),
+                             self->dtype, -1, -1, -1, false),
            *terms = t_lgamma(c, t_add(c, t_unsqueeze(c, self, -1), shift, mt_si(1)));
     return t_add(c, t_sum_dim(c, terms, mt_il((int64_t[]){-1}, 1), false, -1),
                  mt_wrap(c, mt_sd((double)(p * (p - 1)) / 4 * 1.14472988584940017414)), mt_si(1));

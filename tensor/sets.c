@@ -89,7 +89,7 @@ static bool group_slices(Ctx *c, const Slices *s, Groups *g, bool sort) {
   return !mt_poll(c);
 }
 
-/* Slices are ordered by their elements in row-major order: dim goes first, the others stay in order. */
+/* Slices are ordered by their elements in row-major order: dim goes first, the others stay. */
 static Tensor *to_front(Ctx *c, Tensor *t, int d) {
   return t_movedim(c, t, mt_il((int64_t[]){d}, 1), mt_il((int64_t[]){0}, 1));
 }

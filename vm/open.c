@@ -225,7 +225,7 @@ static int open_torch(lua_State *L) {
   lua_setfield(L, torch, "strided");
   static const char *const sparse[] = {"sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr",
                                        "sparse_bsc"};
-  for (size_t i = 0; i < sizeof sparse / sizeof *sparse; i++) {  /* known by name, refused everywhere */
+  for (size_t i = 0; i < sizeof sparse / sizeof *sparse; i++) { /* known by name, refused */
     vm_pushconst(L, "layout", sparse[i], -2);
     lua_setfield(L, torch, sparse[i]);
   }
