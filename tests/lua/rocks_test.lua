@@ -153,7 +153,8 @@ t.test("require 'moth' in a plain lua5.4", function()
   local out, s = sh(("make -s --no-print-directory rock B='%s'"):format(build))
   if s ~= 0 then error("make rock: " .. out) end
   out, s = sh(("LUA_CPATH='%s/?.so' lua5.4 '%s/user.lua'"):format(build, tree))
-  if out:find("ASan runtime does not come first", 1, true) then return end
+  -- a sanitizer build needs its runtime in the program, which a plain lua5.4 has not
+  if out:find("ASan runtime does not come first", 1, true) or out:find("__[au]%l*san_") then return end
   t.eq(out, "true\t2.0\ntrue\nfalse\t" .. tree .. "/user.lua:24: Tensor has no method or attribute 'sofmax' " ..
     "(did you mean 'softmax'?)\n[1,2]\ttrue\tfunction\n6\ntrue\n")
   t.eq(s, 0)
