@@ -20,13 +20,7 @@ const NnOptRow nn_opt_rows[NN_OPT_KINDS] = {
     [NN_MUON] = {"Muon", {"momentum_buffer"}}};
 
 const MtOptKerns *nn_opt_kernels(void) {
-#ifdef __x86_64__
-  static const MtOptKerns *const by_level[] = {&mt_opt_kerns_base, &mt_opt_kerns_avx2,
-                                               &mt_opt_kerns_avx512};
-  return by_level[mt_cpu_level()];
-#else
-  return &mt_opt_kerns_base;
-#endif
+  return MT_AT_LEVEL(&mt_opt_kerns);
 }
 
 /* ---- state ---- */

@@ -19,13 +19,7 @@
 enum { BK = 512, FEW = 3, GQ = 128, GK = 384 };
 
 const MtSeqKerns *mt_seq_kerns(void) {
-#ifdef __x86_64__
-  static const MtSeqKerns *const by_level[] = {&mt_seq_kerns_base, &mt_seq_kerns_avx2,
-                                               &mt_seq_kerns_avx512};
-  return by_level[mt_cpu_level()];
-#else
-  return &mt_seq_kerns_base;
-#endif
+  return MT_AT_LEVEL(&mt_seq_kerns);
 }
 
 /* Where the matrices of each head begin, and the distance of their rows; in floats. */

@@ -7,25 +7,14 @@
 #include "iter.h"
 #include "op.h"
 #include "product.h"
+#include "windows.h"
 #include <string.h>
 
 /* A list of n numbers from one of 1 or n. */
 static bool spread(Ctx *c, IntList l, int n, const char *what, int64_t least, int64_t *out) {
-  if (l.n != 1 && l.n != n) {
-    mt_fail(c, "%s must have 1 or %d elements, got %lld", what, n, (long long)l.n);
-    return false;
-  }
-  for (int i = 0; i < n; i++) {
-    out[i] = l.v[l.n == 1 ? 0 : i];
-    if (out[i] < least) {
-      mt_fail(c, "%s must be at least %lld, got %lld", what, (long long)least, (long long)out[i]);
-      return false;
-    }
-    if (out[i] > INT32_MAX) {
-      mt_fail(c, "%s must be below 2^31, got %lld", what, (long long)out[i]);
-      return false;
-    }
-  }
+  int64_t all[3];
+  if (!mt_spread(c, l, n, what, least, all)) return false;
+  memcpy(out, all + 3 - n, sizeof(int64_t) * (size_t)n);
   return true;
 }
 

@@ -7,13 +7,7 @@
 #include <string.h>
 
 const MtMoveKerns *mt_move_kerns(void) {
-#ifdef __x86_64__
-  static const MtMoveKerns *const by_level[] = {&mt_move_kerns_base, &mt_move_kerns_avx2,
-                                                &mt_move_kerns_avx512};
-  return by_level[mt_cpu_level()];
-#else
-  return &mt_move_kerns_base;
-#endif
+  return MT_AT_LEVEL(&mt_move_kerns);
 }
 
 /* A transposed copy: in dst the last dim is contiguous, in src the one before it; the dims before

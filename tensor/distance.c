@@ -16,13 +16,7 @@ static Tensor *sub(Ctx *c, Tensor *a, Tensor *b) { return t_sub(c, a, b, mt_si(1
 static Tensor *mul(Ctx *c, Tensor *a, Tensor *b) { return t_mul(c, a, b); }
 
 const MtVectorKerns *mt_vectors(void) {
-#ifdef __x86_64__
-  static const MtVectorKerns *const by_level[] = {&mt_vector_kerns_base, &mt_vector_kerns_avx2,
-                                                  &mt_vector_kerns_avx512};
-  return by_level[mt_cpu_level()];
-#else
-  return &mt_vector_kerns_base;
-#endif
+  return MT_AT_LEVEL(&mt_vector_kerns);
 }
 
 typedef struct { const char *a, *b; char *out; int64_t rows, other, len; double p; bool single;

@@ -6,13 +6,7 @@
 #include <pthread.h>
 
 static const MtFftKern *kern(bool wide) {
-#ifdef __x86_64__
-  static const MtFftKern *const by_level[] = {mt_fft_kern_base, mt_fft_kern_avx2,
-                                              mt_fft_kern_avx512};
-  return by_level[mt_cpu_level()] + wide;
-#else
-  return mt_fft_kern_base + wide;
-#endif
+  return MT_AT_LEVEL(mt_fft_kern) + wide;
 }
 
 /* ---- roots of unity ---- */

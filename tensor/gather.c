@@ -13,13 +13,7 @@
 #include <string.h>
 
 const MtIndexKerns *mt_index_kerns(void) {
-#ifdef __x86_64__
-  static const MtIndexKerns *const by_level[] = {&mt_index_kerns_base, &mt_index_kerns_avx2,
-                                                 &mt_index_kerns_avx512};
-  return by_level[mt_cpu_level()];
-#else
-  return &mt_index_kerns_base;
-#endif
+  return MT_AT_LEVEL(&mt_index_kerns);
 }
 
 static bool check_index(Ctx *c, const Tensor *index) {

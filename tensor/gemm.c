@@ -15,13 +15,7 @@
 #include <string.h>
 
 const MtGemmKerns *mt_gemm_kerns(void) {
-#ifdef __x86_64__
-  static const MtGemmKerns *const by_level[] = {&mt_gemm_kerns_base, &mt_gemm_kerns_avx2,
-                                                &mt_gemm_kerns_avx512};
-  return by_level[mt_cpu_level()];
-#else
-  return &mt_gemm_kerns_base;
-#endif
+  return MT_AT_LEVEL(&mt_gemm_kerns);
 }
 
 /* One cached scratch block per thread of the pool: a product takes it out of the slot and puts it

@@ -194,13 +194,7 @@ static MtGemmStatus unit(const Job *j, int64_t u, char *mem) {
 
 /* --- integers --- */
 static const MtIntUnit *int_units(void) {
-#ifdef __x86_64__
-  static const MtIntUnit *const by_level[] = {mt_int_units_base, mt_int_units_avx2,
-                                              mt_int_units_avx512};
-  return by_level[mt_cpu_level()];
-#else
-  return mt_int_units_base;
-#endif
+  return MT_AT_LEVEL(mt_int_units);
 }
 
 static MtGemmStatus int_unit(const Job *j, int64_t u) {

@@ -33,8 +33,21 @@ static inline __m512 mt_exp_bias16_(__m512 x, int bias) {
 #endif
 
 /* The largest of x, at least m; nan is passed over. */
-static inline float mt_largest_f32(int64_t n, const float *x, float m) {
+#define MT_LARGEST(T, S)                                                              \
+  static inline T mt_largest_##S(int64_t n, const T *x, T m) {                        \
+    enum { LANES_ = 32 };                                                             \
+    T acc[LANES_];                                                                    \
+    int64_t i = 0;                                                                    \
+    for (int l = 0; l < LANES_; l++) acc[l] = m;                                      \
+    for (; i + LANES_ <= n; i += LANES_)                                              \
+      for (int l = 0; l < LANES_; l++) acc[l] = x[i + l] > acc[l] ? x[i + l] : acc[l]; \
+    for (int l = 0; l < LANES_; l++) m = acc[l] > m ? acc[l] : m;                     \
+    for (; i < n; i++) m = x[i] > m ? x[i] : m;                                       \
+    return m;                                                                         \
+  }
+MT_LARGEST(double, f64)
 #ifdef __AVX512F__
+static inline float mt_largest_f32(int64_t n, const float *x, float m) {
   __m512 a = _mm512_set1_ps(m), b = a;
   int64_t i = 0;
   for (; i + 32 <= n; i += 32) { /* of a nan and a number the second operand is taken */
@@ -46,18 +59,10 @@ static inline float mt_largest_f32(int64_t n, const float *x, float m) {
     a = _mm512_mask_max_ps(a, in, _mm512_maskz_loadu_ps(in, x + i), a);
   }
   return _mm512_reduce_max_ps(_mm512_max_ps(a, b));
-#else
-  enum { LANES = 32 };
-  float acc[LANES];
-  int64_t i = 0;
-  for (int l = 0; l < LANES; l++) acc[l] = m;
-  for (; i + LANES <= n; i += LANES)
-    for (int l = 0; l < LANES; l++) acc[l] = x[i + l] > acc[l] ? x[i + l] : acc[l];
-  for (int l = 0; l < LANES; l++) m = acc[l] > m ? acc[l] : m;
-  for (; i < n; i++) m = x[i] > m ? x[i] : m;
-  return m;
-#endif
 }
+#else
+MT_LARGEST(float, f32)
+#endif
 
 /* y = 2^bias e^(x - m) where x <= m, or nan; returns the sum.  y may be x.  bias: 0 or 32, see
  * mt_exp_biasf_. */

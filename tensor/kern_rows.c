@@ -1,24 +1,13 @@
 /* kern_rows.c: softmax of one row (see kern_rows.h).
  *
- * Largest elements run in LANES parallel accumulators, which plain loops vectorise; sums in a
+ * Largest elements run in parallel accumulators, which plain loops vectorise; sums in a
  * vector's lanes over PART elements at a time, which is faster and more exact than one. */
 #include "kern_rows.h"
 #include "kern_exp.h"
 
 #define CAT_(a, b) a##b
 #define CAT(a, b) CAT_(a, b)
-enum { LANES = 32, PART = 1024 };
-
-static double mt_largest_f64(int64_t n, const double *x, double m) {
-  double acc[LANES];
-  int64_t i = 0;
-  for (int l = 0; l < LANES; l++) acc[l] = m;
-  for (; i + LANES <= n; i += LANES)
-    for (int l = 0; l < LANES; l++) acc[l] = x[i + l] > acc[l] ? x[i + l] : acc[l];
-  for (int l = 0; l < LANES; l++) m = acc[l] > m ? acc[l] : m;
-  for (; i < n; i++) m = x[i] > m ? x[i] : m;
-  return m;
-}
+enum { PART = 1024 };
 
 /* The powers carry a common factor SCALE = 2^BIAS, so that rounding to subnormal numbers waits for
  * the division. */

@@ -19,13 +19,7 @@ static Tensor *to(Ctx *c, Tensor *t, int dtype) {
   return t && t->dtype != dtype ? t_to_dtype(c, t, dtype, false, -1) : t;
 }
 static const MtNormKerns *kerns(void) {
-#ifdef __x86_64__
-  static const MtNormKerns *const by_level[] = {&mt_norm_kerns_base, &mt_norm_kerns_avx2,
-                                                &mt_norm_kerns_avx512};
-  return by_level[mt_cpu_level()];
-#else
-  return &mt_norm_kerns_base;
-#endif
+  return MT_AT_LEVEL(&mt_norm_kerns);
 }
 static DType working(const Tensor *x) { return x->dtype == MT_float64 ? MT_float64 : MT_float32; }
 static void *data_of(const Tensor *t) { return t ? mt_data(t) : NULL; }

@@ -8,13 +8,7 @@
 #include <string.h>
 
 const MtPlaneKerns *mt_plane_kerns(MtPlaneType t) {
-#ifdef __x86_64__
-  static const MtPlaneKerns *const by_level[] = {mt_plane_kerns_base, mt_plane_kerns_avx2,
-                                                 mt_plane_kerns_avx512};
-  return &by_level[mt_cpu_level()][t];
-#else
-  return &mt_plane_kerns_base[t];
-#endif
+  return MT_AT_LEVEL(mt_plane_kerns) + t;
 }
 
 /* ---- arguments ---- */

@@ -18,23 +18,8 @@ extern const RedLoops mt_red_avx2[R_COUNT][RD_COUNT], mt_red_avx512[R_COUNT][RD_
 extern const RedEndFn mt_red_end_avx2[RE_COUNT], mt_red_end_avx512[RE_COUNT];
 #endif
 
-static const RedLoops *loops(RedKind k) {
-#if defined(__x86_64__)
-  int level = mt_cpu_level();
-  if (level == MT_CPU_AVX512) return mt_red_avx512[k];
-  if (level == MT_CPU_AVX2) return mt_red_avx2[k];
-#endif
-  return mt_red_base[k];
-}
-
-static RedEndFn end_of(RedEnd e) {
-#if defined(__x86_64__)
-  int level = mt_cpu_level();
-  if (level == MT_CPU_AVX512) return mt_red_end_avx512[e];
-  if (level == MT_CPU_AVX2) return mt_red_end_avx2[e];
-#endif
-  return mt_red_end_base[e];
-}
+static const RedLoops *loops(RedKind k) { return MT_AT_LEVEL(mt_red)[k]; }
+static RedEndFn end_of(RedEnd e) { return MT_AT_LEVEL(mt_red_end)[e]; }
 
 static const DType rd_dtype[RD_COUNT] = {MT_int64,   MT_bfloat16,  MT_float16,   MT_float32,
                                          MT_float64, MT_complex64, MT_complex128};

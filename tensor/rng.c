@@ -10,16 +10,7 @@
 #define PI 3.14159265358979323846
 #define POLL_EVERY 4096                    /* elements between looks at the interrupt flag */
 
-static const RngKern *kern(void) {
-#ifdef __x86_64__
-  MtCpuLevel l = mt_cpu_level();
-  return l == MT_CPU_AVX512 ? &mt_rngkern_avx512
-         : l == MT_CPU_AVX2 ? &mt_rngkern_avx2
-                            : &mt_rngkern_base;
-#else
-  return &mt_rngkern_base;
-#endif
-}
+static const RngKern *kern(void) { return MT_AT_LEVEL(&mt_rngkern); }
 
 /* ---- state ---- */
 

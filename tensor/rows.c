@@ -13,13 +13,7 @@ static Tensor *to(Ctx *c, Tensor *t, int dtype) {
 }
 
 static const MtRowKerns *kerns(void) {
-#ifdef __x86_64__
-  static const MtRowKerns *const by_level[] = {&mt_row_kerns_base, &mt_row_kerns_avx2,
-                                               &mt_row_kerns_avx512};
-  return by_level[mt_cpu_level()];
-#else
-  return &mt_row_kerns_base;
-#endif
+  return MT_AT_LEVEL(&mt_row_kerns);
 }
 
 /* A job over rows of n elements in float or double. */

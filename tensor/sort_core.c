@@ -20,16 +20,7 @@ typedef struct { uint64_t key, idx; } Pair64;
 #define DIGIT(p, shift, mask) ((unsigned)((p).key >> (shift)) & (mask))
 #include "radix.inc"
 
-static const OrderKern *kern(void) {
-#ifdef __x86_64__
-  MtCpuLevel l = mt_cpu_level();
-  return l == MT_CPU_AVX512 ? &mt_orderkern_avx512
-         : l == MT_CPU_AVX2 ? &mt_orderkern_avx2
-                            : &mt_orderkern_base;
-#else
-  return &mt_orderkern_base;
-#endif
-}
+static const OrderKern *kern(void) { return MT_AT_LEVEL(&mt_orderkern); }
 
 static int key_bits(Elem e) {
   static const uint8_t bits[] = {1, 8, 8, 16, 32, 64, 17, 17, 32, 64};
