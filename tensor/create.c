@@ -27,11 +27,13 @@ static bool channels_last(Ctx *c, int fmt, IntList size, int64_t *stride) {
             fmt == FMT_CHANNELS_LAST ? "channels_last" : "channels_last_3d");
     return false;
   }
-  int64_t acc = 1;
+  uint64_t acc = size.v[1] > 1 ? (uint64_t)size.v[1] : 1; /* beside a size of 0 it may wrap */
   stride[1] = 1;
-  acc = size.v[1] > 1 ? size.v[1] : 1;
-  for (int i = n - 1; i >= 2; i--) { stride[i] = acc; acc *= size.v[i] > 1 ? size.v[i] : 1; }
-  stride[0] = acc;
+  for (int i = n - 1; i >= 2; i--) {
+    stride[i] = (int64_t)acc;
+    acc *= size.v[i] > 1 ? (uint64_t)size.v[i] : 1;
+  }
+  stride[0] = (int64_t)acc;
   return true;
 }
 

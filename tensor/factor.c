@@ -285,6 +285,19 @@ static int one_sytrs(Work *w, int64_t i) {
   return mt_sytrs(w->type, w->hermitian, 'L', w->n, w->rhs, AT(w, a, i), ld(w->n),
                   w->piv + i * w->n, AT(w, b, i), ld(w->n));
 }
+/* LAPACK follows pivots without a look.  Blocks of two rows have two negative ones. */
+static bool pivots_ok(const Work *w, int64_t count) {
+  for (int64_t i = 0; i < count; i++) {
+    int p = w->piv[i], paired = 0;
+    if (p < 0) {
+      paired = (i + 1) % w->n ? w->piv[i + 1] : 0;
+      if (paired >= 0 || paired < -w->n) return false;
+      i++;
+    }
+    if (p == 0 || p > w->n || p < -w->n) return false;
+  }
+  return true;
+}
 Tensor *k__ldl_solve(Ctx *c, Tensor *LD, Tensor *pivots, Tensor *B, bool hermitian) {
   Work *w = work(c, LD);
   if (!w) return NULL;
@@ -296,12 +309,11 @@ Tensor *k__ldl_solve(Ctx *c, Tensor *LD, Tensor *pivots, Tensor *B, bool hermiti
   w->b = p ? copied(c, B, true) : NULL;
   w->piv = w->b ? (int *)(void *)copied(c, p, false) : NULL;
   if (!w->piv) { work_free(w); return NULL; }
-  for (int64_t i = 0; i < p->numel; i++) {   /* LAPACK follows them without a look */
-    int at = w->piv[i] < 0 ? -w->piv[i] : w->piv[i];
-    if (at >= 1 && at <= w->n) continue;
+  if (!pivots_ok(w, p->numel)) {
+    int64_t n = w->n;
     work_free(w);
-    return mt_fail(c, "pivots must be between 1 and %lld, or their negatives",
-                   (long long)LD->size[LD->ndim - 1]);
+    return mt_fail(c, "pivots must be between 1 and %lld, or pairs of their negatives",
+                   (long long)n);
   }
   if (!w->rhs) w->batch = 0;
   if (!run(c, w)) return NULL;

@@ -9,8 +9,9 @@
  *                  first, a number stands for itself, "*" is any size, "#" in front any leading
  *                  dimensions, the same everywhere, "@y" the sizes of y, "a*b" a product, "2s+1"
  *                  such a sum; "-" alone asks nothing.  Behind it the kind of numbers: f floating,
- *                  c floating or complex, s float32, i int64, = that of the line's first tensor,
- *                  W contiguous in the type in which float work on that one is done
+ *                  c floating or complex, l the types of LAPACK, s float32, i int64, = that of the
+ *                  line's first tensor, W contiguous in the type in which float work on that one
+ *                  is done
  *   k@n            list k has n elements
  *   v{lo,hi} v{lo,hi)   the numbers of v (tensor, list, number, letter) lie there; an end may be a
  *                  number, a letter or a parameter; hi may be left out
@@ -105,6 +106,7 @@ static bool type_is(Look *k, const Tensor *t, char kind) {
     case 'f': return mt_is_float(d);
     case 'c': return mt_is_float(d) || mt_is_complex(d);
     case 's': return d == MT_float32;
+    case 'l': return d == MT_float32 || d == MT_float64 || mt_is_complex(d);
     case 'i': return d == MT_int64 && mt_is_contiguous(t);
     case 'd': return d == MT_float64 && mt_is_contiguous(t);
     case '=': return d == k->first->dtype;
@@ -437,11 +439,25 @@ static bool image(Look *k) { /* _col2im: as many blocks as the image has */
   return ok;
 }
 
+static bool histogram(Look *k) {
+  const Tensor *x = arg(k, "self")->t, *w = arg(k, "weight")->t;
+  TensorList edges = arg(k, "edges")->tl;
+  int64_t how = arg(k, "how")->i;
+  bool ok = (x->dtype == MT_float32 || x->dtype == MT_float64) && x->ndim == 2 && edges.n >= 1 &&
+            edges.n < MT_MAXDIM && x->size[1] == edges.n && how >= 0 && how <= 2 &&
+            (!w || w->numel == x->size[0]);
+  for (int64_t i = 0; ok && i < edges.n; i++)
+    ok = edges.v[i]->dtype == x->dtype && edges.v[i]->ndim == 1 && edges.v[i]->numel >= 2;
+  if (!ok) mt_fail(k->c, "needs points of float32 or float64, a row each, a weight a point, two or "
+                         "more edges a column, of the same dtype, and how in 0 to 2");
+  return ok;
+}
+
 static const struct { const char *name; bool (*fn)(Look *k);
 } more[] = {{"dims", dims},     {"spectrum", spectrum}, {"perm", perm}, {"strided", strided},
             {"unfold", unfold}, {"image", image},       {"conv", conv}, {"pool", pool},
             {"adaptive", adaptive}, {"planes", planes}, {"sdpa", sdpa}, {"rnn", rnn},
-            {"pairs", pairs}};
+            {"pairs", pairs},   {"histogram", histogram}};
 
 #define BAG "indices:k:i indices{0,n) ends:b:i ends/k"
 #define BAG_OF "indices:k:i num_weights{0,} indices{0,num_weights) ends:b:i ends/k"
@@ -510,6 +526,13 @@ static const char *const lines[][2] = {
     {"_vnorm", "self:-:c ?dims"},
     {"_vnorm_backward", "self:-:c ?dims"},
     {"_pinv", "A:#,m,n:c"},
+    {"_lstsq", "A:#,m,n:l B:#,m,r:="},
+    {"_lstsq_backward", "A:#,m,n:l B:#,m,r:= grad:#,n,r:="},
+    {"_householder", "A:#,m,n:l tau:#,k:= n{0,m} k{0,n}"},
+    {"_apply_reflectors", "left{1,1} A:#,m,n:l C:#,m,r:= tau:#,k:= k{0,n} k{0,m} || "
+                          "left{0,0} A:#,m,n:l C:#,r,m:= tau:#,k:= k{0,n} k{0,m}"},
+    {"_ldl_solve", "LD:#,n,n:l B:#,n,r:= pivots:#,n"},
+    {"_histogramdd", "?histogram"},
     {"_pivots_to_permutation", "m{0,65536}"},
     {"permute_backward", "?perm"},
     {"as_strided_backward", "?strided"},

@@ -19,7 +19,8 @@ typedef struct Axis { const void *edges; int64_t n; double lo, hi; } Axis;
     int64_t from = 0, to = a->n;                                                 \
     if (!(v >= lo && v <= hi)) return -1;                                        \
     if (how != ANY) {                                                            \
-      int64_t at = (int64_t)((v - lo) * (T)(a->n - 1) / (hi - lo));              \
+      const T where = (v - lo) * (T)(a->n - 1) / (hi - lo);                      \
+      int64_t at = where >= 0 && where <= (T)a->n ? (int64_t)where : 0;          \
       if (how == COMPUTED) return at >= a->n - 1 ? a->n - 2 : at;                \
       from = at > 0 ? at - 1 : 0;                                                \
       to = at + 2 < a->n ? at + 2 : a->n;                                        \

@@ -66,7 +66,9 @@ static void add_offsets(char **p, const int64_t *s, int64_t n, const void *par_)
   for (int64_t i = 0; i < n; i++) {
     int64_t v = *(int64_t *)(p[1] + i * s[1]);
     if (v < -par->size || v >= par->size) { par->bad = true; par->badv = v; continue; }
-    *(int64_t *)(p[0] + i * s[0]) += (v < 0 ? v + par->size : v) * par->stride;
+    int64_t *o = (int64_t *)(p[0] + i * s[0]);
+    /* of a tensor without elements the strides may be too large to multiply */
+    *o = (int64_t)((uint64_t)*o + (uint64_t)(v < 0 ? v + par->size : v) * (uint64_t)par->stride);
   }
 }
 

@@ -12,7 +12,11 @@
 #define SCALAR __attribute__((optimize("no-tree-vectorize")))
 #define UNROLL _Pragma("GCC unroll 4")
 #endif
-typedef struct { uint64_t a, b; } Wide;
+/* Elements in whatever memory they lie: a row of two bytes moves as one of these. */
+typedef uint16_t __attribute__((aligned(1), may_alias)) Any2;
+typedef uint32_t __attribute__((aligned(1), may_alias)) Any4;
+typedef uint64_t __attribute__((aligned(1), may_alias)) Any8;
+typedef struct { uint64_t a, b; } __attribute__((packed, may_alias)) Wide;
 
 static int64_t check(const int64_t *ix, int64_t is, int64_t n, int64_t size) {
   uint64_t bad = 0, s = (uint64_t)size;
@@ -56,9 +60,9 @@ static int64_t check(const int64_t *ix, int64_t is, int64_t n, int64_t size) {
     for (int64_t i = 0; i < n; i++) o[i] = x[n - 1 - i];                                \
   }
 MOVE(uint8_t, 1)
-MOVE(uint16_t, 2)
-MOVE(uint32_t, 4)
-MOVE(uint64_t, 8)
+MOVE(Any2, 2)
+MOVE(Any4, 4)
+MOVE(Any8, 8)
 MOVE(Wide, 16)
 
 /* Whether the mask is set decides how far the source moves, not whether a branch is taken. */

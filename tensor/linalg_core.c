@@ -727,7 +727,7 @@ static bool load_tall(Ctx *c, Job *j, Tensor *B) {
 static Job *lstsq_job(Ctx *c, Tensor *A, Tensor *B, double rcond, const char *driver) {
   Job *j = job_new(c, A, 0);
   if (!j) return NULL;
-  j->how = driver[3] == 's' && !driver[4] ? 'l' : driver[4] == 'y' ? 'y' : 'd';
+  j->how = !strcmp(driver, "gels") ? 'l' : !strcmp(driver, "gelsy") ? 'y' : 'd';
   j->rcond = rcond;
   j->one = one_lstsq;
   j->piv = mt_calloc((size_t)j->batch * sizeof(int) + 1);

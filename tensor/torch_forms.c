@@ -106,11 +106,14 @@ static Tensor *bags(Ctx *c, Tensor *indices, Tensor *offsets, bool last, int64_t
          *s = mt_new(c, LIST(n), MT_int64, MT_CPU);
   if (!o || !ix || !bag || !s) return NULL;
   const int64_t *at = mt_data(o), *v = mt_data(ix);
-  for (int64_t k = 0, i = 0; k < n; k++) {
+  int64_t i = 0;
+  for (int64_t k = 0; k < n; k++) {
     int64_t end = k + 1 < o->numel ? at[k + 1] : indices->numel, count = 0;
     for (; i < end; i++) { ((int64_t *)mt_data(bag))[i] = k; count += v[i] != padding; }
     ((int64_t *)mt_data(s))[k] = count;
   }
+  for (; i < bag->numel; i++)                /* behind the last bag's end */
+    ((int64_t *)mt_data(bag))[i] = n ? n - 1 : 0;
   *sizes = s;
   return bag;
 }
@@ -124,7 +127,7 @@ static Tensor *chosen(Ctx *c, Tensor *weight, Tensor *ix, Tensor *bag, Tensor *r
   if (!rows || !w || !y || !flat) return NULL;
   int64_t width = weight->size[1];
   const int64_t *v = mt_data(flat), *b = mt_data(bag);
-  for (int64_t i = ix->numel - 1; i >= 0; i--) /* the first of equals stays */
+  for (int64_t i = ix->numel - 1; result->numel && i >= 0; i--) /* the first of equals stays */
     for (int64_t k = 0; v[i] != padding && k < width; k++)
       if (((double *)mt_data(w))[v[i] * width + k] == ((double *)mt_data(y))[b[i] * width + k])
         ((int64_t *)mt_data(rows))[b[i] * width + k] = v[i];

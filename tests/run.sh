@@ -32,6 +32,7 @@ one() {
       grep -E '^FAIL' "$log" | head -n 40
     fi
   fi
+  grep -E '^SKIP' "$log"
   passed=$((passed + p)) failed=$((failed + f))
   printf '%-40s %s passed, %s failed\n' "$name" "$p" "$f"
 }

@@ -1,4 +1,4 @@
--- ffi_sqlite.lua: a database from Lua, with nothing but its C header: moth scripts/examples/ffi_sqlite.lua
+-- ffi_sqlite.lua: a database from Lua, with nothing but its C header (needs libsqlite3.so.0): moth scripts/examples/ffi_sqlite.lua
 local ffi = require "ffi"
 local sqlite = ffi.load("libsqlite3.so.0", [[
   typedef struct sqlite3 sqlite3;

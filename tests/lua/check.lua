@@ -29,6 +29,9 @@ function check.test(name, fn)
   end
 end
 
+--- Says that the case cannot run here, and why; it counts neither way.
+function check.skip(name, why) print("SKIP " .. name .. ": " .. why) end
+
 function check.eq(got, want, what)
   if not same(got, want) then error((what or "value") .. ": got " .. show(got) .. ", want " .. show(want), 2) end
 end

@@ -477,7 +477,7 @@ end)
 
 -- ---- SQLite ----
 local has_sqlite, sqlite = pcall(ffi.load, "libsqlite3.so.0")
-if not has_sqlite then print("ffi_test: SQLite is not installed, its part is left out")
+if not has_sqlite then t.skip("SQLite", "libsqlite3.so.0 is not installed")
 else
   t.test("SQLite", function()
     ffi.cdef [[

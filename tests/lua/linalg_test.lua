@@ -85,4 +85,14 @@ t.test("refusals", function()
   t.error_matches(function() lstsq(A * torch.nan, B) end, "infinities or nans")
 end)
 
+t.test("ldl_solve looks at pivots before LAPACK follows them", function()
+  local LD, B = torch.eye(3), torch.ones(3, 1)
+  for _, bad in ipairs { { 1, 2, -3 }, { -1, 2, 3 }, { 0, 2, 3 }, { 1, 2, 4 } } do
+    t.error_matches(function() torch.linalg.ldl_solve(LD, torch.tensor(bad, { dtype = torch.int32 }), B) end, "pivots")
+  end
+  local pairs_of_rows = torch.tensor({ -2, -2, 3 }, { dtype = torch.int32 })
+  LD[1][0] = 2
+  t.ok(torch.linalg.ldl_solve(LD, pairs_of_rows, B).shape == { 3, 1 })
+end)
+
 t.done()
