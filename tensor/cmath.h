@@ -12,10 +12,21 @@
 #include <math.h>
 
 #define MT_CM static inline __attribute__((unused))
+/* A product rounded before it is added: gcc 12 contracts pairs of them whatever -ffp-contract
+ * says. */
+#if defined __has_builtin
+#if __has_builtin(__builtin_assoc_barrier)
+#define MT_ROUNDED(x) __builtin_assoc_barrier(x)
+#endif
+#endif
+#ifndef MT_ROUNDED
+#define MT_ROUNDED(x) (x)
+#endif
 #define MT_CDEFS(C, R, S, MK, HYPOT)                                                        \
   MT_CM C mt_cmul##S(C x, C y) {                                                            \
     R a = __real__ x, b = __imag__ x, c = __real__ y, d = __imag__ y;                       \
-    return MK(a * c - b * d, a * d + b * c);                                                \
+    R ac = MT_ROUNDED(a * c), bd = MT_ROUNDED(b * d), ad = MT_ROUNDED(a * d);               \
+    return MK(ac - bd, ad + MT_ROUNDED(b * c));                                             \
   }                                                                                         \
   MT_CM C mt_cdiv##S(C x, C y) {                                                            \
     R a = __real__ x, b = __imag__ x, c = __real__ y, d = __imag__ y;                       \

@@ -448,12 +448,42 @@ void k_linalg_inv_ex(Ctx *c, Tensor *A, bool check, Val *r) {
   job_free(j);
 }
 
+/* Substitution that divides by the zeros of a singular matrix, which LAPACK refuses: infinities
+ * and nan as a multiplication by the reciprocal gives them. */
+#define SUBSTITUTE(T, name)                                                               \
+  static void name(const Job *j, const T *a, T *b, bool back) {                           \
+    for (int r = 0; r < j->nrhs; r++, b += j->n)                                          \
+      for (int s = 0; s < j->n; s++) {                                                    \
+        int k = back ? j->n - 1 - s : s;                                                  \
+        T sum = b[k];                                                                     \
+        for (int q = 0; q < s; q++) {                                                     \
+          int i = back ? j->n - 1 - q : q;                                                \
+          size_t at = j->how == 'N' ? (size_t)i * (size_t)j->n + (size_t)k                \
+                                    : (size_t)k * (size_t)j->n + (size_t)i;               \
+          sum -= a[at] * b[i];                                                            \
+        }                                                                                 \
+        b[k] = j->flag ? sum : sum * (1 / a[(size_t)k * (size_t)(j->n + 1)]);             \
+      }                                                                                   \
+  }
+SUBSTITUTE(float, substitute_f)
+SUBSTITUTE(double, substitute_d)
+SUBSTITUTE(cfloat, substitute_cf)
+SUBSTITUTE(cdouble, substitute_cd)
+static void substitute(const Job *j, int64_t i) {
+  const void *a = BLOCK(j, a);
+  void *b = BLOCK(j, b);
+  bool back = (j->mode == 'U') == (j->how == 'N');
+  if (j->size == j->real)
+    j->real == 4 ? substitute_f(j, a, b, back) : substitute_d(j, a, b, back);
+  else j->real == 4 ? substitute_cf(j, a, b, back) : substitute_cd(j, a, b, back);
+}
 static void one_trtrs(Job *j, int64_t i) {
-  int ld = j->n > 1 ? j->n : 1;
+  int ld = j->n > 1 ? j->n : 1, info = 0;
   if (j->nrhs)
-    note(j, i,
-         mt_trtrs(j->type, j->mode, j->how, j->flag ? 'U' : 'N', j->n, j->nrhs, BLOCK(j, a), ld,
-                  BLOCK(j, b), ld));
+    info = mt_trtrs(j->type, j->mode, j->how, j->flag ? 'U' : 'N', j->n, j->nrhs, BLOCK(j, a), ld,
+                    BLOCK(j, b), ld);
+  if (info > 0) substitute(j, i);
+  else note(j, i, info);
 }
 Tensor *k__solve_triangular(Ctx *c, Tensor *A, Tensor *B, bool upper, bool left,
                             bool unitriangular) {
@@ -468,12 +498,6 @@ Tensor *k__solve_triangular(Ctx *c, Tensor *A, Tensor *B, bool upper, bool left,
   j->one = one_trtrs;
   if (!finish(c, j, (double)j->n * j->n * j->nrhs)) return NULL;
   Tensor *r = unload_rhs(c, B, j, left);
-  for (int64_t i = 0; i < j->batch; i++)
-    if (j->info[i] > 0 && !c->err) {
-      mt_fail(c, "the triangular matrix is singular: element %d of its diagonal is zero",
-              j->info[i]);
-      r = NULL;
-    }
   job_free(j);
   return r;
 }

@@ -104,8 +104,8 @@ Tensor *k__lu_factor_backward(Ctx *c, Tensor *grad, Tensor *LU, Tensor *pivots) 
   return dot(c, P, out);
 }
 
-/* LU with a small number in place of exact zeros on U's diagonal: singular matrices still have a
- * gradient. */
+/* LU with a small number in place of exact zeros on U's diagonal: the determinant of a singular
+ * matrix still has a gradient. */
 static Tensor *nudged(Ctx *c, Tensor *LU) {
   Tensor *d = diag(c, LU), *zero = t_eq(c, d, mt_wrap(c, mt_si(0)));
   bool single = mt_real_dtype((DType)LU->dtype) == MT_float32;
@@ -114,14 +114,14 @@ static Tensor *nudged(Ctx *c, Tensor *LU) {
   return add(c, LU, t__diag_matrix(c, eps));
 }
 /* A^-H times a number for each matrix. */
-static Tensor *scaled_inverse_adjoint(Ctx *c, Tensor *scale, Tensor *A, Tensor *LU,
-                                      Tensor *pivots) {
+static Tensor *scaled_inverse_adjoint(Ctx *c, Tensor *scale, Tensor *A, Tensor *LU, Tensor *pivots,
+                                      bool nudge) {
   Tensor *d = t_mul(c, col(c, col(c, scale)), eye(c, LU));
   if (c->grad_mode && A->flags & MT_REQ_GRAD) return t_linalg_solve(c, H(c, A), d, true);
-  return t_linalg_lu_solve(c, nudged(c, LU), pivots, d, true, true);
+  return t_linalg_lu_solve(c, nudge ? nudged(c, LU) : LU, pivots, d, true, true);
 }
 Tensor *k__det_backward(Ctx *c, Tensor *grad, Tensor *det, Tensor *A, Tensor *LU, Tensor *pivots) {
-  return scaled_inverse_adjoint(c, t_mul(c, grad, t_conj(c, det)), A, LU, pivots);
+  return scaled_inverse_adjoint(c, t_mul(c, grad, t_conj(c, det)), A, LU, pivots, true);
 }
 Tensor *k__slogdet_backward(Ctx *c, Tensor *gsign, Tensor *glog, Tensor *sign, Tensor *A,
                             Tensor *LU, Tensor *pivots) {
@@ -131,7 +131,7 @@ Tensor *k__slogdet_backward(Ctx *c, Tensor *gsign, Tensor *glog, Tensor *sign, T
     g = add(c, g, t_mul(c, t_neg(c, im), mt_wrap(c, mt_sc(0, 1))));
   }
   if (!g || c->err) return c->err ? NULL : t_zeros_like(c, A, -1, -1, -1, -1, false, -1);
-  return scaled_inverse_adjoint(c, g, A, LU, pivots);
+  return scaled_inverse_adjoint(c, g, A, LU, pivots, false);
 }
 
 /* S_j - S_i off the diagonal, 1 on it. */

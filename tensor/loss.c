@@ -246,7 +246,8 @@ Tensor *k_F_multi_margin_loss(Ctx *c, Tensor *x, Tensor *y, Scalar p, Scalar mar
                                                SHAPE(weight), (long long)classes)
   if (!in_range(c, y, classes, 0, 0)) return NULL;
   Tensor *at = t_unsqueeze(c, y, 1);
-  Tensor *z = t_relu(c, add(c, sub(c, x, t_gather(c, x, 1, at, false)), mt_wrap(c, margin)));
+  Tensor *z = add(c, sub(c, x, t_gather(c, x, 1, at, false)), mt_wrap(c, margin));
+  z = t_masked_fill(c, z, t_logical_not(c, t_gt(c, z, whole(c, 0))), mt_si(0)); /* nan counts 0 */
   if (ord == 2) z = mul(c, z, z);
   if (weight) z = mul(c, z, t_unsqueeze(c, t_index_select(c, t_reshape(c, weight, LIST(-1)), 0, y),
                                         1));

@@ -58,7 +58,8 @@ Tensor *k__vnorm_backward(Ctx *c, Tensor *grad, Tensor *self, Tensor *norm, doub
   if (ord == 2) return t_mul(c, self, masked(c, over(c, grad, safe), norm));
   Tensor *a = t_abs(c, self);
   if (isinf(ord)) {                            /* shared evenly among the elements that reach it */
-    Tensor *hit = t_to_dtype(c, t_eq(c, a, norm), norm->dtype, false, -1);
+    Tensor *hit = t_logical_or(c, t_eq(c, a, norm), t_isnan(c, a));
+    hit = t_to_dtype(c, hit, norm->dtype, false, -1);
     return t_mul(c, t_mul(c, t_sgn(c, self), hit), over(c, grad, t_sum_dim(c, hit, dim, true, -1)));
   }
   if (ord < 2) {

@@ -160,10 +160,19 @@ void mt_call(Ctx *c, const OpRow *op, Val *a, Val *r) {
 }
 
 /* ---- in place and out= ---- */
-/* Filling may meet one place twice; conjugates of real numbers and repaired integers write
- * nothing. */
+/* In place these touch only some elements of self: one place may be among them several times. */
+static bool writes_some(const OpRow *op) {
+  return op->id == OP_masked_fill || op->id == OP_masked_fill_Tensor || op->id == OP_index_fill ||
+         op->id == OP_index_fill_Tensor || op->id == OP_tril || op->id == OP_triu;
+}
+/* These go through self's first dimension from front to back, each step on what the last left. */
+static bool goes_stepwise(const OpRow *op) { return op->id == OP_addmv || op->id == OP_baddbmm; }
+/* PyTorch's list.  Filling may meet one place twice; conjugates of real numbers and repaired
+ * integers write nothing; index_put writes in the order of its values. */
 static bool may_overlap(const OpRow *op, const Tensor *t) {
   return op->id == OP_fill || op->id == OP_fill_Tensor || op->id == OP_zero ||
+         op->id == OP_threshold || op->id == OP_index_put || writes_some(op) ||
+         (goes_stepwise(op) && t->size[0] > 1 && t->stride[0] == 0) ||
          (op->id == OP_conj_physical && !mt_is_complex(t->dtype)) ||
          (op->id == OP_nan_to_num && mt_is_int(t->dtype));
 }
@@ -172,7 +181,7 @@ static bool check_written(Ctx *c, const OpRow *op, Tensor *t, bool inplace) {
     mt_fail(c, "in-place abs is not supported for complex tensors: the result is real");
     return false;
   }
-  if (mt_overlaps_itself(t) && !may_overlap(op, t) && !may_overlap(c->op, t)) {
+  if (mt_overlaps_itself(t) && !(inplace && (may_overlap(op, t) || may_overlap(c->op, t)))) {
     mt_fail(c, "several elements of the tensor written to share one memory location (an expanded "
                "tensor); clone() it first");
     return false;
@@ -264,13 +273,58 @@ static bool land(Ctx *c, Tensor *out, Tensor *res, bool inplace) {
   return mt_copy_raw(c, out, res) != NULL;
 }
 
+/* The elements of res that differ from was go to their places in out, which may share them. */
+static bool land_changes(Ctx *c, Tensor *out, Tensor *was, Tensor *res) {
+  res = mt_contig_as(c, res, (DType)out->dtype);
+  if (!res || !fit_out(c, out, res, true)) return false;
+  size_t size = mt_dsize(out->dtype);
+  const char *a = mt_data(was), *b = mt_data(res);
+  char *o = mt_data(out);
+  int64_t at[MT_MAXDIM] = {0};
+  for (int64_t i = 0; i < out->numel; i++, a += size, b += size) {
+    if (memcmp(a, b, size)) memcpy(o, b, size);
+    for (int d = out->ndim - 1; d >= 0; d--) {
+      o += out->stride[d] * (int64_t)size;
+      if (++at[d] < out->size[d]) break;
+      o -= at[d] * out->stride[d] * (int64_t)size;
+      at[d] = 0;
+    }
+  }
+  return true;
+}
+static void run_some(Ctx *c, const OpRow *op, Val *a, Tensor *out) {
+  Tensor *was = t_clone(c, mt_contig(c, out), -1);
+  Val res[8];
+  c->out = NULL;
+  mt_run_kernel(c, op, a, res);
+  if (!c->err) land_changes(c, out, was, res[0].t);
+}
+
+/* addmv_ and baddbmm_ of a self whose first dimension is expanded. */
+static void run_steps(Ctx *c, const OpRow *op, Val *a, Tensor *out) {
+  Val whole[8], part[8], r[8];
+  c->out = NULL;
+  mt_run_kernel(c, op, a, whole);                    /* what is wrong is said before a write */
+  if (!c->err) fit_out(c, out, whole[0].t, true);
+  for (int64_t i = 0; !c->err && i < out->size[0]; i++) {
+    memcpy(part, a, sizeof(Val) * op->nparam);
+    part[0].t = t_narrow(c, out, 0, i, 1);
+    part[1].t = t_narrow(c, a[1].t, 0, i, 1);
+    if (op->id == OP_baddbmm) part[2].t = t_narrow(c, a[2].t, 0, i, 1);
+    if (!c->err) mt_call_out(c, op, part, r, &part[0].t, 1, true);
+  }
+}
+
 void mt_run_kernel_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout,
                        bool inplace) {
   Val res[8];
   bool outer = !c->op;
   if (outer) c->op = op;
   memset(res, 0, sizeof res);
+  bool shared = inplace && mt_overlaps_itself(out[0]);
   if (inplace && op->flags & OF_INPLACE_ONLY) mt_run_kernel(c, op, a, res);
+  else if (shared && writes_some(op)) run_some(c, op, a, out[0]);
+  else if (shared && goes_stepwise(op)) run_steps(c, op, a, out[0]);
   else {
     if (!(op->flags & OF_COMPOSITE)) c->out = out[0];
     mt_run_kernel(c, op, a, res);
@@ -343,7 +397,9 @@ void mt_call_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout
     }
     mt_run_kernel_out(c, op, a, r, out, nout, false);
   } else if (c->grad_mode && mt_autograd_call && ((s.flags & MT_REQ_GRAD) || out[0]->base)) {
-    if (op->flags & OF_COMPOSITE) { /* recorded as the composite's own ops, then a copy */
+    if (op->flags & OF_COMPOSITE && !(s.flags & MT_REQ_GRAD) && mt_overlaps_itself(out[0]))
+      mt_run_kernel_out(c, op, a, r, out, nout, true);
+    else if (op->flags & OF_COMPOSITE) { /* recorded as its own ops, then a copy */
       Val res[8];
       Tensor *before = t_clone(c, out[0], -1);      /* what the ops save must survive the copy */
       if (a != local) memcpy(local, a, sizeof(Val) * op->nparam);

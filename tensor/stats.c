@@ -124,17 +124,22 @@ Tensor *k_nanmean(Ctx *c, Tensor *self, IntList dim, bool keepdim, int dtype) {
 
 /* ---- variances ---- */
 
-/* Complex numbers vary by both their parts; two passes over each slice. */
-typedef struct { double correction; Tensor *out; } VarCtx;
+/* Complex numbers vary by both their parts; two passes over each slice, as seen from its first
+ * number: a slice of equal ones has no deviation at all.  The whole tensor's is as PyTorch's, where
+ * the mean's rounding shows. */
+typedef struct { double correction; bool shift; Tensor *out; } VarCtx;
 static void var_row(void *ctx, void *row, int64_t n, int64_t i) {
   VarCtx *v = ctx;
   const double *x = row;
   double dev = 0, div = (double)n - v->correction;
   for (int k = 0; k < 2; k++) {
-    double mean = 0;
-    for (int64_t j = 0; j < n; j++) mean += x[j * 2 + k];
+    double from = n && v->shift ? x[k] : 0, mean = 0;
+    for (int64_t j = 0; j < n; j++) mean += x[j * 2 + k] - from;
     mean /= (double)n;
-    for (int64_t j = 0; j < n; j++) dev += (x[j * 2 + k] - mean) * (x[j * 2 + k] - mean);
+    for (int64_t j = 0; j < n; j++) {
+      double d = x[j * 2 + k] - from - mean;
+      dev += d * d;
+    }
   }
   mt_store((char *)mt_data(v->out) + i * (int64_t)mt_dsize(v->out->dtype), (DType)v->out->dtype,
            mt_sd(dev / (div > 0 ? div : 0)));
@@ -150,7 +155,8 @@ Tensor *k_var(Ctx *c, Tensor *self, IntList dim, Scalar correction, bool keepdim
   DType real = mt_real_dtype((DType)self->dtype);
   if (mt_is_complex(self->dtype)) {
     int nd = mt_reduced_shape(self, m, keepdim, shape);
-    VarCtx v = {less, mt_new(c, mt_il(shape, nd), real, MT_CPU)};
+    VarCtx v = {less, m != mt_dim_mask(c, mt_ilnone(), self->ndim),
+                mt_new(c, mt_il(shape, nd), real, MT_CPU)};
     return v.out && mt_each_row(c, self, m, MT_complex128, var_row, &v) ? v.out : NULL;
   }
   return mt_reduce_as(c, R_var, self, m, keepdim, real, less, RE_var);
