@@ -389,11 +389,15 @@ Tensor *k_conj_physical(Ctx *c, Tensor *self) {
 }
 
 Tensor *k_resize_(Ctx *c, Tensor *self, IntList size, int fmt) {
-  int64_t n, st[MT_MAXDIM], acc = 1;
+  int64_t n, st[MT_MAXDIM];
+  uint64_t acc = 1;                          /* beside a size of 0 it may wrap */
   if (self->flags & MT_REQ_GRAD) return mt_fail(c, "cannot resize a tensor that requires grad");
   if (size.n > MT_MAXDIM || !mt_numel(c, size, &n)) return mt_fail(c, "too many dimensions");
   if (fmt == FMT_PRESERVE) return mt_fail(c, "preserve_format is not a format to resize to");
-  for (int64_t i = size.n - 1; i >= 0; i--) { st[i] = acc; acc *= size.v[i] > 1 ? size.v[i] : 1; }
+  for (int64_t i = size.n - 1; i >= 0; i--) {
+    st[i] = (int64_t)acc;
+    acc *= size.v[i] > 1 ? (uint64_t)size.v[i] : 1;
+  }
   if ((fmt == FMT_CHANNELS_LAST || fmt == FMT_CHANNELS_LAST_3D) && !channels_last(c, fmt, size, st))
     return NULL;
   if (size.n == self->ndim && !memcmp(size.v, self->size, sizeof(int64_t) * (size_t)size.n) &&

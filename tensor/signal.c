@@ -121,7 +121,10 @@ Tensor *k_kaiser_window(Ctx *c, int64_t m, bool periodic, double beta, OLD_OPTS)
 
 /* The last dimension continued by p on both sides. */
 static Tensor *pad_last(Ctx *c, Tensor *x, int64_t p, const char *mode) {
-  int64_t n = x->size[x->ndim - 1], m = n + 2 * p;
+  int64_t n = x->size[x->ndim - 1], m;
+  if (p > INT64_MAX / 8)
+    return mt_fail(c, "padding of %lld on both sides is too much", (long long)p);
+  m = n + 2 * p;
   if (!strcmp(mode, "constant")) {
     int64_t size[MT_MAXDIM];
     memcpy(size, x->size, sizeof(int64_t) * (size_t)x->ndim);
@@ -256,6 +259,8 @@ Tensor *k_istft(Ctx *c, Tensor *s, int64_t n_fft, int64_t hop, int64_t win, Tens
   Tensor *env =
       t_unfold_backward(c, t_expand(c, t_mul(c, wn, wn), mt_il(wide, 3), false),
                         mt_il(env_size, 2), 1, n_fft, hop);
+  if (length != MT_NONE_INT && (length < 0 || length > INT64_MAX / 2))
+    return mt_fail(c, "length must be between 0 and 2^62, got %lld", (long long)length);
   int64_t from = center ? n_fft / 2 : 0, to = length != MT_NONE_INT ? from + length
                                               : center              ? total - n_fft / 2
                                                                     : total;

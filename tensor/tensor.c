@@ -414,13 +414,13 @@ Tensor *mt_view(Ctx *c, Tensor *t, int ndim, const int64_t *size, const int64_t 
   v->flags = t->flags & (MT_CONJ | MT_NEG | MT_INFERENCE);
   v->why = t->why;
   v->offset = offset;
-  int64_t n = 1;
+  uint64_t n = 1;                            /* beside a size of 0 it may wrap on the way */
   for (int i = 0; i < ndim; i++) {
     v->size[i] = size[i];
     v->stride[i] = stride[i];
-    n *= size[i];
+    n *= (uint64_t)size[i];
   }
-  v->numel = n;
+  v->numel = (int64_t)n;
   v->st = t->st;
   v->st->ref++;
   v->base = mt_retain(t->base ? t->base : t);

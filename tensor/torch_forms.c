@@ -42,9 +42,11 @@ void k_native_layer_norm(Ctx *c, Tensor *input, IntList shape, Tensor *weight, T
 }
 void k_native_group_norm(Ctx *c, Tensor *input, Tensor *weight, Tensor *bias, int64_t N, int64_t C,
                          int64_t HxW, int64_t group, double eps, Val *r) {
-  if (N < 0 || C < 0 || HxW < 0 || input->numel != N * C * HxW) {
-    mt_fail(c, "expected an input of N * C * HxW = %lld elements, got shape %s",
-            (long long)(N * C * HxW), mt_list_str(c, mt_sizes(input)));
+  int64_t n = 0;
+  if (N < 0 || C < 0 || HxW < 0 || __builtin_mul_overflow(N, C, &n) ||
+      __builtin_mul_overflow(n, HxW, &n) || input->numel != n) {
+    mt_fail(c, "expected an input of N * C * HxW = %lld * %lld * %lld elements, got shape %s",
+            (long long)N, (long long)C, (long long)HxW, mt_list_str(c, mt_sizes(input)));
     return;
   }
   Tensor *y = t_F_group_norm(c, t_reshape(c, input, LIST(N, C, HxW)), group, weight, bias, eps);

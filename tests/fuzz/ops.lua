@@ -18,7 +18,8 @@ torch.set_num_threads(1)
 local UNCOMPARED = { as_strided = true, set_ = true, set = true, stride = true, storage_offset = true, data_ptr = true,
   is_contiguous = true, is_set_to = true, resize_ = true, resize = true, empty = true, empty_like = true,
   new_empty = true, empty_strided = true, new_empty_strided = true, empty_permuted = true, contiguous = true,
-  is_view = true, unsafe_view = true, view = true, as_strided_scatter = true, multinomial = true, nonzero_static = true,
+  is_view = true, unsafe_view = true, view = true, as_strided_scatter = true,
+  as_strided_copy = true, multinomial = true, nonzero_static = true,
   resize_as_ = true, is_leaf = true,
   index_put = true, put = true, index_copy = true, scatter = true,     -- indices that repeat: any of the values may stay
   fill_diagonal_ = true,                 -- writes through overlapping elements too, as PyTorch does
@@ -243,11 +244,13 @@ local function has_float32(recipe)
   return found
 end
 
--- A norm of an order near 0 takes a power of some 1 / order of a rounded sum: float32 says little then.
+-- A norm of an order near 0 takes a power of some 1 / order of a rounded sum, one of a great order leaves float32's
+-- range: float32 says little then.
 local function steep(op, recipe)
   if not (op.name:find("norm") or op.name:find("lp_pool") or op.name:find("dist")) then return false end
   for _, s in ipairs(recipe) do
-    if s.k == "value" and math.type(s.v) and s.v ~= 0 and math.abs(s.v) < 0.3 then return true end
+    local order = s.k == "value" and math.type(s.v) and math.abs(s.v) or 1
+    if order ~= 0 and (order < 0.3 or order > 30) then return true end
   end
   return false
 end
