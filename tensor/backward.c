@@ -108,7 +108,7 @@ Tensor *k_pow_backward(Ctx *c, Tensor *grad, Tensor *self, Tensor *exponent) {
     if (e.kind != K_COMPLEX && mt_sre(e) == 0)
       return t_zeros_like(c, grad, -1, -1, -1, -1, false, -1);
     Scalar less = e;
-    if (e.kind >= K_FLOAT) less.d -= 1; else less = mt_si(e.i - 1);
+    if (e.kind >= K_FLOAT) less.d -= 1; else less = mt_si((int64_t)((uint64_t)e.i - 1));
     return t_mul(c, grad, t_conj(c, t_mul(c, exponent, t_pow(c, self, mt_wrap(c, less)))));
   }
   Tensor *g = t_mul(

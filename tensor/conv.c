@@ -32,12 +32,13 @@ static bool check_shapes(Ctx *c, const Tensor *x, const Tensor *w, const Tensor 
             mt_list_str(c, mt_sizes(x)));
     return false;
   }
-  int64_t channels = x->size[x->ndim - n - 1], outs = turned ? w->size[1] * groups : w->size[0];
-  if (groups < 1) {
-    mt_fail(c, "groups must be at least 1, got %lld", (long long)groups);
+  int64_t channels = x->size[x->ndim - n - 1], grouped;
+  if (groups < 1 || __builtin_mul_overflow(w->size[1], groups, &grouped)) {
+    mt_fail(c, "groups must be at least 1 and divide the channels, got %lld", (long long)groups);
     return false;
   }
-  if (w->size[0] % groups || channels != (turned ? w->size[0] : w->size[1] * groups)) {
+  int64_t ins = turned ? w->size[0] : grouped, outs = turned ? grouped : w->size[0];
+  if (w->size[0] % groups || channels != ins) {
     mt_fail(c, "weight of shape %s and %lld groups do not fit input of shape %s",
             mt_list_str(c, mt_sizes(w)), (long long)groups, mt_list_str(c, mt_sizes(x)));
     return false;

@@ -21,6 +21,13 @@ static void rows_job(void *ctx, int64_t lo, int64_t hi) {
 }
 Tensor *k_embedding_rows(Ctx *c, Tensor *weight, Tensor *indices, int64_t padding_idx, bool scale) {
   int64_t shape[MT_MAXDIM];
+  if (weight->ndim != 2)
+    return mt_fail(c, "weight must have 2 dimensions, got shape %s",
+                   mt_list_str(c, mt_sizes(weight)));
+  if (indices->dtype != MT_int64 && indices->dtype != MT_int32)
+    return mt_fail(c, "indices must be an int64 or int32 tensor, got %s",
+                   mt_dtypes[indices->dtype].name);
+  if (indices->ndim >= MT_MAXDIM) return mt_fail(c, "indices have too many dimensions");
   Tensor *ix = mt_contig_as(c, indices, MT_int64), *w = mt_contig(c, weight);
   if (!ix || !w) return NULL;
   memcpy(shape, indices->size, sizeof(int64_t) * indices->ndim);

@@ -482,7 +482,8 @@ static const char *const lines[][2] = {
     {"_embedding_bag_max", "weight:n,w:f " BAG},
     {"_embedding_bag_weights", "weight:n,w:f grad:b,w:f " BAG},
     {"_embedding_bag_backward", "grad:b,w:f per_sample_weights:k:f " BAG_OF},
-    {"_embedding_bag_max_backward", "grad:b,w:f rows:b,w:i num_weights{0,} rows{-1,num_weights)"},
+    {"_embedding_bag_max_backward",
+     "grad:b,w:f rows:b,w:i num_weights{0,1099511627776} rows{-1,num_weights)"},
     {"_grid_sample", "input:n,c,h,w:f grid:n,a,b,2:= mode{0,2} padding{0,2} h{1,} w{1,} || "
                      "input:n,c,d,h,w:f grid:n,a,b,e,3:= mode{0,1} padding{0,2} d{1,} h{1,} w{1,}"},
     {"_grid_sample_backward",

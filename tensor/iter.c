@@ -96,6 +96,11 @@ static void coalesce(Iter *it, const int *perm) {
   for (int i = 0; i < it->nop; i++) memcpy(it->stride[i], stride[i], sizeof(int64_t) * (size_t)m);
 }
 
+/* A stride in bytes: that of a dimension of one element may wrap, nobody goes there. */
+static int64_t bytes(int64_t stride, int64_t size) {
+  return (int64_t)((uint64_t)stride * (uint64_t)size);
+}
+
 static bool init_general(Ctx *c, Iter *it, Tensor **t) {
   int n = 0, perm[MT_MAXDIM];
   for (int i = 0; i < it->nop; i++) /* a given output takes part: copies broadcast into it */
@@ -115,13 +120,13 @@ static bool init_general(Ctx *c, Iter *it, Tensor **t) {
     for (int d = 0; d < n; d++)
       it->stride[i][d] = d < lead || (t[i]->size[d - lead] == 1 && it->size[d] != 1)
                              ? 0
-                             : t[i]->stride[d - lead] * es;
+                             : bytes(t[i]->stride[d - lead], es);
   }
   order_dims(it, perm);
   for (int i = 0; i < it->nout; i++) {
     if (t[i]) continue;
     if (!(t[i] = alloc_out(c, it, i, perm))) return false;
-    for (int d = 0; d < n; d++) it->stride[i][d] = t[i]->stride[d] * (int64_t)mt_dsize(t[i]->dtype);
+    for (int d = 0; d < n; d++) it->stride[i][d] = bytes(t[i]->stride[d], (int64_t)mt_dsize(t[i]->dtype));
   }
   for (int i = 0; i < it->nop; i++) it->dt[i] = t[i]->dtype;
   if (it->numel) coalesce(it, perm);

@@ -295,6 +295,7 @@ Tensor *k_mvdigamma(Ctx *c, Tensor *self, int64_t p) {
 }
 Tensor *k_mvlgamma(Ctx *c, Tensor *self, int64_t p) {
   if (p < 1) return mt_fail(c, "p has to be greater than or equal to 1");
+  if (p > 1 << 20) return mt_fail(c, "p of %lld is too large: 2^20 at most", (long long)p);
   if (self->dtype == MT_bool) return mt_fail(c, "The input tensor may not be a boolean tensor.");
   if (self->dtype == MT_float16 || self->dtype == MT_bfloat16) { /* as PyTorch: every step rounds */
     Tensor *shift = t_arange(c, mt_sd(0.5 - 0.5 * (double)p), mt_sd(0.5), mt_sd(0.5),

@@ -2,7 +2,9 @@
  * indexing events. */
 #include "vm.h"
 #include <stdio.h>
+#include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SELF Tensor *x = vm_checktensor(L, 1)
 #define ENTER Ctx *c = vm_ctx(L); Scope sc = mt_open(c)
@@ -138,17 +140,30 @@ static int m_item(lua_State *L) {
 static void push_list(lua_State *L, const Tensor *x, int d, const char *p) {
   if (d == x->ndim) { vm_pushscalar(L, mt_load(p, (DType)x->dtype)); return; }
   luaL_checkstack(L, 4, "nested too deeply");
-  lua_createtable(L, (int)x->size[d], 0);
+  lua_createtable(L, (int)(x->size[d] < INT_MAX ? x->size[d] : INT_MAX), 0);
   for (int64_t i = 0; i < x->size[d]; i++) {
     int64_t step = x->numel ? x->stride[d] * (int64_t)mt_dsize(x->dtype) : 0;
     push_list(L, x, d + 1, p + i * step);
     lua_rawseti(L, -2, i + 1);
   }
 }
+/* Would the tables of tolist fill this machine's memory?  Sizes beside a 0 make tables too. */
+static bool lists_too_large(const Tensor *x) {
+  double tables = 1, bytes = 0,
+         have = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+  for (int d = 0; d < x->ndim; d++) {
+    bytes += tables * (56 + 16 * (double)x->size[d]);
+    tables *= (double)x->size[d];
+  }
+  return bytes > have;
+}
 static int m_tolist(lua_State *L) {
   SELF;
   ENTER;
   if (mt_meta(x)) mt_fail(c, "tolist: a meta tensor has no values");
+  else if (lists_too_large(x))
+    mt_fail(c, "tolist: the tables of a tensor of shape %s would fill this machine's memory",
+            mt_list_str(c, mt_sizes(x)));
   Tensor *r = t_detach(c, t_resolve_neg(c, t_resolve_conj(c, x)));
   if (r) push_list(L, r, 0, mt_data(r));
   return vm_leave(L, c, sc, 1);

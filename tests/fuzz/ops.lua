@@ -88,7 +88,7 @@ local function report(op, recipe, what)
 end
 
 local function flatten(v, out)
-  if torch.is_tensor(v) then return flatten(v:tolist(), out) end
+  if torch.is_tensor(v) then return v:numel() == 0 and out or flatten(v:tolist(), out) end
   if type(v) == "table" and getmetatable(v) == nil then
     for i = 1, #v do flatten(v[i], out) end
   else out[#out + 1] = v end
@@ -247,7 +247,9 @@ end
 -- A norm of an order near 0 takes a power of some 1 / order of a rounded sum, one of a great order leaves float32's
 -- range: float32 says little then.
 local function steep(op, recipe)
-  if not (op.name:find("norm") or op.name:find("lp_pool") or op.name:find("dist")) then return false end
+  if not (op.name:find("norm") or op.name:find("lp_pool") or op.name:find("dist") or op.name == "round") then
+    return false
+  end
   for _, s in ipairs(recipe) do
     local order = s.k == "value" and math.type(s.v) and math.abs(s.v) or 1
     if order ~= 0 and (order < 0.3 or order > 30) then return true end
