@@ -99,6 +99,7 @@ Tensor *mt_close_with(Ctx *c, Scope s, Tensor *keep) {
 }
 
 void *mt_tmp(Ctx *c, size_t n) {
+  if (n > PTRDIFF_MAX - 4096) return mt_nomem(c);
 #ifdef MT_SAN
   size_t least = 0;                        /* a block each, of its very size */
 #else

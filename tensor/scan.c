@@ -2,8 +2,10 @@
  *
  * Sums and products run in the wider type (double for float32, float64 and complex64's parts),
  * as PyTorch's do.  A long float row is cut: the sums of its pieces first, then all pieces at
- * once from their starts, on the pool and, within a piece, in four interleaved chains. */
+ * once from their starts, on the pool, by kern_scan.c. */
+#include "cpu.h"
 #include "half.h"
+#include "kern_scan.h"
 #include "op.h"
 #include <math.h>
 #include <string.h>
@@ -133,48 +135,25 @@ static void lines(void *ctx, int64_t lo, int64_t hi) {
 
 /* ---- long float rows ---- */
 
-__attribute__((noinline)) static double piece_sum(const float *x, int64_t n) {
-  double lane[16] = {0}, sum = 0;
-  int64_t i = 0;
-  for (; i + 16 <= n; i += 16) for (int j = 0; j < 16; j++) lane[j] += x[i + j];
-  for (; i < n; i++) sum += x[i];
-  for (int j = 0; j < 16; j++) sum += lane[j];
-  return sum;
-}
-
-#define QUARTER 128
-static void piece_scan(const float *restrict x, float *restrict y, int64_t n, double a) {
-  for (; n >= 4 * QUARTER; n -= 4 * QUARTER, x += 4 * QUARTER, y += 4 * QUARTER) {
-    double b = a + piece_sum(x, QUARTER), d = b + piece_sum(x + QUARTER, QUARTER),
-           e = d + piece_sum(x + 2 * QUARTER, QUARTER);
-    for (int i = 0; i < QUARTER; i++) {
-      y[i] = (float)(a += x[i]);
-      y[QUARTER + i] = (float)(b += x[QUARTER + i]);
-      y[2 * QUARTER + i] = (float)(d += x[2 * QUARTER + i]);
-      y[3 * QUARTER + i] = (float)(e += x[3 * QUARTER + i]);
-    }
-    a = e;
-  }
-  for (int64_t i = 0; i < n; i++) y[i] = (float)(a += x[i]);
-}
+static const ScanKerns *kerns(void) { return MT_AT_LEVEL(&mt_scan_kerns); }
 
 typedef struct { const float *x; float *y; int64_t n, size; double *start; } Pieces;
 static void sum_pieces(void *ctx, int64_t lo, int64_t hi) {
   Pieces *p = ctx;
   for (int64_t i = lo; i < hi; i++)
     p->start[i + 1] =
-        piece_sum(p->x + i * p->size, i * p->size + p->size < p->n ? p->size : p->n - i * p->size);
+        kerns()->sum(p->x + i * p->size, i * p->size + p->size < p->n ? p->size : p->n - i * p->size);
 }
 static void scan_pieces(void *ctx, int64_t lo, int64_t hi) {
   Pieces *p = ctx;
   for (int64_t i = lo; i < hi && !mt_interrupted; i++)
-    piece_scan(p->x + i * p->size, p->y + i * p->size,
-               i * p->size + p->size < p->n ? p->size : p->n - i * p->size, p->start[i]);
+    kerns()->scan(p->x + i * p->size, p->y + i * p->size,
+                  i * p->size + p->size < p->n ? p->size : p->n - i * p->size, p->start[i]);
 }
 static bool long_row(Ctx *c, const float *x, float *y, int64_t n) {
   int threads = mt_num_threads();
   Pieces p = {x, y, n, n, NULL};
-  if (n < 32768 || threads == 1) { piece_scan(x, y, n, 0); return true; }
+  if (n < 32768 || threads == 1) { kerns()->scan(x, y, n, 0); return true; }
   p.size = n > (int64_t)threads << 22 ? 1 << 22 : (n + threads - 1) / threads;
   int64_t k = (n + p.size - 1) / p.size;
   if (!(p.start = mt_tmp(c, sizeof(double) * (size_t)(k + 1)))) return false;

@@ -416,10 +416,10 @@ Tensor *k_histc(Ctx *c, Tensor *s, int64_t bins, Scalar min, Scalar max) {
   if (!isfinite(lo) || !isfinite(hi)) return mt_fail(c, "range of [%g, %g] is not finite", lo, hi);
   for (int64_t i = 0; i < s->numel; i++) {
     if (!(v[i] >= lo && v[i] <= hi)) continue;
-    int64_t b = s->dtype == MT_float64
-                    ? (int64_t)((v[i] - lo) / (hi - lo) * (double)bins)
-                    : (int64_t)(((float)v[i] - (float)lo) / ((float)hi - (float)lo) * (float)bins);
-    count[b < bins ? b : bins - 1]++;
+    double at = s->dtype == MT_float64
+                    ? (v[i] - lo) / (hi - lo) * (double)bins
+                    : ((float)v[i] - (float)lo) / ((float)hi - (float)lo) * (float)bins;
+    count[at >= (double)bins ? bins - 1 : at > 0 ? (int64_t)at : 0]++; /* nan of a range too wide */
   }
   for (int64_t i = 0; i < bins; i++)
     mt_store((char *)mt_data(out) + (size_t)i * mt_dsize(out->dtype), (DType)out->dtype,
