@@ -250,21 +250,22 @@ static bool fit_out(Ctx *c, Tensor *out, const Tensor *res, bool inplace) {
   return t_resize_(c, out, mt_sizes(res), -1) != NULL;
 }
 
-/* These write no other dtype than their result's. */
-static bool own_dtype(Ctx *c, const OpRow *op, const Tensor *out, const Tensor *res) {
+/* Some ops write no other dtype than their result's, float_power_ even in place; transforms to
+ * real numbers write real ones. */
+static bool own_dtype(Ctx *c, const OpRow *op, const Tensor *out, const Tensor *res, bool inplace) {
   if (!res || out->dtype == res->dtype) return true;
-  if (op->id != OP_amax && op->id != OP_amin && op->id != OP_aminmax && op->id != OP_gather &&
-      op->id != OP_float_power)
-    return true;
+  bool real = !strncmp(op->path, "torch.fft.", 10) && mt_is_complex(out->dtype) &&
+              !mt_is_complex(res->dtype);
+  if (!real && (inplace ? op->id != OP_float_power : !(op->flags & OF_OWN_OUT))) return true;
   mt_fail(c, "expected out to have dtype %s, got %s", mt_dtypes[res->dtype].name,
           mt_dtypes[out->dtype].name);
   return false;
 }
 
-static bool land(Ctx *c, Tensor *out, Tensor *res, bool inplace) {
+static bool land(Ctx *c, const OpRow *op, Tensor *out, Tensor *res, bool inplace) {
   if (c->err || !res) return false;
   if (res == out) return true;
-  if (!mt_can_cast((DType)res->dtype, (DType)out->dtype)) {
+  if (!mt_can_cast((DType)res->dtype, (DType)out->dtype) && op->id != OP_bernoulli) {
     mt_fail(c, "result type %s can't be cast to the desired output type %s",
             mt_type_word((DType)res->dtype), mt_type_word((DType)out->dtype));
     return false;
@@ -330,8 +331,8 @@ void mt_run_kernel_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, in
     mt_run_kernel(c, op, a, res);
     for (int k = 0; !inplace && k < nout && res[k].t; k++)
       check_apart(c, op, a, out[k], res[k].t->numel);
-    for (int k = 0; k < nout; k++)
-      if (!own_dtype(c, op, out[k], res[k].t) || !land(c, out[k], res[k].t, inplace)) break;
+    for (int k = 0; k < nout && !c->err; k++) own_dtype(c, op, out[k], res[k].t, inplace);
+    for (int k = 0; k < nout; k++) if (!land(c, op, out[k], res[k].t, inplace)) break;
   }
   if (c->err) no_result(op, r);
   else {
@@ -341,6 +342,23 @@ void mt_run_kernel_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, in
     }
   }
   if (outer) c->op = NULL;
+}
+
+/* Creation ops and those that add up compute in out's dtype; a dtype given beside out must be its. */
+static bool take_dtype(Ctx *c, const OpRow *op, Val *a, const Tensor *out) {
+  bool made = false, adds = op->id == OP_cumsum || op->id == OP_cumprod || op->id == OP_nansum ||
+                            op->id == OP_sum || op->id == OP_sum_dim || op->id == OP_prod_dim;
+  int at = -1;
+  for (int i = 0; i < op->nparam; i++) {
+    made |= op->params[i].type == P_layout;
+    if (op->params[i].type == P_dtype) at = i;
+  }
+  if (at < 0 || !(made || adds)) return true;
+  if (a[at].i < 0) a[at].i = out->dtype;
+  if (a[at].i == out->dtype) return true;
+  mt_fail(c, "dtype %s does not match the dtype of out, %s", mt_dtypes[a[at].i].name,
+          mt_dtypes[out->dtype].name);
+  return false;
 }
 
 static bool changes_geometry(const OpRow *op) { return op->flags & OF_VIEW || op->id == OP_t; }
@@ -395,7 +413,8 @@ void mt_call_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout
                  "one of the arguments requires grad");
       goto done;
     }
-    mt_run_kernel_out(c, op, a, r, out, nout, false);
+    if (a != local) memcpy(local, a, sizeof(Val) * op->nparam);
+    if (take_dtype(c, op, local, out[0])) mt_run_kernel_out(c, op, local, r, out, nout, false);
   } else if (c->grad_mode && mt_autograd_call && ((s.flags & MT_REQ_GRAD) || out[0]->base)) {
     if (op->flags & OF_COMPOSITE && !(s.flags & MT_REQ_GRAD) && mt_overlaps_itself(out[0]))
       mt_run_kernel_out(c, op, a, r, out, nout, true);
@@ -408,9 +427,9 @@ void mt_call_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout
       if (!c->err && (res[0].t->ndim != out[0]->ndim ||
                       memcmp(res[0].t->size, out[0]->size, sizeof(int64_t) * out[0]->ndim)))
         fit_out(c, out[0], res[0].t, true);
-      if (!c->err) own_dtype(c, op, out[0], res[0].t);
+      if (!c->err) own_dtype(c, op, out[0], res[0].t, true);
       if (!c->err && !mt_can_cast((DType)res[0].t->dtype, (DType)out[0]->dtype))
-        land(c, out[0], res[0].t, true);
+        land(c, op, out[0], res[0].t, true);
       r[0].t = t_copy_(c, out[0], res[0].t, false);
     } else mt_autograd_call(c, op, a, r, out, 1, true);
   } else mt_run_kernel_out(c, op, a, r, out, nout, inplace);

@@ -66,8 +66,9 @@ enum {
   OF_POINTWISE = 8192,
   OF_ATTR = 16384,
   OF_LISTRET = 32768,
-  OF_COMPACT = 65536
-}; /* absent results are left out, not nil */
+  OF_COMPACT = 65536, /* absent results are left out, not nil */
+  OF_OWN_OUT = 131072 /* out= has the result's dtype, no wider one */
+};
 struct DerivRow;
 typedef struct OpRow {
   const char *name;                        /* C name: max_dim */

@@ -36,6 +36,9 @@ local extra_kernels = { unary = {}, binary = {}, ternary = {} }
 function env.kernels(t)
   for kind, names in pairs(t) do for _, n in ipairs(names) do table.insert(extra_kernels[kind], n) end end
 end
+--- own_out "names": their out= must have the result's dtype.
+local own_out = {}
+function env.own_out(text) for name in text:gmatch("%S+") do own_out[#own_out + 1] = name end end
 function env.d(name, rules)
   if derivs[name] then die("derivative of %s is declared twice", name) end
   derivs[name] = rules
@@ -45,6 +48,10 @@ for i = 2, #arg do
   if not chunk then die("%s", err) end
   local ok, msg = pcall(chunk)
   if not ok then die("%s", tostring(msg)) end
+end
+for _, name in ipairs(own_out) do
+  if not byname[name] or not byname[name].out then die("own_out of an op without out=: %s", name) end
+  byname[name].own_out = true
 end
 for name in pairs(derivs) do if not byname[name] then die("derivative of unknown op %s", name) end end
 
@@ -118,7 +125,7 @@ local function paths(o)
 end
 local flagnames = { inplace = "OF_INPLACE", out = "OF_OUT", comp = "OF_COMPOSITE", nodiff = "OF_NODIFF", view = "OF_VIEW",
   conj = "OF_CONJ", hidden = "OF_HIDDEN", meta_ok = "OF_META", pending = "OF_PENDING", random = "OF_RANDOM",
-  inplace_only = "OF_INPLACE_ONLY", attr = "OF_ATTR", compact = "OF_COMPACT" }
+  inplace_only = "OF_INPLACE_ONLY", attr = "OF_ATTR", compact = "OF_COMPACT", own_out = "OF_OWN_OUT" }
 local function flags(o)
   local t = {}
   for k, v in pairs(flagnames) do if o[k] then t[#t + 1] = v end end

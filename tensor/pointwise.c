@@ -93,7 +93,9 @@ static Tensor *run(Ctx *c, Loop loop, Promo p, DType result, DType compute, int 
     for (int i = 1; i < n; i++)
       if (!mt_broadcast(c, nd, shape, in[i]->ndim, in[i]->size, &nd, shape)) return NULL;
     t[0] = mt_take_out(c, nd, shape, in, n);
-    if (t[0] && !mt_can_cast(result, (DType)t[0]->dtype)) t[0] = NULL;   /* dispatch reports it */
+    bool own = c->op && c->op->flags & OF_OWN_OUT;
+    if (t[0] && (own ? t[0]->dtype != result : !mt_can_cast(result, (DType)t[0]->dtype)))
+      t[0] = NULL;                                   /* dispatch reports it */
   }
   ct[0] = t[0] ? loop_out(p, compute) : result;      /* a fresh output has the result's dtype */
   for (int i = 0; i < n; i++) { t[1 + i] = in[i]; ct[1 + i] = compute; }

@@ -113,4 +113,23 @@ t.test("complex products are rounded the same in vectors and alone", function()
   local a = torch.full({ 20 }, torch.complex(-501., -1e20), { dtype = torch.complex64 })
   t.eq((a * a:conj()).imag:abs():max():item(), 0.)
 end)
+t.test("out= of another dtype: where the iterator casts, where it must match, where it is computed in", function()
+  local f64, i64 = torch.float64, torch.int64
+  local function zeros(d, ...) return torch.zeros({ ... }, { dtype = d }) end
+  local x = torch.tensor({ -1.5, 2. })
+  t.eq(torch.exp(torch.zeros(2), { out = zeros(f64, 2) }):tolist(), { 1., 1. })
+  local out = zeros(f64, 2)
+  for _, f in ipairs { torch.abs, torch.floor, torch.sign, torch.nan_to_num } do
+    t.error_matches(function() f(x, { out = out }) end, "dtype")
+  end
+  t.error_matches(function() torch.mm(torch.eye(2), torch.eye(2), { out = zeros(f64, 2, 2) }) end, "dtype")
+  t.error_matches(function() torch.sort(x, { out = { zeros(f64, 2), zeros(i64, 2) } }) end, "dtype")
+  t.error_matches(function() torch.argmax(x, { out = zeros(f64) }) end, "dtype")
+  t.error_matches(function() torch.fft.irfft(x, { out = zeros(torch.complex64, 2) }) end, "dtype")
+  t.eq(out:tolist(), { 0., 0. })
+  t.eq(torch.cumsum(x, 0, { out = zeros(i64, 2) }):tolist(), { -1, 1 })
+  t.eq(torch.linspace(0, 1, 4, { out = zeros(f64, 4) })[1]:item(), 1 / 3)
+  t.error_matches(function() torch.zeros(2, { dtype = torch.float32, out = out }) end, "dtype")
+  t.eq(torch.bernoulli(torch.ones(2), { out = zeros(i64, 2) }):tolist(), { 1, 1 })
+end)
 t.done()
