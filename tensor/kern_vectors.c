@@ -50,7 +50,7 @@ static void CAT(axpy_, S)(int64_t n, T a, const T *x, T *y) {                   
 static double CAT(apart_, S)(int64_t n, const T *x, const T *y, double p) {               \
   double s = 0;                                                                           \
   if (p == 1) { FOLD(T, PLUS, ABS(d)) return s; }                                         \
-  if (p == 0) { FOLD(T, PLUS, (T)(d != 0)) return s; }                                    \
+  if (p == 0) { FOLD(T, PLUS, d != d ? d : (T)(d != 0)) return s; }                         \
   if (isinf(p)) { FOLD(T, LARGER, ABS(d)) return s; }                                     \
   for (int64_t i = 0; i < n; i++) s += pow((double)ABS(x[i] - y[i]), p);                  \
   return pow(s, 1 / p);                                                                   \

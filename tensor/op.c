@@ -238,11 +238,11 @@ static bool check_overlap(Ctx *c, const OpRow *op, const Val *a, Tensor *out, bo
   return true;
 }
 
-/* Gives out the result's shape; only out= may do that. */
-static bool fit_out(Ctx *c, Tensor *out, const Tensor *res, bool inplace) {
+/* Gives out the result's shape; only out= may do that, and addbmm_. */
+static bool fit_out(Ctx *c, const OpRow *op, Tensor *out, const Tensor *res, bool inplace) {
   if (out->ndim == res->ndim && !memcmp(out->size, res->size, sizeof(int64_t) * res->ndim))
     return true;
-  if (inplace) {
+  if (inplace && op->id != OP_addbmm) {
     mt_fail(c, "output with shape %s doesn't match the broadcast shape %s",
             mt_list_str(c, mt_sizes(out)), mt_list_str(c, mt_sizes(res)));
     return false;
@@ -270,14 +270,14 @@ static bool land(Ctx *c, const OpRow *op, Tensor *out, Tensor *res, bool inplace
             mt_type_word((DType)res->dtype), mt_type_word((DType)out->dtype));
     return false;
   }
-  if (!fit_out(c, out, res, inplace)) return false;
+  if (!fit_out(c, op, out, res, inplace)) return false;
   return mt_copy_raw(c, out, res) != NULL;
 }
 
 /* The elements of res that differ from was go to their places in out, which may share them. */
-static bool land_changes(Ctx *c, Tensor *out, Tensor *was, Tensor *res) {
+static bool land_changes(Ctx *c, const OpRow *op, Tensor *out, Tensor *was, Tensor *res) {
   res = mt_contig_as(c, res, (DType)out->dtype);
-  if (!res || !fit_out(c, out, res, true)) return false;
+  if (!res || !fit_out(c, op, out, res, true)) return false;
   size_t size = mt_dsize(out->dtype);
   const char *a = mt_data(was), *b = mt_data(res);
   char *o = mt_data(out);
@@ -298,7 +298,7 @@ static void run_some(Ctx *c, const OpRow *op, Val *a, Tensor *out) {
   Val res[8];
   c->out = NULL;
   mt_run_kernel(c, op, a, res);
-  if (!c->err) land_changes(c, out, was, res[0].t);
+  if (!c->err) land_changes(c, op, out, was, res[0].t);
 }
 
 /* addmv_ and baddbmm_ of a self whose first dimension is expanded. */
@@ -306,7 +306,7 @@ static void run_steps(Ctx *c, const OpRow *op, Val *a, Tensor *out) {
   Val whole[8], part[8], r[8];
   c->out = NULL;
   mt_run_kernel(c, op, a, whole);                    /* what is wrong is said before a write */
-  if (!c->err) fit_out(c, out, whole[0].t, true);
+  if (!c->err) fit_out(c, op, out, whole[0].t, true);
   for (int64_t i = 0; !c->err && i < out->size[0]; i++) {
     memcpy(part, a, sizeof(Val) * op->nparam);
     part[0].t = t_narrow(c, out, 0, i, 1);
@@ -344,7 +344,8 @@ void mt_run_kernel_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, in
   if (outer) c->op = NULL;
 }
 
-/* Creation ops and those that add up compute in out's dtype; a dtype given beside out must be its. */
+/* Creation ops and those that add up compute in the dtype of out; one given beside it must be
+ * the same. */
 static bool take_dtype(Ctx *c, const OpRow *op, Val *a, const Tensor *out) {
   bool made = false, adds = op->id == OP_cumsum || op->id == OP_cumprod || op->id == OP_nansum ||
                             op->id == OP_sum || op->id == OP_sum_dim || op->id == OP_prod_dim;
@@ -426,7 +427,7 @@ void mt_call_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, int nout
       mt_run_kernel(c, op, local, res);
       if (!c->err && (res[0].t->ndim != out[0]->ndim ||
                       memcmp(res[0].t->size, out[0]->size, sizeof(int64_t) * out[0]->ndim)))
-        fit_out(c, out[0], res[0].t, true);
+        fit_out(c, op, out[0], res[0].t, true);
       if (!c->err) own_dtype(c, op, out[0], res[0].t, true);
       if (!c->err && !mt_can_cast((DType)res[0].t->dtype, (DType)out[0]->dtype))
         land(c, op, out[0], res[0].t, true);

@@ -132,4 +132,13 @@ t.test("out= of another dtype: where the iterator casts, where it must match, wh
   t.error_matches(function() torch.zeros(2, { dtype = torch.float32, out = out }) end, "dtype")
   t.eq(torch.bernoulli(torch.ones(2), { out = zeros(i64, 2) }):tolist(), { 1, 1 })
 end)
+t.test("addbmm_ alone takes the shape of its result; infinite logits and nan distances", function()
+  local x = torch.ones(1)
+  x:addbmm_(torch.ones(2, 2, 3), torch.ones(2, 3, 4))
+  t.eq(x.shape == { 2, 4 } and x:eq(7):all():item(), true)
+  t.error_matches(function() torch.ones(1):add_(torch.ones(2, 2)) end, "shape")
+  local loss = torch.nn.functional.binary_cross_entropy_with_logits
+  t.eq(loss(torch.tensor({ math.huge }), torch.tensor({ 0.5 })):item(), math.huge)
+  t.eq(torch.cdist(torch.full({ 1, 2 }, 0 / 0), torch.ones(1, 2), { p = 0 }):isnan():item(), true)
+end)
 t.done()
