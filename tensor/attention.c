@@ -353,7 +353,7 @@ void k__sdpa(Ctx *c, Tensor *query, Tensor *key, Tensor *value, Tensor *attn_mas
   if (mt_bad(c)) return;
   a.lse = mt_data(lse);
   int threads = mt_num_threads();
-  if ((double)a.heads * (double)a.L * (double)a.S * (double)a.E < 2e5) threads = 1;
+  if (MT_TOO_LITTLE((double)a.heads * (double)a.L * (double)a.S * (double)a.E, 2e5)) threads = 1;
   int64_t most = 36 * a.g->mr,
           want = threads == 1 ? a.L : (a.heads * a.L + 8 * threads - 1) / (8 * threads);
   a.part = up(want < 4 * a.g->mr ? 4 * a.g->mr : want, a.g->mr);
@@ -387,7 +387,7 @@ void k__sdpa_grads(Ctx *c, Tensor *grad, Tensor *query, Tensor *key, Tensor *val
   a.lse = mt_data(lse);
   a.bytes = sizeof(float) * (size_t)(2 * GQ * GK + a.L + 64);
   int threads = mt_num_threads();
-  if ((double)a.heads * (double)a.L * (double)a.S * (double)a.E < 1e5) threads = 1;
+  if (MT_TOO_LITTLE((double)a.heads * (double)a.L * (double)a.S * (double)a.E, 1e5)) threads = 1;
   if (threads == 1) backward_work(&a, 0, 1);
   else mt_parallel(threads, 1, backward_work, &a);
   mt_product_status(c, (MtGemmStatus)atomic_load(&a.status));

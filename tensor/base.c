@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-volatile sig_atomic_t mt_interrupted;
+_Atomic sig_atomic_t mt_interrupted;
 
 /* Test builds (-DMT_FAULTS) count requests and fail the chosen one, or every one from it on. */
 #ifdef MT_FAULTS

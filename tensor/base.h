@@ -16,7 +16,7 @@ void *mt_calloc(size_t n);                 /* n zero bytes */
 void *mt_realloc(void *p, size_t n);
 void  mt_free(void *p);
 
-extern volatile sig_atomic_t mt_interrupted;
+extern _Atomic sig_atomic_t mt_interrupted;      /* a handler writes it, workers read it */
 
 /* Calls fn(ctx, lo, hi) over pieces of [0, n), none shorter than grain except the last; on the
  * calling thread alone when n <= grain or one thread is set.  fn must not touch Lua or allocate
@@ -26,4 +26,13 @@ void mt_parallel(int64_t n, int64_t grain, mt_range_fn fn, void *ctx);
 int  mt_num_threads(void);
 void mt_set_num_threads(int n);
 int  mt_thread_id(void);                   /* 0..mt_num_threads()-1 inside mt_parallel */
+
+/* Whether work is too little to be shared between threads.  Under ThreadSanitizer none is: tests of
+ * a few numbers run every kernel side by side (see also mt_parallel). */
+#ifdef __SANITIZE_THREAD__
+enum { MT_CUT_ALL = 1 };
+#else
+enum { MT_CUT_ALL = 0 };
+#endif
+#define MT_TOO_LITTLE(work, least) (!MT_CUT_ALL && (work) < (least))
 #endif

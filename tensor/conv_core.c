@@ -136,7 +136,7 @@ static MtGemmStatus forward_real(const MtConv *c, const char *x, const char *w, 
   int64_t cout = c->cout / c->groups;
   f.few = cin == 1 ? cout <= 8 : cout <= 3 && klen <= INT32_MAX;
   bool split = c->n * c->groups >= threads || f.few;
-  if (flops < 5e5) threads = 1;
+  if (MT_TOO_LITTLE(flops, 5e5)) threads = 1;
   f.inner_threads = split ? 1 : threads;
   int outer = split ? threads : 1;
   f.images = together(&f, threads);
@@ -319,7 +319,7 @@ static MtGemmStatus run_pass(Pass *p, bool shared, int64_t count) {
   if (prod(c->out) == 0) return MT_GEMM_OK;
   double work = (double)units * (double)kernel_len(c) * (double)prod(c->out) * (double)c->cout /
                 (double)c->groups;
-  p->pieces = units >= threads && work > 1e5 ? threads : 1;
+  p->pieces = units >= threads && !MT_TOO_LITTLE(work, 1e5) ? threads : 1;
   p->col_bytes = ((size_t)(kernel_len(c) * chunk_len(c)) * sizes[c->type] + 63) / 64 * 64;
   p->own_bytes = shared && p->pieces > 1 ? ((size_t)count * sizes[c->type] + 63) / 64 * 64 : 0;
   p->col =

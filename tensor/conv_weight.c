@@ -111,7 +111,8 @@ MtGemmStatus mt_conv_weight_real(const MtConv *c, const void *x, const void *dy,
   memset(dw, 0, (size_t)(c->cout * klen * size));
   if (c->n * mt_conv_prod(c->out) * klen * c->cout == 0) return MT_GEMM_OK;
   Job j = {.c = c, .p = mt_conv_padded(c), .x = x, .dy = dy, .dw = dw};
-  if ((double)(c->n * c->cout * mt_conv_prod(c->out)) * (double)klen < 1e5) threads = 1;
+  if (MT_TOO_LITTLE((double)(c->n * c->cout * mt_conv_prod(c->out)) * (double)klen, 1e5))
+    threads = 1;
   j.in_place = unpadded(c, &j.p);
   if (!j.in_place) {
     j.p.channel = up(j.p.channel, 64 / size);

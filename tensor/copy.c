@@ -38,7 +38,7 @@ static bool try_transpose(Tensor *dst, const Tensor *src) {
       memcmp(dst->size, src->size, sizeof(int64_t) * n))
     return false;
   if (dst->stride[n - 1] != 1 || src->stride[n - 2] != 1 || src->stride[n - 1] < src->size[n - 2] ||
-      dst->size[n - 1] < 2 || dst->size[n - 2] < 4)
+      dst->size[n - 1] < 2 || dst->size[n - 2] < 4 || dst->stride[n - 2] < dst->size[n - 1])
     return false;
   Trans j = {
       dst, src, es, dst->size[n - 2], dst->size[n - 1], (dst->size[n - 2] + BAND - 1) / BAND};

@@ -74,7 +74,7 @@ Tensor *k_embedding_backward(Ctx *c, Tensor *grad, Tensor *indices, int64_t num_
     for (int64_t i = 0; i < s.n; i++) s.count[s.ix[i]]++;
   }
   int64_t threads = mt_num_threads();
-  mt_parallel(num_weights, s.n * width < 32768 ? num_weights
+  mt_parallel(num_weights, MT_TOO_LITTLE(s.n * width, 32768) ? num_weights
               : (num_weights + threads - 1) / threads, sums_job, &s);
   mt_free(s.count);
   return mt_cast(c, out, d);

@@ -296,7 +296,7 @@ typedef struct {
   MtFftJob job;
   const MtFftKern *k;
   size_t room;
-  volatile CoreStatus status;
+  _Atomic CoreStatus status;
 } Lines;
 
 static void some_lines(void *ctx, int64_t lo, int64_t hi) {

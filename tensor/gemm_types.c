@@ -226,7 +226,7 @@ MtGemmStatus mt_gemm_other(const MtGemm *g) {
   Job j = {.g = g, .mb = g->m < BLOCK ? g->m : BLOCK, .nb = g->n < BLOCK ? g->n : BLOCK};
   int64_t batches = g->batch > 1 ? g->batch : 1;
   double all = (double)batches * (double)g->m * (double)g->n * (double)g->k;
-  int threads = all < 2e5 ? 1 : mt_num_threads();
+  int threads = MT_TOO_LITTLE(all, 2e5) ? 1 : mt_num_threads();
   if (threads > 1 &&
       batches == 1) { /* a single product is cut finer, rows or columns, whichever are more */
     if (g->n >= g->m) j.nb = j.nb > 64 && g->n < 2 * threads * BLOCK ? 64 : j.nb;

@@ -231,11 +231,33 @@ static void run_job(void *ctx, int64_t lo, int64_t hi) {
     run_range(j->it, j->loop, j->par, lo, lo + PIECE < hi ? lo + PIECE : hi);
 }
 
+/* Whether elements of output o may share memory (an expanded or strided view written in place): the
+ * last write then decides, so one thread makes it the same one each time. */
+static bool overlaps_itself(const Iter *it, int o) {
+  const int64_t *stride = it->stride[o];
+  int order[MT_MAXDIM];
+  for (int d = 0; d < it->ndim; d++) {
+    int k = d;
+    for (; k > 0 && stride[order[k - 1]] > stride[d]; k--) order[k] = order[k - 1];
+    order[k] = d;
+  }
+  int64_t reach = (int64_t)mt_dsize(it->dt[o]);          /* bytes that the dims so far span */
+  for (int k = 0; k < it->ndim; k++) {
+    int64_t n = it->size[order[k]], step = stride[order[k]];
+    if (n > 1 && step < reach) return true;
+    reach += (n - 1) * step;
+  }
+  return false;
+}
+
 bool mt_iter_run(Ctx *c, Iter *it, Loop loop, const void *par) {
   if (it->numel == 0 || it->meta) return true;
-  if (it->numel <= GRAIN) { run_range(it, loop, par, 0, it->numel); return true; }
+  if (MT_TOO_LITTLE(it->numel, GRAIN + 1)) { run_range(it, loop, par, 0, it->numel); return true; }
   Job j = {it, loop, par};
-  mt_parallel(it->numel, GRAIN, run_job, &j);
+  bool apart = true;
+  for (int i = 0; i < it->nout; i++) apart = apart && !overlaps_itself(it, i);
+  if (apart) mt_parallel(it->numel, GRAIN, run_job, &j);
+  else run_job(&j, 0, it->numel);
   return !mt_poll(c);
 }
 

@@ -92,7 +92,7 @@ static Job *job_new(Ctx *c, Tensor *a, size_t room) {
   j->k = j->m < j->n ? j->m : j->n;
   size_t mn = (size_t)j->m * (size_t)j->n;
   j->as = (room > mn ? room : mn) * j->size;
-  j->a = mt_malloc((size_t)j->batch * j->as);
+  j->a = mt_malloc((size_t)j->batch * j->as + MT_LAPACK_SLACK);
   j->info = mt_calloc((size_t)j->batch * sizeof(int));
   Tensor *turned = t_transpose(c, a, -2, -1), *flat = turned ? mt_contig(c, turned) : NULL;
   if (!j->a || !j->info || !flat) { job_free(j); return c->err ? NULL : mt_nomem(c); }
@@ -104,7 +104,7 @@ static Job *job_new(Ctx *c, Tensor *a, size_t room) {
 
 static bool room(Ctx *c, char **p, size_t *step, int64_t batch, size_t bytes) {
   *step = bytes;
-  if ((*p = mt_malloc((size_t)batch * bytes))) return true;
+  if ((*p = mt_malloc((size_t)batch * bytes + MT_LAPACK_SLACK))) return true;
   mt_nomem(c);
   return false;
 }

@@ -230,7 +230,7 @@ void k__norm_rows_backward(Ctx *c, Tensor *grad, Tensor *input, Tensor *weight, 
   DType d = working(input);
   int64_t m = input->size[0], n = input->size[1], parts = mt_num_threads();
   if (parts > m) parts = m;
-  if (parts < 1 || m * n < 16384) parts = 1;
+  if (parts < 1 || MT_TOO_LITTLE(m * n, 16384)) parts = 1;
   Tensor *x = ready(c, input, d), *dy = ready(c, grad, d), *w = ready(c, weight, d);
   Tensor *dx = mt_new(c, LIST(m, n), d, MT_CPU);
   mean = ready(c, mean, d);

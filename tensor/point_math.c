@@ -13,7 +13,7 @@ static DType common(Ctx *c, Tensor *a, Tensor *b) {
 /* ---- division ---- */
 
 static void zero_loop(char **p, const int64_t *s, int64_t n, const void *par) {
-  volatile int *found = *(volatile int *const *)par;
+  _Atomic int *found = *(_Atomic int *const *)par;
   for (int64_t i = 0; i < n; i++)
     if (*(const int64_t *)(p[0] + i * s[0]) == 0) {
       *found = 1;
@@ -23,8 +23,7 @@ static void zero_loop(char **p, const int64_t *s, int64_t n, const void *par) {
 /* Integers divide by zero nowhere: an error before the loop. */
 static bool divisor_ok(Ctx *c, Tensor *other, DType d) {
   if (!mt_is_int(d) || mt_meta(other)) return true;
-  volatile int found = 0;
-  volatile int *at = &found;
+  _Atomic int found = 0, *at = &found;
   Iter it;
   if (!mt_iter_init(c, &it, 0, 1, &other, (const DType[]){MT_int64})) return false;
   mt_iter_run(c, &it, zero_loop, &at);

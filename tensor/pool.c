@@ -107,6 +107,7 @@ static void help(int id) {
     if (next >= pieces || id >= pieces) return;
     if (!atomic_compare_exchange_weak(&ticket, &t, t + 1)) continue;
     run_piece(next);
+    if (MT_CUT_ALL) return;       /* a piece each: no claim orders one piece after another */
     t = atomic_load(&ticket);
   }
 }
@@ -195,7 +196,7 @@ static void run_job(int64_t n, int64_t size, int pieces, mt_range_fn fn, void *c
 void mt_parallel(int64_t n, int64_t grain, mt_range_fn fn, void *ctx) {
   if (n <= 0) return;
   int threads = in_job ? 1 : mt_num_threads();
-  if (grain < 1) grain = 1;
+  if (grain < 1 || MT_CUT_ALL) grain = 1;
   if (threads > n / grain) threads = (int)(n / grain);
   if (threads <= 1 || pthread_mutex_trylock(&job_lock)) { fn(ctx, 0, n); return; }
   threads = ensure(threads);

@@ -91,7 +91,8 @@ static int64_t offset_of(const Dims *s, int n, int64_t i) {
 
 /* ---- jobs ---- */
 
-enum { BUF = 1024, COLBUF = 1 << 16, TILE = MT_RED_COLS, WORK = 32768, GROUP = 64 };
+enum { BUF = 1024, COLBUF = 1 << 16, TILE = MT_RED_COLS, WORK = MT_CUT_ALL ? 512 : 32768,
+       GROUP = 64 };
 typedef struct {
   const RedLoops *f;
   Dims kept, red;

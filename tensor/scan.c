@@ -153,7 +153,7 @@ static void scan_pieces(void *ctx, int64_t lo, int64_t hi) {
 static bool long_row(Ctx *c, const float *x, float *y, int64_t n) {
   int threads = mt_num_threads();
   Pieces p = {x, y, n, n, NULL};
-  if (n < 32768 || threads == 1) { kerns()->scan(x, y, n, 0); return true; }
+  if (MT_TOO_LITTLE(n, 32768) || threads == 1) { kerns()->scan(x, y, n, 0); return true; }
   p.size = n > (int64_t)threads << 22 ? 1 << 22 : (n + threads - 1) / threads;
   int64_t k = (n + p.size - 1) / p.size;
   if (!(p.start = mt_tmp(c, sizeof(double) * (size_t)(k + 1)))) return false;

@@ -100,7 +100,7 @@ static void insertion64(Pair64 *a, int64_t n) {
 static CoreStatus row_sort(Row *r, const void *in, bool desc, bool parallel) {
   Encode c = {r, in, desc};
   int bits = key_bits(r->e);
-  bool pool = parallel && r->n >= 65536 && mt_num_threads() > 1;
+  bool pool = parallel && !MT_TOO_LITTLE(r->n, 65536) && mt_num_threads() > 1;
   if (pool) mt_parallel(r->n, 16384, encode, &c);
   else encode(&c, 0, r->n);
   if (mt_interrupted) return CORE_INTERRUPTED;
@@ -197,7 +197,7 @@ typedef struct Job {
   CoreStatus (*one)(struct Job *j, Row *r, const void *in, void *values, int64_t *index);
   int64_t wvalues, windex;                 /* outputs a row */
   bool needs_row;
-  volatile CoreStatus status;
+  _Atomic CoreStatus status;
 } Job;
 
 static void job_rows(void *ctx, int64_t lo, int64_t hi) {
@@ -228,7 +228,7 @@ static CoreStatus sort_one(Job *j, Row *r, const void *in, void *values, int64_t
   CoreStatus s = row_sort(r, in, j->desc, j->parallel);
   Emit m = {r, in, j->desc, values, index};
   if (s != CORE_OK) return s;
-  if (j->parallel && j->n >= 65536) mt_parallel(j->n, 16384, emit, &m);
+  if (j->parallel && !MT_TOO_LITTLE(j->n, 65536)) mt_parallel(j->n, 16384, emit, &m);
   else emit(&m, 0, j->wvalues);
   return mt_interrupted ? CORE_INTERRUPTED : s;
 }

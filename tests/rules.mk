@@ -73,17 +73,16 @@ faults:
 	$(CC) -shared -fPIC -g -Wall -Wextra $(LUA_CFLAGS) -o build-faults/tests/faults.so tests/faults/faults.c
 	@ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 build-faults/moth tests/faults/sweep.lua $(or $(STRIDE),1) $(LUA_STRIDE)
 
-# All tests under ThreadSanitizer with four threads.  No race is suppressed; OpenBLAS and libgomp are not built with it
-# (their own locks cannot be seen), so what their code does between itself is left out.  T= limits the tests by name.
+# All tests under ThreadSanitizer with four threads (tests/tsan.sh).  T= limits the tests by name.
 tsan:
-	@$(MAKE) -s B=build-tsan TSAN=1 OPT=-O1 all
-	@OMP_NUM_THREADS=4 TSAN_OPTIONS=ignore_noninstrumented_modules=1:die_after_fork=0:second_deadlock_stack=1 \
-	  B=build-tsan LIMIT=3600 CC="$(CC) -fsanitize=thread" T=$(T) tests/run.sh
+	@$(MAKE) -s B=build-tsan TSAN=1 OPT=-O1 DEFS=-DMT_SAN all
+	@CC="$(CC)" T=$(T) sh tests/tsan.sh
 .PHONY: tsan
 
-# A short session of each kind under valgrind.
-valgrind: all
-	@valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite $(B)/moth tests/faults/sessions.lua
+# All tests under valgrind's memcheck with two threads, every process of theirs (tests/valgrind.sh).  T= limits by name.
+valgrind:
+	@$(MAKE) -s B=build-valgrind DEFS=-DMT_SAN all
+	@CC="$(CC)" T=$(T) sh tests/valgrind.sh
 .PHONY: fuzz faults valgrind
 
 # Mutated inputs for every parser of files under the sanitizers, and the lines reached (N inputs each, TARGET=, SEED=).

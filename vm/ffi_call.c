@@ -33,7 +33,7 @@ typedef struct Frame {
 } Frame;
 static _Thread_local Frame *frame;
 static _Thread_local int last_errno;
-static volatile sig_atomic_t foreign;      /* callbacks that came from a thread that is not Lua's */
+static _Atomic int foreign;      /* callbacks that came from a thread that is not Lua's */
 
 typedef struct CBack {
   struct CBack *next;
@@ -374,7 +374,7 @@ static void on_call(ffi_cif *cif, void *result, void **args, void *ud) {
                  ? sizeof(ffi_arg)
                  : cif->rtype->size;
   memset(result, 0, n);
-  if (!pthread_equal(pthread_self(), cb->thread)) { foreign = foreign + 1; return; }
+  if (!pthread_equal(pthread_self(), cb->thread)) { foreign++; return; }
   if (!frame || frame->failed || frame->refused) return;
   lua_State *L = frame->L;
   if (cb->function == LUA_NOREF) {

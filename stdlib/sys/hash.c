@@ -2,6 +2,7 @@
  * 0xEDB88320 of zip and PNG). The state holds len % 64 bytes in buf; everything before them has
  * been absorbed. */
 #include "sys.h"
+#include <pthread.h>
 #include <string.h>
 
 static uint32_t ror(uint32_t x, int n) { return x >> n | x << (32 - n); }
@@ -149,10 +150,9 @@ void sys_md5_end(sys_md5 *c, uint8_t out[16]) {
   for (int i = 0; i < 16; i++) out[i] = (uint8_t)(c->h[i / 4] >> (8 * (i % 4)));
 }
 
-/* CRC-32 by eight bytes a step; the tables are made by the first call (twice by racing threads,
- * with equal content). */
+/* CRC-32 by eight bytes a step; the tables are made by the first call. */
 static uint32_t crc_table[8][256];
-static volatile int crc_ready;
+static pthread_once_t crc_ready = PTHREAD_ONCE_INIT;
 
 static void crc_init(void) {
   for (uint32_t i = 0; i < 256; i++) {
@@ -163,7 +163,6 @@ static void crc_init(void) {
   for (int t = 1; t < 8; t++)
     for (int i = 0; i < 256; i++)
       crc_table[t][i] = crc_table[0][crc_table[t - 1][i] & 255] ^ crc_table[t - 1][i] >> 8;
-  __atomic_store_n(&crc_ready, 1, __ATOMIC_RELEASE);
 }
 
 static uint32_t crc_bytes(uint32_t c, const uint8_t *p, size_t n) {
@@ -210,7 +209,7 @@ static uint32_t crc_fold(uint32_t c, const uint8_t **pp, size_t *pn) {
 uint32_t sys_crc32(uint32_t crc, const void *data, size_t n) {
   const uint8_t *p = data;
   if (!n) return crc;
-  if (!__atomic_load_n(&crc_ready, __ATOMIC_ACQUIRE)) crc_init();
+  pthread_once(&crc_ready, crc_init);
   crc = ~crc;
 #if defined(__x86_64__)
   if (n >= 128 && __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1"))

@@ -52,7 +52,7 @@ bool sys_read_file(const char *path, char **data, size_t *n,
 typedef struct sys_map {
   const uint8_t *data;           /* not NULL, also for an empty file */
   size_t size;
-  volatile int broken;
+  _Atomic int broken;
   int refs;
 } sys_map;
 sys_map *sys_map_open(const char *path, sys_err *e);

@@ -41,6 +41,15 @@ t.test("strided tensors are filled in order of memory", function()
   t.eq(b[{ 0, 1 }]:item(), a["0, 2"]:item())
 end)
 
+t.test("meta tensors are filled without memory and without a draw", function()
+  local x = torch.empty(1000000, 1000000, { device = "meta" })
+  local state = torch.get_rng_state()
+  for _, name in ipairs { "uniform_", "normal_", "exponential_", "random_", "bernoulli_" } do x[name](x) end
+  t.eq(torch.rand_like(x).device.type, "meta")
+  t.eq(torch.randn_like(x).shape[1], 1000000)
+  t.eq(torch.equal(state, torch.get_rng_state()), true)
+end)
+
 t.test("wrong arguments are errors", function()
   t.error_matches(function() torch.randint(3, 3, { 2 }) end, "from")
   t.error_matches(function() torch.rand(2, { dtype = torch.int64 }) end, "floating point")

@@ -88,7 +88,9 @@ t.test("run", function()
   t.eq(sys.run("echo out; echo err >&2", { stderr = "stdout" }).stdout, "out\nerr\n")
   local ok, msg, code = sys.run({ "no-such-program-here" })
   t.eq(ok, nil); t.eq(code, 2); t.ok(msg:find("no-such-program-here", 1, true))
-  t.eq(select(3, sys.run({ "true" }, { cwd = p "none" })), 2)
+  if not os.getenv("SLOW") then                              -- checkers fork where the program says vfork
+    t.eq(select(3, sys.run({ "true" }, { cwd = p "none" })), 2)
+  end
   t.error_matches(function() sys.run({}) end, "empty")
   t.error_matches(function() sys.run({ "echo", {} }) end, "not a string")
 end)
