@@ -126,17 +126,16 @@ static bool check_shapes(Ctx *c, const Tensor *self, int dim, const Tensor *inde
     mt_fail(c, "index must have as many dimensions as src (%d), got %d", src->ndim, index->ndim);
     return false;
   }
-  for (int d = 0; d < index->ndim; d++) {
-    int64_t s = self->ndim ? self->size[d] : 1,
+  for (int d = 0; d < in; d++) {
+    int64_t s = self->ndim ? self->size[d] : 1, i = index->ndim ? index->size[d] : 1,
             t = src ? (src->ndim ? src->size[d] : 1) : INT64_MAX;
-    if ((index->size[d] > s && (d != dim)) || index->size[d] > t) {
+    if ((i > s && d != dim) || i > t) {
       mt_fail(c, "index of shape %s does not fit self of shape %s%s%s apart from dimension %d",
               mt_list_str(c, mt_sizes(index)), mt_list_str(c, mt_sizes(self)),
               src ? " and src of shape " : "", src ? mt_list_str(c, mt_sizes(src)) : "", dim);
       return false;
     }
   }
- 
   return true;
 }
 

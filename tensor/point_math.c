@@ -87,7 +87,7 @@ Tensor *k_round(Ctx *c, Tensor *self, int64_t decimals) {
   if (!need_real(c, self)) return NULL;
   if (decimals == 0 || mt_is_int(self->dtype))
     return mt_unary(c, U_round, MT_P_SAME, self, NULL, 0);
-  Scalar ten = mt_sd(pow(10, (double)(decimals < 0 ? -decimals : decimals)));
+  Scalar ten = mt_sd(pow(10, fabs((double)decimals)));
   return mt_unary(c, decimals < 0 ? U_round_div : U_round_mul, MT_P_SAME, self, &ten, 1);
 }
 Tensor *k_angle(Ctx *c, Tensor *self) {

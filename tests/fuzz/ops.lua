@@ -88,7 +88,11 @@ local function report(op, recipe, what)
 end
 
 local function flatten(v, out)
-  if torch.is_tensor(v) then return v:numel() == 0 and out or flatten(v:tolist(), out) end
+  if torch.is_tensor(v) then
+    local n = v:numel()
+    if n > 1000000 then return out end                     -- a few elements expanded beyond all memory
+    return n == 0 and out or flatten(v:tolist(), out)
+  end
   if type(v) == "table" and getmetatable(v) == nil then
     for i = 1, #v do flatten(v[i], out) end
   else out[#out + 1] = v end
