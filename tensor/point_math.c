@@ -55,16 +55,14 @@ Tensor *k_remainder(Ctx *c, Tensor *self, Tensor *other) {
 
 Tensor *k_pow(Ctx *c, Tensor *self, Tensor *exponent) {
   DType d = common(c, self, exponent);
-  bool number = exponent->ndim == 0 && !mt_meta(exponent);
-  if (!number || self->flags & MT_WRAPPED)
+  if (!(exponent->flags & MT_WRAPPED) || mt_meta(exponent) || self->flags & MT_WRAPPED)
     return mt_binary(c, B_pow, MT_P_ARITH, self, exponent, NULL, 0);
   Scalar e = mt_item(c, exponent);
   if (c->err) return NULL;
-  if (mt_is_int(d) && mt_sre(e) < 0 && exponent->flags & MT_WRAPPED)
+  if (mt_is_int(d) && mt_sre(e) < 0)
     return mt_fail(c, "Integers to negative integer powers are not allowed.");
-  /* an exponent that changes the dtype, or an integer one beyond a double's reach, goes the general
-   * way */
-  if (d != (DType)self->dtype || d == MT_bool || (mt_is_int(d) && mt_sre(e) < 0))
+  /* an exponent that changes the dtype goes the general way */
+  if (d != (DType)self->dtype || d == MT_bool)
     return mt_binary(c, B_pow, MT_P_ARITH, self, exponent, NULL, 0);
   return mt_unary(c, U_pow_scalar, MT_P_SAME, self, &e, 1);
 }
