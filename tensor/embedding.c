@@ -35,10 +35,10 @@ Tensor *k_embedding_rows(Ctx *c, Tensor *weight, Tensor *indices, int64_t paddin
   Tensor *out = mt_new(c, mt_il(shape, indices->ndim + 1), (DType)weight->dtype, MT_CPU);
   if (!out) return NULL;
   const int64_t *p = mt_data(ix);
-  for (int64_t i = 0; i < ix->numel; i++)
-    if (p[i] < 0 || p[i] >= weight->size[0])
-      return mt_fail(c, "index %lld is out of range for %lld embeddings", (long long)p[i],
-                     (long long)weight->size[0]);
+  int64_t bad = mt_index_kerns()->check(p, 1, ix->numel, weight->size[0]);
+  if (bad >= 0)
+    return mt_fail(c, "index %lld is out of range for %lld embeddings", (long long)p[bad],
+                   (long long)weight->size[0]);
   Rows r = {p, mt_data(w), mt_data(out), (size_t)weight->size[1] * mt_dsize(weight->dtype)};
   mt_parallel(ix->numel, 32768 / (weight->size[1] + 1) + 1, rows_job, &r);
   return out;
@@ -147,30 +147,15 @@ typedef struct {
   char *out;
   int64_t *rows, width, padding, count;    /* count of indices */
 } Bags;
-/* Rows lie anywhere: they are asked for before their turn. */
-enum { AHEAD = 12 };
-static void fetch(const void *p, size_t bytes) {
-  for (size_t at = 0; at < bytes && at < 4096; at += 64) __builtin_prefetch((const char *)p + at);
-}
 #define BAGS(T, S)                                                                              \
 static void sum_##S(void *ctx, int64_t lo, int64_t hi) {                                        \
   const Bags *b = ctx;                                                                          \
-  const T *w = (const T *)(const void *)b->w, *psw = (const T *)(const void *)b->psw;           \
+  const T *psw = (const T *)(const void *)b->psw;                                               \
   for (int64_t k = lo; k < hi; k++) {                                                           \
-    T *o = (T *)(void *)b->out + k * b->width;                                                  \
-    for (int64_t j = 0; j < b->width; j++) o[j] = 0;                                            \
-    const T *x[4];                                                                              \
-    int four = 0;                                                                               \
-    for (int64_t i = k ? b->ends[k - 1] : 0; i < b->ends[k]; i++) {                             \
-      if (i + AHEAD < b->count)                                                                 \
-        fetch(w + b->ix[i + AHEAD] * b->width, sizeof(T) * (size_t)b->width);                   \
-      if (b->ix[i] == b->padding) continue;                                                     \
-      const T *row = w + b->ix[i] * b->width;                                                   \
-      if (psw) { mt_vectors()->axpy_##S(b->width, psw[i], row, o); continue; }                  \
-      x[four++] = row;                                                                          \
-      if (four == 4) { mt_index_kerns()->add4_##S(b->width, x, o); four = 0; }                  \
-    }                                                                                           \
-    for (int l = 0; l < four; l++) mt_vectors()->axpy_##S(b->width, 1, x[l], o);                \
+    int64_t from = k ? b->ends[k - 1] : 0;                                                      \
+    mt_index_kerns()->bag_##S((T *)(void *)b->out + k * b->width, b->width,                     \
+                              (const T *)(const void *)b->w, b->ix + from, b->ends[k] - from,   \
+                              b->count - from, b->padding, psw ? psw + from : NULL);            \
   }                                                                                             \
 }                                                                                               \
 static void max_##S(void *ctx, int64_t lo, int64_t hi) {                                        \
@@ -307,12 +292,11 @@ static bool bags_of(Ctx *c, Tensor **input, Tensor *weight, Tensor *offsets, boo
   if (!*ends) return false;
   int64_t n = (*ends)->numel ? ((int64_t *)mt_data(*ends))[(*ends)->numel - 1] : 0;
   x = t_reshape(c, mt_contig_as(c, x, MT_int64), LIST(-1));
-  for (int64_t i = 0; x && i < x->numel; i++) {
-    int64_t v = ((int64_t *)mt_data(x))[i];
-    if (v < 0 || v >= weight->size[0]) { mt_fail(c,
-                                                 "index %lld is out of range for %lld embeddings",
-                                                     (long long)v, (long long)weight->size[0]);
-                                                     return false; }
+  int64_t bad = x ? mt_index_kerns()->check(mt_data(x), 1, x->numel, weight->size[0]) : -1;
+  if (bad >= 0) {
+    mt_fail(c, "index %lld is out of range for %lld embeddings",
+            (long long)((int64_t *)mt_data(x))[bad], (long long)weight->size[0]);
+    return false;
   }
   if (*psw) *psw = t_narrow(c, t_reshape(c, *psw, LIST(-1)), 0, 0, n);
   *input = x ? mt_contig(c, t_narrow(c, x, 0, 0, n)) : NULL;

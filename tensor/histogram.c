@@ -129,11 +129,14 @@ static TensorList even_edges(Ctx *c, Tensor *x, const int64_t *bins, int64_t d, 
       hi = mt_sre(mt_item(c, t_select(c, v[1].t, 0, k)));
     }
     if (bins[k] <= 0) mt_fail(c, "bins must be > 0, but got %lld", (long long)bins[k]);
+    else if (bins[k] > INT64_MAX / 16)
+      mt_fail(c, "%lld bins are more than any memory holds", (long long)bins[k]);
     else if (!isfinite(lo) || !isfinite(hi))
       mt_fail(c, "dimension %lld's range [%g, %g] is not finite", (long long)k, lo, hi);
     else if (lo > hi)
       mt_fail(c, "min should not exceed max, but got min %g max %g for dimension %lld", lo, hi,
               (long long)k);
+    if (c->err) return none;
     if (lo == hi) { lo -= 0.5; hi += 0.5; }
     l.v[k] = t_linspace(c, mt_sd(lo), mt_sd(hi), bins[k] + 1, x->dtype, -1, -1, -1, false);
   }

@@ -157,14 +157,37 @@ static void ramp_i64(int64_t *o, int64_t n, int64_t start, int64_t step) {
 RAMP(float, ramp_f32)
 RAMP(double, ramp_f64)
 
-#define ADD4(T, name)                                                                   \
-  static void name(int64_t n, const T *const x[4], T *o) {                              \
-    const T *a = x[0], *b = x[1], *c = x[2], *d = x[3];                                 \
-    _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++)                                \
-      o[i] = (((o[i] + a[i]) + b[i]) + c[i]) + d[i];                                    \
+/* A strip of columns stays in registers while the rows pass; rows lie anywhere, so the first strip
+ * asks for those to come. */
+enum { STRIP = 64, AHEAD = 12 };
+#define ROWS_OF(T, m, ADD)                                                                  \
+  for (int64_t i = 0; i < n; i++) {                                                         \
+    if (j == 0 && i + AHEAD < ahead)                                                        \
+      for (int64_t at = 0; at < width && at < 1024; at += 64 / (int64_t)sizeof(T))          \
+        __builtin_prefetch(w + ix[i + AHEAD] * width + at);                                 \
+    if (ix[i] == but) continue;                                                             \
+    const T *row = w + ix[i] * width + j;                                                   \
+    for (int64_t l = 0; l < (m); l++) ADD;                                                  \
   }
-ADD4(float, add4_f32)
-ADD4(double, add4_f64)
+#define STRIPS(T, ADD)                                                                      \
+  for (; j + STRIP <= width; j += STRIP) {                                                  \
+    T acc[STRIP] = {0};                                                                     \
+    ROWS_OF(T, STRIP, ADD)                                                                  \
+    memcpy(o + j, acc, sizeof acc);                                                         \
+  }                                                                                         \
+  if (j < width) {                                                                          \
+    T acc[STRIP] = {0};                                                                     \
+    ROWS_OF(T, width - j, ADD)                                                              \
+    memcpy(o + j, acc, sizeof(T) * (size_t)(width - j));                                    \
+  }
+#define BAG(T, name)                                                                        \
+  static void name(T *o, int64_t width, const T *w, const int64_t *ix, int64_t n,           \
+                   int64_t ahead, int64_t but, const T *by) {                               \
+    int64_t j = 0;                                                                          \
+    if (by) { STRIPS(T, acc[l] += by[i] * row[l]) } else { STRIPS(T, acc[l] += row[l]) }    \
+  }
+BAG(float, bag_f32)
+BAG(double, bag_f64)
 
 #define BY_SIZE(f) {f##_1, f##_2, f##_4, f##_8, f##_16}
 #define FOLDS(z) {NULL, add_##z, mul_##z, max_##z, min_##z}
@@ -185,5 +208,5 @@ const MtIndexKerns CAT(mt_index_kerns_, KLEVEL) = {
     ramp_i64,
     ramp_f32,
     ramp_f64,
-    add4_f32,
-    add4_f64};
+    bag_f32,
+    bag_f64};

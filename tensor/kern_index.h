@@ -31,9 +31,12 @@ typedef struct {
   /* o[i] <- start + (from + i) step, computed in double */
   void (*ramp_f32)(float *o, int64_t from, int64_t n, double start, double step);
   void (*ramp_f64)(double *o, int64_t from, int64_t n, double start, double step);
-  /* o <- o + x[0] + x[1] + x[2] + x[3], in that order */
-  void (*add4_f32)(int64_t n, const float *const x[4], float *o);
-  void (*add4_f64)(int64_t n, const double *const x[4], double *o);
+  /* o <- the sum, in order, of the rows of w at ix[0] to ix[n - 1] but those of index `but`, each
+   * times by[i] (NULL: as it is); ix may be read to ix[ahead - 1] */
+  void (*bag_f32)(float *o, int64_t width, const float *w, const int64_t *ix, int64_t n,
+                  int64_t ahead, int64_t but, const float *by);
+  void (*bag_f64)(double *o, int64_t width, const double *w, const int64_t *ix, int64_t n,
+                  int64_t ahead, int64_t but, const double *by);
 } MtIndexKerns;
 extern const MtIndexKerns mt_index_kerns_base, mt_index_kerns_avx2, mt_index_kerns_avx512;
 const MtIndexKerns *mt_index_kerns(void);
