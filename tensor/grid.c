@@ -158,6 +158,13 @@ static size_t es_of(const Grid *g) { return g->single ? 4 : 8; }
 static void find(const Grid *g, int64_t image, int64_t at, int64_t m, const Taps *t,
                  bool derivatives) {
   const char *p = g->grid + (size_t)((image * g->places + at) * g->n) * es_of(g);
+  if (g->n == 2 && !derivatives && g->mode != BICUBIC && g->padding != REFLECTION &&
+      g->size[0] < 1 << 24 && g->size[1] < 1 << 24) {
+    MtPlaces all = {(int32_t)g->size[0], (int32_t)g->size[1], g->align, g->padding == BORDER,
+                    g->mode == NEAREST};
+    mt_plane_kerns(g->single ? MT_PLANE_F32 : MT_PLANE_F64)->places(&all, m, p, t->idx, t->w);
+    return;
+  }
   if (g->single) find_f32(g, (const float *)(const void *)p, m, t, derivatives);
   else find_f64(g, (const double *)(const void *)p, m, t, derivatives);
 }

@@ -22,6 +22,9 @@ typedef struct {
   bool plain, twice;                           /* all outputs are copies; output o of input o / 2 */
 } MtAxis;
 
+/* How pairs of numbers from -1 to 1 are places in a plane of fewer than 2^24 by 2^24 elements. */
+typedef struct { int32_t width, height; bool align, border, nearest; } MtPlaces;
+
 typedef struct {
   /* The largest element of each window; NaN counts as largest and the last one wins, else the first
    * of equals.  at: their places in the plane, or NULL.  row: scratch of 2 * mt_max_row() elements.
@@ -37,6 +40,8 @@ typedef struct {
                  void *y); /* y = x / (by * factor) */
   /* One plane along axes that are all plain. */
   void (*copies)(const MtAxis *const a[3], const void *x, void *y);
+  /* What `sample` takes, of m places: the four neighbours or the nearest.  Not for int64_t. */
+  void (*places)(const MtPlaces *p, int64_t m, const void *grid, int32_t *idx, void *w);
 } MtPlaneKerns;
 typedef enum { MT_PLANE_F32, MT_PLANE_F64, MT_PLANE_I64, MT_PLANE_TYPES } MtPlaneType;
 extern const MtPlaneKerns mt_plane_kerns_base[MT_PLANE_TYPES], mt_plane_kerns_avx2[MT_PLANE_TYPES],
