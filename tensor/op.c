@@ -322,7 +322,8 @@ void mt_run_kernel_out(Ctx *c, const OpRow *op, Val *a, Val *r, Tensor **out, in
   bool outer = !c->op;
   if (outer) c->op = op;
   memset(res, 0, sizeof res);
-  bool shared = inplace && mt_overlaps_itself(out[0]);
+  bool shared = inplace && mt_overlaps_itself(out[0]) && !mt_meta(out[0]) &&
+                !(out[0]->flags & (MT_CONJ | MT_NEG));
   if (inplace && op->flags & OF_INPLACE_ONLY) mt_run_kernel(c, op, a, res);
   else if (shared && writes_some(op)) run_some(c, op, a, out[0]);
   else if (shared && goes_stepwise(op)) run_steps(c, op, a, out[0]);
