@@ -378,14 +378,13 @@ Tensor *k_F_affine_grid(Ctx *c, Tensor *theta, IntList size, int align) {
         c, "expected a batch of %lld affine matrices of shape %dx%d for size %s, got shape %s",
         (long long)size.v[0], n, n + 1, mt_list_str(c, size), mt_list_str(c, mt_sizes(theta)));
   for (int i = 0; i < size.n; i++)
-    if (size.v[i] < 1)
+    if (size.v[i] < 1 || (i > 1 && __builtin_mul_overflow(count, size.v[i], &count)))
       return mt_fail(c, "expected non-zero, positive output size, got %s", mt_list_str(c, size));
   Tensor *part[4];
   for (int d = 0; d < n;
        d++) { /* x, y, z: coordinates along the last, last but one ... dimension */
     int64_t shape[3] = {1, 1, 1};
     whole[d] = shape[d] = size.v[2 + d];
-    count *= size.v[2 + d];
     part[n - 1 - d] =
         t_reshape(c, steps(c, size.v[2 + d], align > 0, theta->dtype), mt_il(shape, n));
   }

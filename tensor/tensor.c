@@ -380,7 +380,8 @@ Tensor *mt_from_storage(Ctx *c, Storage *st, IntList size, IntList stride, int64
       return mt_fail(c, "negative stride %lld; strides must be 0 or more", (long long)stride.v[i]);
   if (offset < 0)
     return mt_fail(c, "storage_offset must be 0 or more, got %lld", (long long)offset);
-  if (!extent(size, stride, &lo, &hi) || __builtin_add_overflow(hi + 1, offset, &end) ||
+  if (!extent(size, stride, &lo, &hi) || __builtin_add_overflow(hi, offset, &end) ||
+      __builtin_add_overflow(end, 1, &end) ||
       end > INT64_MAX / (int64_t)mt_dsize(d) ||
       (hi >= 0 && end * (int64_t)mt_dsize(d) > st->nbytes))
     return mt_fail(c, "size %s, stride %s, offset %lld need more than the storage's %lld bytes",
