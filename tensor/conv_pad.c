@@ -18,18 +18,20 @@ MtPadded mt_conv_padded(const MtConv *c) {
   return p;
 }
 
-/* The rows of one phase each, where the stride has several. */
+/* Where the stride has several phases, they lie behind each other in a row. */
 #define PAD_ROW(T, SUF)                                                              \
-  static void phases_##SUF(const MtConv *c, const MtPadded *p, const T *x, T *dst) {   \
+  static void phases_##SUF(const MtConv *c, const MtPadded *p, int64_t rows, const T *x, \
+                           T *dst) {                                                 \
     for (int64_t f = 0; f < p->phases; f++, dst += p->size[2]) {                     \
-      int64_t first = f - c->pad[2], i = 0; /* column of phase element 0 */          \
-      for (; i < p->size[2] && first + i * p->phases < 0; i++) dst[i] = 0;           \
+      int64_t first = f - c->pad[2], left = 0; /* column of phase element 0 */       \
+      if (first < 0) left = (-first + p->phases - 1) / p->phases;                    \
+      if (left > p->size[2]) left = p->size[2];                                      \
       int64_t end = (c->in[2] - first + p->phases - 1) / p->phases;                  \
       if (end > p->size[2]) end = p->size[2];                                        \
-      if (end > i)                                                                   \
-        mt_gemm_kerns()->SUF->every(end - i, p->phases, x + first + i * p->phases, dst + i); \
-      if (end > i) i = end;                                                          \
-      for (; i < p->size[2]; i++) dst[i] = 0;                                        \
+      int64_t n = end > left ? end - left : 0;                                       \
+      mt_gemm_kerns()->SUF->phase_rows(rows, left, n, p->size[2], p->phases,         \
+                                       x + (n ? first + left * p->phases : 0),       \
+                                       c->in[2], dst, p->row);                       \
     }                                                                                \
   }                                                                                  \
   /* Rows of one plane that lie inside the image. */                                 \
@@ -39,9 +41,7 @@ MtPadded mt_conv_padded(const MtConv *c) {
       int64_t left = c->pad[2] < p->row ? c->pad[2] : p->row, n = p->row - left;     \
       if (n > c->in[2]) n = c->in[2];                                                \
       mt_gemm_kerns()->SUF->pad_rows(rows, left, n, p->row, x, c->in[2], dst);       \
-    } else                                                                           \
-      for (int64_t r = 0; r < rows; r++)                                             \
-        phases_##SUF(c, p, x + r * c->in[2], dst + r * p->row);                      \
+    } else phases_##SUF(c, p, rows, x, dst);                                         \
   }
 PAD_ROW(float, f32)
 PAD_ROW(double, f64)

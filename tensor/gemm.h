@@ -74,7 +74,9 @@ enum { MT_GEMM_MR = 14 };
     /* rows of n elements, xs apart, into rows of `row` with zeros on both sides */                \
     void (*pad_rows)(int64_t rows, int64_t left, int64_t n, int64_t row, const T *x, int64_t xs,   \
                      T *y);                                                                        \
-    void (*every)(int64_t n, int64_t step, const T *x, T *y); /* y[i] = x[step * i] */             \
+    /* the same from elements `step` apart, into `len` places of rows that are ys apart */         \
+    void (*phase_rows)(int64_t rows, int64_t left, int64_t n, int64_t len, int64_t step,           \
+                       const T *x, int64_t xs, T *y, int64_t ys);                                  \
     /* c[i * ldc + j] += sum over r < lines, q < len of a[i * as + r * pitch + q] *                \
      * b[(r * len + q) * w + j]; w is vecs * vl: [vecs - 1][rows - 1] */                           \
     MtCorr##N corr[2][MT_GEMM_MR];                                                                 \
