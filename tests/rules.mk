@@ -66,7 +66,7 @@ fuzz-spatial:
 	  build-asan/moth tests/fuzz/spatial.lua $(N) $(SEED)
 .PHONY: fuzz-spatial
 
-# Every memory request of scripted sessions fails once.  STRIDE=k tries every k-th, LUA_STRIDE=k of Lua's own.
+# Every memory request of scripted sessions fails, once and from there on.  STRIDE=k tries every k-th, LUA_STRIDE=k of Lua's own.
 faults:
 	@$(MAKE) -s B=build-faults SAN=1 OPT=-O1 DEFS=-DMT_FAULTS all
 	@mkdir -p build-faults/tests

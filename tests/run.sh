@@ -72,7 +72,7 @@ for t in tests/*_test.sh; do
 done
 
 if [ "$moth" != lua5.4 ] && grep -q "^[^#]" tests/golden/ops_core.txt; then
-  one golden lua5.4 tests/parity/run.lua tests/golden --moth "$moth" --list tests/golden/ops_core.txt --quiet
+  one golden lua5.4 tests/parity/run.lua tests/golden --moth "$moth" --list tests/golden/ops_core.txt --quiet --timeout "$limit"
 fi
 
 echo "$passed passed, $failed failed"

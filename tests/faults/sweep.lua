@@ -1,6 +1,6 @@
 -- sweep.lua: fails the n-th memory request of scripted sessions, for every n, once and from n on.  After each failure
 -- the session must have ended in an error or gone on, nothing may leak, and the engine must work.
--- Then the same for Lua's own requests, every LUA_STRIDE-th of them.
+-- Then the same for Lua's own requests, every LUA_STRIDE-th of them.  The whole takes about eight minutes.
 -- usage: build-faults/moth tests/faults/sweep.lua [STRIDE] [LUA_STRIDE]
 local dir = arg[0]:match("^(.*)/[^/]*$") or "."
 package.cpath = dir .. "/../../build-faults/tests/?.so;" .. package.cpath
@@ -8,7 +8,7 @@ local faults = require "faults"
 package.path = dir .. "/?.lua;" .. package.path
 local sessions = require "sessions"
 local torch = require "torch"
-local strides = { engine = tonumber(arg[1]) or 1, lua = tonumber(arg[2]) or 7 }
+local strides = { engine = tonumber(arg[1]) or 1, lua = tonumber(arg[2]) or 1 }
 torch.set_num_threads(1)
 
 local function usable()
