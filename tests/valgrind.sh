@@ -26,7 +26,7 @@ under="$under --log-file=$logs/%p.log"
 printf '#!/bin/sh\nexec %s "%s" "$@"\n' "$under" "$PWD/$B/moth" >"$B/valgrind-moth"
 chmod +x "$B/valgrind-moth"
 
-SLOW=10 MOTH=$B/valgrind-moth MOTH_PROGRAM=$PWD/$B/moth UNDER=$under OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} LIMIT=${LIMIT:-1800} T=${T:-} sh tests/run.sh
+SLOW=30 MOTH=$B/valgrind-moth MOTH_PROGRAM=$PWD/$B/moth UNDER=$under OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} LIMIT=${LIMIT:-1800} T=${T:-} sh tests/run.sh
 status=$?
 
 found=$(grep -lE 'ERROR SUMMARY: [1-9]' "$logs"/*.log)
