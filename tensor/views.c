@@ -251,7 +251,7 @@ Tensor *k_diagonal(Ctx *c, Tensor *self, int64_t offset, int64_t dim1, int64_t d
       offset >= 0
           ? (self->size[b] - offset < self->size[a] ? self->size[b] - offset : self->size[a])
           : (self->size[a] + offset < self->size[b] ? self->size[a] + offset : self->size[b]);
-  if (len < 0 || offset > self->size[b] || -offset > self->size[a]) len = 0;
+  if (len < 0 || offset > self->size[b] || offset < -self->size[a]) len = 0;
   int64_t off = self->offset;
   if (len) off += offset >= 0 ? offset * self->stride[b] : -offset * self->stride[a];
   for (int i = 0; i < self->ndim; i++)
@@ -260,7 +260,7 @@ Tensor *k_diagonal(Ctx *c, Tensor *self, int64_t offset, int64_t dim1, int64_t d
       st[m++] = self->stride[i];
     }
   sz[m] = len;
-  st[m++] = self->stride[a] + self->stride[b];
+  st[m++] = (int64_t)((uint64_t)self->stride[a] + (uint64_t)self->stride[b]);
   return mt_view(c, self, m, sz, st, off);
 }
 Tensor *k_linalg_diagonal(Ctx *c, Tensor *A, int64_t offset, int64_t dim1, int64_t dim2) {
