@@ -10,6 +10,7 @@ logs=$PWD/$B/races; rm -rf "$logs"; mkdir -p "$logs"
 # Left out, by name, with the reason:
 SKIP="
 lua/cli_test       a signal reaches a loop of pure Lua only when it calls the system
+c/pty_interrupt    the same: most of its loops are pure Lua
 lua/rocks_test     a plain lua5.4 cannot load a sanitizer's build
 lua/examples_test  trains models for minutes at full speed; what they call, other tests call too
 lua/memory_test    counts resident memory; the sanitizer's own is several times as much

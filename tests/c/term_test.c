@@ -228,6 +228,7 @@ static void t_parallel_history(void) {
         snprintf(line, sizeof line, "session %d\n  entry %d\nend", p, i);
         if (term_hist_add(h, line, strlen(line)) != 0) _exit(1);
       }
+      term_hist_free(h);
       _exit(0);
     }
   int status, good = 0;
