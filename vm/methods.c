@@ -142,7 +142,7 @@ static void push_list(lua_State *L, const Tensor *x, int d, const char *p) {
   luaL_checkstack(L, 4, "nested too deeply");
   lua_createtable(L, (int)(x->size[d] < INT_MAX ? x->size[d] : INT_MAX), 0);
   for (int64_t i = 0; i < x->size[d]; i++) {
-    int64_t step = x->numel ? x->stride[d] * (int64_t)mt_dsize(x->dtype) : 0;
+    int64_t step = i && x->numel ? x->stride[d] * (int64_t)mt_dsize(x->dtype) : 0;
     push_list(L, x, d + 1, p + i * step);
     lua_rawseti(L, -2, i + 1);
   }

@@ -34,7 +34,7 @@ local LOOSE = { svd = true, qr = true, eig = true, eigh = true, lu = true, lu_fa
   cond = true, eigvals = true, matrix_power = true, polygamma = true, pinverse = true,
   inv_ex = true, lu_factor_ex = true, solve_ex = true, histc = true, histogram = true, histogramdd = true,
   view_copy = true, geqrf = true, cholesky_ex = true, logdet = true, ldl_factor = true,
-  ldl_factor_ex = true, gradient = true, tensorinv = true, tensorsolve = true }
+  ldl_factor_ex = true, gradient = true, cov = true, tensorinv = true, tensorsolve = true }
 
 local function lookup(path)
   local at = torch
