@@ -3,6 +3,11 @@
 #include "op.h"
 #include <string.h>
 
+/* a b + c of sizes, strides and offsets, which may wrap where the tensor has no elements. */
+static int64_t times(int64_t a, int64_t b, int64_t c) {
+  return (int64_t)((uint64_t)a * (uint64_t)b + (uint64_t)c);
+}
+
 Tensor *k_alias(Ctx *c, Tensor *self) {
   return mt_view(c, self, self->ndim, self->size, self->stride, self->offset);
 }
@@ -192,7 +197,7 @@ Tensor *k_select(Ctx *c, Tensor *self, int64_t dim, int64_t index) {
   if (index < -n || index >= n)
     return mt_fail(c, "index %lld is out of bounds for dimension %d with size %lld",
                    (long long)index, d, (long long)n);
-  return drop_dim(c, self, d, self->offset + (index < 0 ? index + n : index) * self->stride[d]);
+  return drop_dim(c, self, d, times(index < 0 ? index + n : index, self->stride[d], self->offset));
 }
 
 Tensor *k_slice(Ctx *c, Tensor *self, int64_t dim, int64_t start, int64_t end, int64_t step) {
@@ -209,13 +214,13 @@ Tensor *k_slice(Ctx *c, Tensor *self, int64_t dim, int64_t start, int64_t end, i
   if (end > n) end = n;
   if (end < start) end = start;
   Tensor *v = mt_view(c, self, self->ndim, self->size, self->stride,
-                      self->offset + start * self->stride[d]);
+                      times(start, self->stride[d], self->offset));
   if (!v) return NULL;
   int64_t len = (end - start) / step + ((end - start) % step != 0);
   v->size[d] = len;
   if (__builtin_mul_overflow(self->stride[d], step, &v->stride[d])) v->stride[d] = self->stride[d];
   v->numel = 1;
-  for (int i = 0; i < v->ndim; i++) v->numel *= v->size[i];
+  for (int i = 0; i < v->ndim; i++) v->numel = times(v->numel, v->size[i], 0);
   return v;
 }
 
@@ -253,14 +258,15 @@ Tensor *k_diagonal(Ctx *c, Tensor *self, int64_t offset, int64_t dim1, int64_t d
           : (self->size[a] + offset < self->size[b] ? self->size[a] + offset : self->size[b]);
   if (len < 0 || offset > self->size[b] || offset < -self->size[a]) len = 0;
   int64_t off = self->offset;
-  if (len) off += offset >= 0 ? offset * self->stride[b] : -offset * self->stride[a];
+  if (len) off = offset >= 0 ? times(offset, self->stride[b], off)
+                             : times(-offset, self->stride[a], off);
   for (int i = 0; i < self->ndim; i++)
     if (i != a && i != b) {
       sz[m] = self->size[i];
       st[m++] = self->stride[i];
     }
   sz[m] = len;
-  st[m++] = (int64_t)((uint64_t)self->stride[a] + (uint64_t)self->stride[b]);
+  st[m++] = times(1, self->stride[a], self->stride[b]);
   return mt_view(c, self, m, sz, st, off);
 }
 Tensor *k_linalg_diagonal(Ctx *c, Tensor *A, int64_t offset, int64_t dim1, int64_t dim2) {
@@ -280,7 +286,7 @@ Tensor *k_unfold(Ctx *c, Tensor *self, int64_t dimension, int64_t size, int64_t 
   for (int i = 0; i < n; i++) { sz[i] = self->size[i]; st[i] = self->stride[i]; }
   if (n) { /* one window: its stride says nothing */
     sz[d] = (len - size) / step + 1;
-    st[d] = (int64_t)((uint64_t)self->stride[d] * (uint64_t)step);
+    st[d] = times(self->stride[d], step, 0);
   }
   sz[n] = size;
   st[n] = n ? self->stride[d] : 1;
@@ -309,7 +315,7 @@ Tensor *k_unsqueeze(Ctx *c, Tensor *self, int64_t dim) {
   if (d < 0) return NULL;
   if (self->ndim >= MT_MAXDIM) return mt_fail(c, "too many dimensions");
   for (int i = 0; i <= self->ndim; i++) {
-    if (i == d) { sz[m] = 1; st[m++] = i < self->ndim ? self->size[i] * self->stride[i] : 1; }
+    if (i == d) { sz[m] = 1; st[m++] = i < self->ndim ? times(self->size[i], self->stride[i], 0) : 1; }
     if (i < self->ndim) { sz[m] = self->size[i]; st[m++] = self->stride[i]; }
   }
   return mt_view(c, self, m, sz, st, self->offset);
@@ -485,7 +491,7 @@ Tensor *k_view_as_real(Ctx *c, Tensor *self) {
   if (self->flags & MT_CONJ)
     return mt_fail(c, "a conjugate view cannot be viewed as real; call resolve_conj() first");
   if (self->ndim >= MT_MAXDIM) return mt_fail(c, "too many dimensions");
-  for (int i = 0; i < self->ndim; i++) { sz[i] = self->size[i]; st[i] = self->stride[i] * 2; }
+  for (int i = 0; i < self->ndim; i++) { sz[i] = self->size[i]; st[i] = times(self->stride[i], 2, 0); }
   sz[self->ndim] = 2;
   st[self->ndim] = 1;
   Tensor *v = mt_view(c, self, self->ndim + 1, sz, st, self->offset * 2);
@@ -541,7 +547,7 @@ TensorList k_unbind(Ctx *c, Tensor *self, int64_t dim) {
   if (d < 0) return l;
   l = list(c, self->size[d]);
   for (int64_t i = 0; l.v && i < self->size[d]; i++) {
-    Tensor *v = drop_dim(c, self, d, self->offset + i * self->stride[d]);
+    Tensor *v = drop_dim(c, self, d, times(i, self->stride[d], self->offset));
     if (!v) break;
     l.v[l.n++] = v;
   }

@@ -18,7 +18,7 @@ torch.set_num_threads(1)
 local UNCOMPARED = { as_strided = true, set_ = true, set = true, stride = true, storage_offset = true, data_ptr = true,
   is_contiguous = true, is_set_to = true, resize_ = true, resize = true, empty = true, empty_like = true,
   new_empty = true, empty_strided = true, new_empty_strided = true, empty_permuted = true, contiguous = true,
-  is_view = true, unsafe_view = true, view = true, as_strided_scatter = true,
+  is_view = true, unsafe_view = true, view = true, view_copy = true, as_strided_scatter = true,
   as_strided_copy = true, multinomial = true, nonzero_static = true,
   resize_as_ = true, is_leaf = true,
   index_put = true, put = true, index_copy = true, scatter = true,     -- indices that repeat: any of the values may stay
@@ -33,7 +33,7 @@ local LOOSE = { svd = true, qr = true, eig = true, eigh = true, lu = true, lu_fa
   matrix_rank = true, lstsq = true, solve = true, det = true, slogdet = true, householder_product = true,
   cond = true, eigvals = true, matrix_power = true, polygamma = true, pinverse = true,
   inv_ex = true, lu_factor_ex = true, solve_ex = true, histc = true, histogram = true, histogramdd = true,
-  view_copy = true, geqrf = true, cholesky_ex = true, logdet = true, ldl_factor = true,
+  geqrf = true, cholesky_ex = true, logdet = true, ldl_factor = true,
   ldl_factor_ex = true, gradient = true, cov = true, tensorinv = true, tensorsolve = true }
 
 local function lookup(path)
