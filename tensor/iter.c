@@ -126,7 +126,8 @@ static bool init_general(Ctx *c, Iter *it, Tensor **t) {
   for (int i = 0; i < it->nout; i++) {
     if (t[i]) continue;
     if (!(t[i] = alloc_out(c, it, i, perm))) return false;
-    for (int d = 0; d < n; d++) it->stride[i][d] = bytes(t[i]->stride[d], (int64_t)mt_dsize(t[i]->dtype));
+    for (int d = 0; d < n; d++)
+      it->stride[i][d] = bytes(t[i]->stride[d], (int64_t)mt_dsize(t[i]->dtype));
   }
   for (int i = 0; i < it->nop; i++) it->dt[i] = t[i]->dtype;
   if (it->numel) coalesce(it, perm);

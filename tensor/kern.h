@@ -1,14 +1,13 @@
 /* kern.h: how a line of unary.inc, binary.inc or ternary.inc becomes loops.
  *
  * A line is KIND(name, expression of x, y, z and the op's scalars K0, K1, K2): U, B or T3 by arity;
- * _B: the loop stores a bool; _R: it stores the real part's type; _H, _HB: the expression is long and
- * gets one loop only; U_V(name, fn): fn does a whole array (sin, whose large arguments are looked
- * for block by block); B_Q: the expression has a quick form and says by `quick, bad` whether it may
- * be used.  Sections of the
- * file (#if KF floats, KI integers, KC complex, KB bool) say for which dtypes.  kern_types.inc
- * reads the file once per dtype, first to make the loops, then to fill the table, and the Makefile
- * builds the whole once per CPU level (KLEVEL).  T is the element type, M(exp) its version of a
- * function of vmath.h, special.h or (cexp) cmath.h, DTV the dtype. */
+ * _B: the loop stores a bool; _R: it stores the real part's type; _H, _HB: the expression is long
+ * and gets one loop only; U_V(name, fn): fn does a whole array (sin, whose large arguments are
+ * looked for block by block); B_Q: the expression has a quick form and says by `quick, bad` whether
+ * it may be used.  Sections of the file (#if KF floats, KI integers, KC complex, KB bool) say for
+ * which dtypes.  kern_types.inc reads the file once per dtype, first to make the loops, then to fill
+ * the table, and the Makefile builds the whole once per CPU level (KLEVEL).  T is the element type,
+ * M(exp) its version of a function of vmath.h, special.h or (cexp) cmath.h, DTV the dtype. */
 #ifndef MT_KERN_H
 #define MT_KERN_H
 #include "half.h"

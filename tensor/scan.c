@@ -138,17 +138,19 @@ static void lines(void *ctx, int64_t lo, int64_t hi) {
 static const ScanKerns *kerns(void) { return MT_AT_LEVEL(&mt_scan_kerns); }
 
 typedef struct { const float *x; float *y; int64_t n, size; double *start; } Pieces;
+static int64_t piece(const Pieces *p, int64_t i) {
+  return i * p->size + p->size < p->n ? p->size : p->n - i * p->size;
+}
 static void sum_pieces(void *ctx, int64_t lo, int64_t hi) {
   Pieces *p = ctx;
   for (int64_t i = lo; i < hi; i++)
-    p->start[i + 1] =
-        kerns()->sum(p->x + i * p->size, i * p->size + p->size < p->n ? p->size : p->n - i * p->size);
+    p->start[i + 1] = kerns()->sum(p->x + i * p->size, piece(p, i));
 }
 static void scan_pieces(void *ctx, int64_t lo, int64_t hi) {
   Pieces *p = ctx;
   for (int64_t i = lo; i < hi && !mt_interrupted; i++)
     kerns()->scan(p->x + i * p->size, p->y + i * p->size,
-                  i * p->size + p->size < p->n ? p->size : p->n - i * p->size, p->start[i]);
+                  piece(p, i), p->start[i]);
 }
 static bool long_row(Ctx *c, const float *x, float *y, int64_t n) {
   int threads = mt_num_threads();

@@ -315,7 +315,10 @@ Tensor *k_unsqueeze(Ctx *c, Tensor *self, int64_t dim) {
   if (d < 0) return NULL;
   if (self->ndim >= MT_MAXDIM) return mt_fail(c, "too many dimensions");
   for (int i = 0; i <= self->ndim; i++) {
-    if (i == d) { sz[m] = 1; st[m++] = i < self->ndim ? times(self->size[i], self->stride[i], 0) : 1; }
+    if (i == d) {
+      sz[m] = 1;
+      st[m++] = i < self->ndim ? times(self->size[i], self->stride[i], 0) : 1;
+    }
     if (i < self->ndim) { sz[m] = self->size[i]; st[m++] = self->stride[i]; }
   }
   return mt_view(c, self, m, sz, st, self->offset);
@@ -491,7 +494,10 @@ Tensor *k_view_as_real(Ctx *c, Tensor *self) {
   if (self->flags & MT_CONJ)
     return mt_fail(c, "a conjugate view cannot be viewed as real; call resolve_conj() first");
   if (self->ndim >= MT_MAXDIM) return mt_fail(c, "too many dimensions");
-  for (int i = 0; i < self->ndim; i++) { sz[i] = self->size[i]; st[i] = times(self->stride[i], 2, 0); }
+  for (int i = 0; i < self->ndim; i++) {
+    sz[i] = self->size[i];
+    st[i] = times(self->stride[i], 2, 0);
+  }
   sz[self->ndim] = 2;
   st[self->ndim] = 1;
   Tensor *v = mt_view(c, self, self->ndim + 1, sz, st, self->offset * 2);
