@@ -5,9 +5,9 @@
  * and gets one loop only; U_V(name, fn): fn does a whole array (sin, whose large arguments are
  * looked for block by block); B_Q: the expression has a quick form and says by `quick, bad` whether
  * it may be used.  Sections of the file (#if KF floats, KI integers, KC complex, KB bool) say for
- * which dtypes.  kern_types.inc reads the file once per dtype, first to make the loops, then to fill
- * the table, and the Makefile builds the whole once per CPU level (KLEVEL).  T is the element type,
- * M(exp) its version of a function of vmath.h, special.h or (cexp) cmath.h, DTV the dtype. */
+ * which dtypes.  kern_types.inc reads the file once per dtype, first to make the loops, then to
+ * fill the table, and the Makefile builds the whole once per CPU level (KLEVEL).  T is the element
+ * type, M(exp) its version of a function of vmath.h, special.h or (cexp) cmath.h, DTV the dtype. */
 #ifndef MT_KERN_H
 #define MT_KERN_H
 #include "half.h"
