@@ -1,6 +1,7 @@
 #!/bin/sh
-# check.sh [quick]: what `make check` runs: include directions, luacheck, warnings as errors, the sanitizer build and its
-# tests.  quick leaves out the sanitizer run's longest part (the golden cases) and is what CI runs.
+# check.sh [quick]: what `make check` runs: include directions, luacheck, warnings as errors, the sanitizer build, its
+# tests and a minute of random calls in it.  quick is what CI runs: without the sanitizer run's longest part (the golden
+# cases), and with the same calls every time.
 set -u
 cd "$(dirname "$0")/.."
 mode=${1:-full} bad=0 jobs=${J:-2}
@@ -28,6 +29,9 @@ if make -s -j"$jobs" B=build-asan SAN=1 OPT=-O1; then
   export ASAN_OPTIONS=detect_leaks=${LEAKS:-1}:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
   if [ "$mode" = quick ]; then B=build-asan LIMIT=600 T=lua/ sh tests/run.sh || failed "sanitizer run"
   else B=build-asan LIMIT=3600 sh tests/run.sh || failed "sanitizer run"; fi
+
+  step a minute of random calls
+  lua5.4 tests/fuzz/run.lua 1000000 --moth build-asan/moth --seconds 60 $([ "$mode" = quick ] && echo --seed 1) || failed "fuzzer"
 else failed "sanitizer build"; fi
 
 echo "$([ $bad -eq 0 ] && echo 1 || echo 0) passed, $bad failed"
