@@ -86,13 +86,14 @@ t.test("refusals", function()
 end)
 
 t.test("ldl_solve looks at pivots before LAPACK follows them", function()
-  local LD, B = torch.eye(3), torch.ones(3, 1)
+  local LD, right = torch.eye(3), torch.ones(3, 1)
   for _, bad in ipairs { { 1, 2, -3 }, { -1, 2, 3 }, { 0, 2, 3 }, { 1, 2, 4 } } do
-    t.error_matches(function() torch.linalg.ldl_solve(LD, torch.tensor(bad, { dtype = torch.int32 }), B) end, "pivots")
+    local pivots = torch.tensor(bad, { dtype = torch.int32 })
+    t.error_matches(function() torch.linalg.ldl_solve(LD, pivots, right) end, "pivots")
   end
   local pairs_of_rows = torch.tensor({ -2, -2, 3 }, { dtype = torch.int32 })
   LD[1][0] = 2
-  t.ok(torch.linalg.ldl_solve(LD, pairs_of_rows, B).shape == { 3, 1 })
+  t.ok(torch.linalg.ldl_solve(LD, pairs_of_rows, right).shape == { 3, 1 })
 end)
 
 t.done()

@@ -45,7 +45,8 @@ local function callee(rec, args)
     local f = OPERATOR[name] or missing("operator " .. name)
     return function(a, n) return f(a[1], a[2]) end
   end
-  if (name == "__rdiv__" or name == "__rtruediv__") and is_tensor(args[2]) then   -- PyTorch defines it so, and the dtype shows it
+  if (name == "__rdiv__" or name == "__rtruediv__") and is_tensor(args[2]) then
+    -- PyTorch defines it so, and the dtype shows it
     return function(a, n) return a[1]:reciprocal() * a[2] end
   end
   if REFLECTED[name] then
