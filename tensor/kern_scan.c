@@ -18,7 +18,8 @@ static double sum_f32(const float *x, int64_t n) {
 #ifdef __AVX512F__
 typedef double V8 __attribute__((vector_size(64)));
 typedef float F8 __attribute__((vector_size(32), aligned(4), may_alias));
-#define SHUF __builtin_shufflevector
+typedef int64_t I8 __attribute__((vector_size(64)));
+#define SHUF(a, b, ...) __builtin_shuffle(a, b, (I8){__VA_ARGS__})
 static void scan_f32(const float *x, float *y, int64_t n, double from) {
   const V8 none = {0};
   V8 so_far = none + from;
