@@ -1,5 +1,6 @@
 /* kern_unary.c: loops and table of the unary kernels; the lines are in unary.inc. */
 #include "kern.h"
+#include "kern_pow.h"
 #define KFILE "unary.inc"
 #define U(name, expr) LOOP1(name, T, expr)
 #define U_H(name, expr) LOOP1H(name, T, expr)

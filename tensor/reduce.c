@@ -345,6 +345,8 @@ Tensor *mt_reduce_as(Ctx *c, RedKind k, Tensor *x, uint64_t mask, bool keepdim, 
   const RedLoops *table = loops(k);
   bool half = rd == RD_bf16 || rd == RD_f16;
   if (half && (!table[rd].rows || (j.cols && !table[rd].col))) rd = RD_f32;
+  if (out == MT_float64 && rd >= RD_bf16 && rd < RD_f64) rd = RD_f64; /* adds what it returns */
+  if (out == MT_complex128) rd = RD_c128;
   j.f = &table[rd];
   if (!j.f->rows) return mt_fail(c, "not implemented for '%s'", mt_type_word((DType)x->dtype));
   j.x = mt_data(x);

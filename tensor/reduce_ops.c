@@ -7,13 +7,17 @@
 static DType sum_dtype(const Tensor *x, int dtype) {
   return dtype >= 0 ? (DType)dtype : mt_is_int(x->dtype) ? MT_int64 : (DType)x->dtype;
 }
+/* x as a sum in d adds it: converted first, unless the loops widen it as they go. */
+static Tensor *summand(Ctx *c, Tensor *x, DType d) {
+  bool widens = mt_dkind(d) == mt_dkind(x->dtype) && mt_dsize(d) > mt_dsize(x->dtype);
+  return d == (DType)x->dtype || widens ? x : mt_cast(c, x, d);
+}
 
 Tensor *k_sum_dim(Ctx *c, Tensor *self, IntList dim, bool keepdim, int dtype) {
   DType d = sum_dtype(self, dtype);
   uint64_t m = mt_dim_mask(c, dim, self->ndim);
   if (c->err) return NULL;
-  if (dtype >= 0 && mt_is_int(dtype) && !mt_is_int(self->dtype)) self = mt_cast(c, self, d);
-  else if (dtype >= 0 && mt_dkind(dtype) != mt_dkind(self->dtype)) self = mt_cast(c, self, d);
+  if (dtype >= 0) self = summand(c, self, d);
   return self ? mt_reduce(c, R_sum, self, m, keepdim, d) : NULL;
 }
 Tensor *k_sum(Ctx *c, Tensor *self, int dtype) {
@@ -29,8 +33,8 @@ Tensor *k_mean_dim(Ctx *c, Tensor *self, IntList dim, bool keepdim, int dtype) {
   int64_t n = 1;
   if (c->err) return NULL;
   for (int i = 0; i < self->ndim; i++) if (m >> i & 1) n *= self->size[i];
-  if (mt_dkind(d) != mt_dkind(self->dtype)) self = mt_cast(c, self, d);
-  if (!self) return NULL;
+  bool half = d == MT_float16 || d == MT_bfloat16;
+  if (!(self = summand(c, self, half ? MT_float32 : d))) return NULL;
   if (mt_is_complex(d)) {
     Tensor *s = mt_reduce(c, R_sum, self, m, keepdim, d);
     return s ? mt_binary(c, B_div_true, MT_P_FLOAT, s, mt_wrap(c, mt_sd((double)n)), NULL, 0) : s;

@@ -369,32 +369,6 @@ MT_VM float mt_pow_sign_(float v, float x, int32_t odd, int32_t nonint) {
 MT_VM float mt_powf_masked_(float x, float c, int32_t odd, int32_t nonint) {
   return mt_pow_sign_(mt_exp2_of_((double)c * mt_log2_lo_(mt_absf(x))), x, odd, nonint);
 }
-/* The same for |c| <= 8, where log2 as a float and its rest is good enough; with fma only. */
-MT_VM float mt_powf_small_(float x0, float c, int32_t odd, int32_t nonint) {
-#if MT_HAS_FMA
-  float x = mt_absf(x0), y = x < 1.17549435e-38f ? x * 8388608.f : x,
-        k = x < 1.17549435e-38f ? -23.f : 0.f;
-  float w = x == 0.f ? -INFINITY : 0.f;
-  w = x < INFINITY ? w : x;
-  int32_t b = (int32_t)((uint32_t)mt_bitsf(y) -
-                        0x3f2aaaabu); /* may wrap for x < 0, whose result is nan anyway */
-  float f = mt_fbits((b & 0x7fffff) + 0x3f2aaaab) - 1.f, e = (float)(b >> 23) + k;
-  /* log(1 + f) = u + lo with u = f - f^2 / 2 rounded */
-  float g = f * f, ge = MT_FMAF(f, f, -g), u = MT_FMAF(-0.5f, g, f), ue = MT_FMAF(-0.5f, g, f - u);
-  float lo = MT_FMAF(f * g, mt_log_tailf_(f), MT_FMAF(-0.5f, ge, ue));
-  float h = u * 1.44269502f;
-  lo = MT_FMAF(lo, 1.44269502f, MT_FMAF(u, 1.92596299e-8f, MT_FMAF(u, 1.44269502f, -h)));
-  float s = e + h, l = s + (lo += (e - s) + h);
-  lo = (s - l) + lo;
-  l += w;
-  float t = c * l, m = t + MT_RNDF2, r = (t - (m - MT_RNDF2)) + MT_FMAF(c, lo, MT_FMAF(c, l, -t));
-  float v = mt_scalef_(MT_FMAF(r, mt_exp2qf_(r), 1.f), m);
-  v = t > 151.f ? INFINITY : v;
-  return mt_pow_sign_(t < -151.f ? 0.f : v, x0, odd, nonint);
-#else
-  return mt_powf_masked_(x0, c, odd, nonint);
-#endif
-}
 MT_VM int32_t mt_pow_odd_(float y, int32_t *nonint) {
   int32_t a = mt_bitsf(mt_absf(y));
   float b = mt_fbits(a < 0x4b800000 ? a : 0x4b800000);     /* 2^24 and more are even */
@@ -731,41 +705,6 @@ MT_VM double mt_pow(double x, double y) { return pow(x, y); }
       else for (int64_t j = 0; j < m; j++) y[i + j] = slow(x[i + j]); \
     } \
   }
-/* x^e for one exponent, with PyTorch's shortcuts. */
-static inline __attribute__((unused)) void mt_vpowf(int64_t n, const float *x, float e, float *y) {
-#define MT_POW_CASE_(v, expr)         \
-  if (e == (v)) {                     \
-    for (int64_t i = 0; i < n; i++) { \
-      float a = x[i];                 \
-      y[i] = expr;                    \
-    }                                 \
-    return;                           \
-  }
-  MT_POW_CASE_(0.f, ((void)a, 1.f))
-  MT_POW_CASE_(0.5f, sqrtf(a))
-  MT_POW_CASE_(2.f, a * a)
-  MT_POW_CASE_(3.f, a * a * a)
-  MT_POW_CASE_(-0.5f, 1.f / sqrtf(a))
-  MT_POW_CASE_(-1.f, 1.f / a)
-  MT_POW_CASE_(-2.f, 1.f / (a * a))
-#undef MT_POW_CASE_
-  if (e != e) { for (int64_t i = 0; i < n; i++) y[i] = x[i] == 1.f ? 1.f : e; return; }
-  int32_t nonint, odd = mt_pow_odd_(e, &nonint);
-  float c = mt_pow_clamp_(e);
-  if (mt_absf(c) <= 8.f)
-    for (int64_t i = 0; i < n; i++) y[i] = mt_powf_small_(x[i], c, odd, nonint);
-  else for (int64_t i = 0; i < n; i++) y[i] = mt_powf_masked_(x[i], c, odd, nonint);
-}
-static inline __attribute__((unused)) void mt_vpow(int64_t n, const double *x, double e,
-                                                   double *y) {
-  if (e == 2) for (int64_t i = 0; i < n; i++) y[i] = x[i] * x[i];
-  else if (e == 3) for (int64_t i = 0; i < n; i++) y[i] = x[i] * x[i] * x[i];
-  else if (e == 0.5) for (int64_t i = 0; i < n; i++) y[i] = __builtin_sqrt(x[i]);
-  else if (e == -0.5) for (int64_t i = 0; i < n; i++) y[i] = 1 / __builtin_sqrt(x[i]);
-  else if (e == -1) for (int64_t i = 0; i < n; i++) y[i] = 1 / x[i];
-  else if (e == -2) for (int64_t i = 0; i < n; i++) y[i] = 1 / (x[i] * x[i]);
-  else for (int64_t i = 0; i < n; i++) y[i] = pow(x[i], e);
-}
 MT_TRIG_LOOP_(mt_vsinf, float, mt_sinf_core_, mt_sinf, mt_absf, MT_TRIG_MAXF)
 MT_TRIG_LOOP_(mt_vcosf, float, mt_cosf_core_, mt_cosf, mt_absf, MT_TRIG_MAXF)
 MT_TRIG_LOOP_(mt_vtanf, float, mt_tanf_core_, mt_tanf, mt_absf, MT_TRIG_MAXF)
