@@ -165,26 +165,43 @@ Tensor *k_tile(Ctx *c, Tensor *self, IntList dims) {
 }
 
 /* ---- flips and shifts ---- */
+/* A line of the last dimension, or a piece of it: out's elements from `at` on. */
+typedef struct {
+  const Tensor *x;
+  char *out;
+  uint64_t dims;
+  int64_t n, size, pieces;                 /* of a line: elements, those of a piece, pieces */
+} Flip;
+static void flip_pieces(void *ctx, int64_t lo, int64_t hi) {
+  const Flip *f = ctx;
+  const Tensor *x = f->x;
+  const int last = x->ndim - 1;
+  const int64_t es = (int64_t)mt_dsize(x->dtype);
+  for (int64_t u = lo; u < hi && !mt_interrupted; u++) {
+    int64_t line = u / f->pieces, at = u % f->pieces * f->size, rest = line, off = 0;
+    int64_t m = f->n - at < f->size ? f->n - at : f->size;
+    for (int d = last - 1; d >= 0; d--) {
+      int64_t i = rest % x->size[d];
+      rest /= x->size[d];
+      off += (f->dims >> d & 1 ? x->size[d] - 1 - i : i) * x->stride[d];
+    }
+    bool back = f->dims >> last & 1;
+    const char *from = (const char *)mt_data(x) + (off + (back ? f->n - at - m : at)) * es;
+    char *to = f->out + (line * f->n + at) * es;
+    if (!back) memcpy(to, from, (size_t)(m * es));
+    else mt_index_kerns()->flip[mt_size_class((size_t)es)](to, from, m);
+  }
+}
 Tensor *k_flip(Ctx *c, Tensor *self, IntList dims) {
   uint64_t m = dims.n ? mt_dim_mask(c, dims, self->ndim) : 0;
   Tensor *x = c->err ? NULL : mt_contig(c, self);
   Tensor *out = x ? mt_new_like(c, x, (DType)x->dtype) : NULL;
   if (!out || !x->numel || !x->ndim) return x && out && !x->ndim ? t_clone(c, self, -1) : out;
-  int64_t es = (int64_t)mt_dsize(x->dtype), n = x->size[x->ndim - 1], lines = x->numel / n,
-          pos[MT_MAXDIM] = {0};
-  bool last = m >> (x->ndim - 1) & 1;
-  for (int64_t k = 0; k < lines; k++) {
-    int64_t off = 0;
-    for (int d = 0; d < x->ndim - 1; d++)
-      off += (m >> d & 1 ? x->size[d] - 1 - pos[d] : pos[d]) * x->stride[d];
-    const char *s = (const char *)mt_data(x) + off * es;
-    char *o = (char *)mt_data(out) + k * n * es;
-    if (!last) memcpy(o, s, (size_t)(n * es));
-    else mt_index_kerns()->flip[mt_size_class((size_t)es)](o, s, n);
-    for (int d = x->ndim - 2; d >= 0; d--) { if (++pos[d] < x->size[d]) break; pos[d] = 0; }
-    if (!(k & 4095) && mt_poll(c)) return NULL;
-  }
-  return out;
+  enum { PART = 1 << 15 };
+  int64_t n = x->size[x->ndim - 1], size = n < PART ? n : PART, pieces = (n + size - 1) / size;
+  Flip f = {x, mt_data(out), m, n, size, pieces};
+  mt_parallel(x->numel / n * pieces, PART / size, flip_pieces, &f);
+  return mt_poll(c) ? NULL : out;
 }
 Tensor *k_fliplr(Ctx *c, Tensor *self) {
   if (self->ndim < 2) return mt_fail(c, "needs at least 2 dimensions, got %d", self->ndim);
@@ -302,6 +319,7 @@ static wide_t below(wide_t rows, wide_t cols, wide_t offset) {
   full = full < first ? first : full < rows ? full : rows;
   return (full - first) * (first + full + 1 + 2 * offset) / 2 + (rows - full) * cols;
 }
+enum { FILL = 1 << 20 };                   /* elements between two looks for Ctrl-C */
 /* Rows without any are never walked: a request of 2^40 rows and no column ends at once. */
 static Tensor *triangle(Ctx *c, int64_t rows, int64_t cols, int64_t offset, int dtype, bool lower) {
   if (rows < 0 || cols < 0)
@@ -320,9 +338,13 @@ static Tensor *triangle(Ctx *c, int64_t rows, int64_t cols, int64_t offset, int 
   for (; k < n; i++) {
     wide_t edge = (wide_t)i + offset + (lower ? 1 : 0);
     int64_t in = edge < 0 ? 0 : edge > cols ? cols : (int64_t)edge;
-    for (int64_t j = lower ? 0 : in, end = lower ? in : cols; j < end; j++, k++) {
-      p[k] = i;
-      p[n + k] = j;
+    for (int64_t j = lower ? 0 : in, end = lower ? in : cols; j < end;) {
+      int64_t stop = end - j > FILL ? j + FILL : end;
+      if (mt_interrupted && mt_poll(c)) return NULL;
+      for (; j < stop; j++, k++) {
+        p[k] = i;
+        p[n + k] = j;
+      }
     }
   }
   return dtype == MT_int32 ? mt_cast(c, t, MT_int32) : t;
@@ -356,7 +378,10 @@ Tensor *k_repeat_interleave_Tensor(Ctx *c, Tensor *repeats, int64_t output_size)
                    (long long)n);
   Tensor *out = mt_new(c, IL(n), MT_int64, MT_CPU);
   for (int64_t i = 0; out && i < r->numel; i++)
-    for (int64_t j = 0; j < p[i]; j++) ((int64_t *)mt_data(out))[k++] = i;
+    for (int64_t j = 0; j < p[i]; j++) {
+      if (!(k & (FILL - 1)) && mt_poll(c)) return NULL;
+      ((int64_t *)mt_data(out))[k++] = i;
+    }
   return out ? mt_cast(c, out, (DType)repeats->dtype) : NULL;
 }
 Tensor *k_repeat_interleave_self_Tensor(Ctx *c, Tensor *self, Tensor *repeats, int64_t dim,
@@ -377,8 +402,25 @@ Tensor *k_repeat_interleave_self_Tensor(Ctx *c, Tensor *self, Tensor *repeats, i
 Tensor *k_repeat_interleave(Ctx *c, Tensor *self, int64_t repeats, int64_t dim,
                             int64_t output_size) {
   if (repeats < 0) return mt_fail(c, "repeats must be 0 or more, got %lld", (long long)repeats);
-  return t_repeat_interleave_self_Tensor(
-      c, self, t_full(c, IL(1), mt_si(repeats), MT_int64, -1, -1, -1, false), dim, output_size);
+  Tensor *x = dim == MT_NONE_INT ? t_reshape(c, self, IL(-1)) : self;
+  int d = !x ? -1 : dim == MT_NONE_INT ? 0 : mt_dim(c, dim, x->ndim);
+  if (d < 0) return NULL;
+  if (!x->ndim || x->ndim == MT_MAXDIM)
+    return t_repeat_interleave_self_Tensor(
+        c, x, t_full(c, IL(1), mt_si(repeats), MT_int64, -1, -1, -1, false), d, output_size);
+  int64_t n, shape[MT_MAXDIM];
+  if (__builtin_mul_overflow(x->size[d], repeats, &n)) return mt_fail(c, "the result is too large");
+  if (output_size != MT_NONE_INT && output_size != n)
+    return mt_fail(c, "output_size %lld is not the sum of repeats, %lld", (long long)output_size,
+                   (long long)n);
+  /* each slice beside itself in a dimension of its own, which the copy joins with d */
+  memcpy(shape, x->size, sizeof(int64_t) * (size_t)(d + 1));
+  shape[d + 1] = repeats;
+  memcpy(shape + d + 2, x->size + d + 1, sizeof(int64_t) * (size_t)(x->ndim - d - 1));
+  Tensor *wide = t_expand(c, t_unsqueeze(c, x, d + 1), mt_il(shape, x->ndim + 1), false);
+  memcpy(shape, x->size, sizeof(int64_t) * (size_t)x->ndim);
+  shape[d] = n;
+  return t_view(c, t_clone(c, wide, 0), mt_il(shape, x->ndim));
 }
 
 /* ---- padding ---- */

@@ -17,7 +17,7 @@ typedef struct { Tensor *d; const Tensor *s; int es; int64_t rows, cols, bands; 
 static void transpose_job(void *ctx, int64_t lo, int64_t hi) {
   const Trans *j = ctx;
   int n = j->d->ndim;
-  for (int64_t k = lo; k < hi; k++) {
+  for (int64_t k = lo; k < hi && !mt_interrupted; k++) {
     int64_t row = k % j->bands * BAND, left = k / j->bands, od = row * j->d->stride[n - 2],
             os = row;
     for (int i = n - 3; i >= 0; i--) {
@@ -44,6 +44,42 @@ static bool try_transpose(Tensor *dst, const Tensor *src) {
       dst, src, es, dst->size[n - 2], dst->size[n - 1], (dst->size[n - 2] + BAND - 1) / BAND};
   mt_parallel(dst->numel / (j.rows * j.cols) * j.bands, 32768 / (BAND * j.cols) + 1, transpose_job,
               &j);
+  return true;
+}
+
+/* A copy whose last dim repeats each element of src, which the iterator would take one by one.
+ * Jobs are pieces of the dim before it; the dims before those are a batch. */
+enum { PART = 4096 };
+typedef struct { Tensor *d; const Tensor *s; int es; int64_t pieces; } Repeat;
+static void repeat_job(void *ctx, int64_t lo, int64_t hi) {
+  const Repeat *j = ctx;
+  const Tensor *d = j->d, *s = j->s;
+  const int n = d->ndim;
+  for (int64_t k = lo; k < hi && !mt_interrupted; k++) {
+    int64_t at = k % j->pieces * PART, left = k / j->pieces, rest = d->size[n - 2] - at;
+    int64_t od = at * d->stride[n - 2], os = at * s->stride[n - 2];
+    for (int i = n - 3; i >= 0; i--) {
+      od += left % d->size[i] * d->stride[i];
+      os += left % d->size[i] * s->stride[i];
+      left /= d->size[i];
+    }
+    mt_move_kerns()->repeat[__builtin_ctz((unsigned)j->es)](
+        (char *)mt_data(d) + od * j->es, (char *)mt_data(s) + os * j->es, s->stride[n - 2],
+        rest < PART ? rest : PART, d->size[n - 1]);
+  }
+}
+static bool try_repeat(Tensor *dst, const Tensor *src) {
+  int es = (int)mt_dsize(dst->dtype), n = dst->ndim;
+  if (n < 2 || src->ndim != n || dst->dtype != src->dtype || es > 8 || dst->numel < 1024 ||
+      memcmp(dst->size, src->size, sizeof(int64_t) * n))
+    return false;
+  if (src->stride[n - 1] || dst->stride[n - 1] != 1 || dst->stride[n - 2] != dst->size[n - 1] ||
+      dst->size[n - 1] < 2 || dst->size[n - 1] > 64 || dst->size[n - 2] < 16)
+    return false;
+  int64_t rows = dst->size[n - 2], r = dst->size[n - 1];
+  Repeat j = {dst, src, es, (rows + PART - 1) / PART};
+  mt_parallel(dst->numel / (rows * r) * j.pieces, 32768 / ((rows < PART ? rows : PART) * r) + 1,
+              repeat_job, &j);
   return true;
 }
 
@@ -82,7 +118,7 @@ Tensor *mt_copy_raw(Ctx *c, Tensor *dst, Tensor *src) {
     mt_copy_raw(c, copy, plain);
     src = copy;
   }
-  if (try_transpose(dst, src)) return dst;
+  if (try_transpose(dst, src) || try_repeat(dst, src)) return mt_poll(c) ? NULL : dst;
   Tensor *t[2] = {dst, src};
   DType ct[2] = {dst->dtype, src->dtype};
   Iter it;

@@ -39,11 +39,12 @@ static void forward(void *ctx, int64_t lo, int64_t hi) {
   for (int64_t n = lo; n < hi && !mt_interrupted; n++) {
     int64_t states = 2 * k->labels[n] + 1, steps = k->lengths[n];
     double *a = k->alpha + n * k->T * width;
-    for (int64_t i = 0; i < k->T * width; i++) a[i] = -INFINITY;
+    for (int64_t t = 0; t < k->T && !mt_interrupted; t++)
+      for (int64_t s = 0; s < width; s++) a[t * width + s] = -INFINITY;
     if (!steps) { k->out[n] = k->labels[n] ? INFINITY : 0; continue; }
     a[0] = logp(k, 0, n, 0);
     if (states > 1) a[1] = logp(k, 0, n, 1);
-    for (int64_t t = 1; t < steps; t++)
+    for (int64_t t = 1; t < steps && !mt_interrupted; t++)
       for (int64_t s = 0; s < states; s++) {
         const double *was = a + (t - 1) * width + s;
         double x = was[0];

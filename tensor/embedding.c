@@ -16,7 +16,7 @@
 typedef struct { const int64_t *ix; const char *w; char *o; size_t bytes; } Rows;
 static void rows_job(void *ctx, int64_t lo, int64_t hi) {
   Rows *r = ctx;
-  for (int64_t i = lo; i < hi; i++) memcpy(r->o + (size_t)i * r->bytes,
+  for (int64_t i = lo; i < hi && !mt_interrupted; i++) memcpy(r->o + (size_t)i * r->bytes,
                                            r->w + (size_t)r->ix[i] * r->bytes, r->bytes);
 }
 Tensor *k_embedding_rows(Ctx *c, Tensor *weight, Tensor *indices, int64_t padding_idx, bool scale) {
@@ -48,7 +48,7 @@ typedef struct { const int64_t *ix; const char *g; char *o; int64_t n, width, pa
 bool single; } Sums;
 static void sums_job(void *ctx, int64_t lo, int64_t hi) {
   const Sums *s = ctx;
-  for (int64_t i = 0; i < s->n; i++) {
+  for (int64_t i = 0; i < s->n && !mt_interrupted; i++) {
     int64_t at = s->ix[i];
     if (at < lo || at >= hi || at == s->padding) continue;
     double k = s->count ? 1.0 / (double)s->count[at] : 1;
@@ -151,7 +151,7 @@ typedef struct {
 static void sum_##S(void *ctx, int64_t lo, int64_t hi) {                                        \
   const Bags *b = ctx;                                                                          \
   const T *psw = (const T *)(const void *)b->psw;                                               \
-  for (int64_t k = lo; k < hi; k++) {                                                           \
+  for (int64_t k = lo; k < hi && !mt_interrupted; k++) {                                        \
     int64_t from = k ? b->ends[k - 1] : 0;                                                      \
     mt_index_kerns()->bag_##S((T *)(void *)b->out + k * b->width, b->width,                     \
                               (const T *)(const void *)b->w, b->ix + from, b->ends[k] - from,   \
@@ -161,7 +161,7 @@ static void sum_##S(void *ctx, int64_t lo, int64_t hi) {                        
 static void max_##S(void *ctx, int64_t lo, int64_t hi) {                                        \
   const Bags *b = ctx;                                                                          \
   const T *w = (const T *)(const void *)b->w;                                                   \
-  for (int64_t k = lo; k < hi; k++) {                                                           \
+  for (int64_t k = lo; k < hi && !mt_interrupted; k++) {                                        \
     T *o = (T *)(void *)b->out + k * b->width;                                                  \
     int64_t *row = b->rows + k * b->width;                                                      \
     for (int64_t j = 0; j < b->width; j++) { o[j] = 0; row[j] = -1; }                           \

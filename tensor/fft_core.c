@@ -114,7 +114,7 @@ static bool plan_passes(MtFft *p, bool wide) {
     void *w = p->twiddle[f] = table(wide, (ip - 1) * ido);
     void *o = p->root[f] = table(wide, ip);
     ok = w && o;
-    for (int64_t i = 0; ok && i < ido; i++)
+    for (int64_t i = 0; ok && i < ido && !mt_interrupted; i++)
       for (int64_t m = 1; m < ip; m++) {
         int64_t at = 2 * (i * (ip - 1) + m - 1);
         set(wide, w, at, at + 1, root(&r, m * l1 * i));
@@ -153,7 +153,7 @@ static bool plan_split(MtFft *p, bool wide, int64_t n1) {
   p->rows = plan_new(n2, wide, true);
   p->mid = table(wide, (n2 + lanes - 1) / lanes * lanes * n1);
   bool ok = roots_init(&r, p->n) && p->cols && p->rows && p->mid;
-  for (int64_t i = 0; ok && i < (n2 + lanes - 1) / lanes * lanes; i++)
+  for (int64_t i = 0; ok && i < (n2 + lanes - 1) / lanes * lanes && !mt_interrupted; i++)
     for (int64_t k = 0; k < n1; k++) {
       int64_t at = 2 * lanes * (i / lanes * n1 + k) + i % lanes;
       set(wide, p->mid, at, at + lanes, i < n2 ? root(&r, i * k) : (Cx){1, 0});
@@ -183,10 +183,11 @@ static bool plan_conv(MtFft *p, bool wide) {
   p->chirp = table(wide, n);
   p->chirp_hat = table(wide, m);
   void *room = p->conv ? mt_malloc(kern(wide)->room(p->conv, m)) : NULL;
-  bool ok = p->conv && p->chirp && p->chirp_hat && room;
+  Roots r;
+  bool ok = roots_init(&r, 2 * n) && p->conv && p->chirp && p->chirp_hat && room;
   for (int64_t i = 0; ok && i < m; i++) set(wide, p->chirp_hat, 2 * i, 2 * i + 1, (Cx){0, 0});
-  for (int64_t i = 0, sq = 0; ok && i < n; i++) { /* exp(-pi i k^2 / n): k^2 modulo 2n is exact */
-    Cx c = root_of_unity(sq, 2 * n);
+  for (int64_t i = 0, sq = 0; ok && i < n && !mt_interrupted; i++) {
+    Cx c = root(&r, sq);                   /* exp(-pi i k^2 / n): k^2 modulo 2n is exact */
     set(wide, p->chirp, 2 * i, 2 * i + 1, c);
     c = (Cx){c.r / (long double)m, -c.i / (long double)m};
     set(wide, p->chirp_hat, 2 * i, 2 * i + 1, c);
@@ -194,6 +195,7 @@ static bool plan_conv(MtFft *p, bool wide) {
     sq = (sq + 2 * i + 1) % (2 * n);
   }
   if (ok) kern(wide)->plain(p->conv, p->chirp_hat, room);
+  roots_free(&r);
   mt_free(room);
   return ok;
 }

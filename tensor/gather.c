@@ -608,7 +608,7 @@ typedef struct {
 enum { PIECE = 16384 };
 static void count_job(void *ctx, int64_t lo, int64_t hi) {
   Pick *p = ctx;
-  for (int64_t k = lo; k < hi; k++) {
+  for (int64_t k = lo; k < hi && !mt_interrupted; k++) {
     int64_t a = k * PIECE, b = a + PIECE < p->n ? a + PIECE : p->n, s = 0;
     for (int64_t i = a; i < b; i++) s += p->m[i];
     p->count[k + 1] = s;
@@ -616,7 +616,7 @@ static void count_job(void *ctx, int64_t lo, int64_t hi) {
 }
 static void pick_job(void *ctx, int64_t lo, int64_t hi) {
   Pick *p = ctx;
-  for (int64_t k = lo; k < hi; k++) {
+  for (int64_t k = lo; k < hi && !mt_interrupted; k++) {
     int64_t a = k * PIECE, b = a + PIECE < p->n ? a + PIECE : p->n, at = p->count[k];
     if (p->es < 16)
       mt_move_kerns()->pick[__builtin_ctz((unsigned)p->es)](p->x + a * p->es, p->m + a, b - a,
@@ -647,7 +647,7 @@ Tensor *k_masked_select(Ctx *c, Tensor *self, Tensor *mask) {
   mt_parallel(pieces, 2, count_job, &p);
   for (int64_t k = 0; k < pieces; k++) p.count[k + 1] += p.count[k];
   n = p.count[pieces];
-  Tensor *out = mt_new(c, mt_il(&n, 1), (DType)self->dtype, MT_CPU);
+  Tensor *out = mt_poll(c) ? NULL : mt_new(c, mt_il(&n, 1), (DType)self->dtype, MT_CPU);
   if (out) { p.o = mt_data(out); mt_parallel(pieces, 2, pick_job, &p); }
   mt_free(p.count);
   return out;

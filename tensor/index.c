@@ -253,33 +253,66 @@ Tensor *k_index_put(Ctx *c, Tensor *self, TensorList indices, Tensor *values, bo
   return dst;
 }
 
-enum { HITS = 1024 };
+/* The places of what is not 0, in pieces of the flat mask: counted first, then written. */
+typedef struct {
+  const uint8_t *mask;
+  const int64_t *size;
+  int64_t n, *count, *out;                 /* count[k]: the hits before piece k */
+  int nd;
+} Nonzero;
+enum { HITS = 1024, NZ_PIECE = 16 * HITS };
+static void count_hits(void *ctx, int64_t lo, int64_t hi) {
+  const Nonzero *z = ctx;
+  for (int64_t k = lo; k < hi && !mt_interrupted; k++) {
+    int64_t at = k * NZ_PIECE, m = z->n - at < NZ_PIECE ? z->n - at : NZ_PIECE;
+    z->count[k + 1] = mt_index_kerns()->count(z->mask + at, m);
+  }
+}
+/* The places of m <= HITS elements of a row from `from` on, the row's own index being idx. */
+static int64_t write_hits(const uint8_t *p, int64_t from, int64_t m, const int64_t *idx, int nd,
+                          int64_t *o) {
+  int32_t at[HITS + 1];
+  int64_t k = 0;
+  for (int64_t j = 0; j < m; j++) { at[k] = (int32_t)j; k += p[j]; }
+  if (nd == 1) for (int64_t j = 0; j < k; j++) o[j] = from + at[j];
+  else if (nd == 2)
+    for (int64_t j = 0; j < k; j++) { o[2 * j] = idx[0]; o[2 * j + 1] = from + at[j]; }
+  else
+    for (int64_t j = 0; j < k; j++) {
+      for (int d = 0; d < nd - 1; d++) o[j * nd + d] = idx[d];
+      o[j * nd + nd - 1] = from + at[j];
+    }
+  return k;
+}
+static void find_hits(void *ctx, int64_t lo, int64_t hi) {
+  const Nonzero *z = ctx;
+  const int64_t n = z->size[z->nd - 1];
+  int64_t i = lo * NZ_PIECE, end = hi * NZ_PIECE < z->n ? hi * NZ_PIECE : z->n;
+  int64_t idx[MT_MAXDIM], rest = i / n, from = i % n, *o = z->out + z->count[lo] * z->nd;
+  for (int d = z->nd - 2; d >= 0; d--) { idx[d] = rest % z->size[d]; rest /= z->size[d]; }
+  while (i < end && !mt_interrupted) {
+    int64_t m = n - from < HITS ? n - from : HITS;
+    if (m > end - i) m = end - i;
+    o += write_hits(z->mask + i, from, m, idx, z->nd, o) * z->nd;
+    i += m;
+    if ((from += m) < n) continue;
+    from = 0;
+    for (int d = z->nd - 2; d >= 0; d--) { if (++idx[d] < z->size[d]) break; idx[d] = 0; }
+  }
+}
 Tensor *k_nonzero(Ctx *c, Tensor *self, bool as_tuple) {
   Tensor *b = mt_contig_as(c, self, MT_bool);
   if (!b) return NULL;
-  const uint8_t *p = mt_data(b);
-  int64_t nd = self->ndim, count = mt_index_kerns()->count(p, b->numel);
-  Tensor *out = mt_new(c, mt_il((int64_t[]){count, nd}, 2), MT_int64, MT_CPU);
-  if (!out) return NULL;
-  if (!count || !nd) return out;
-  int64_t *o = mt_data(out), idx[MT_MAXDIM] = {0}, n = self->size[nd - 1];
-  for (int64_t i = 0; i < b->numel; i += n) { /* row by row, in pieces, whose places come first */
-    for (int64_t from = 0; from < n; from += HITS) {
-      int32_t at[HITS + 1];
-      int64_t m = n - from < HITS ? n - from : HITS, k = 0;
-      for (int64_t j = 0; j < m; j++) { at[k] = (int32_t)j; k += p[i + from + j]; }
-      if (nd == 1) for (int64_t j = 0; j < k; j++) o[j] = from + at[j];
-      else if (nd == 2)
-        for (int64_t j = 0; j < k; j++) { o[2 * j] = idx[0]; o[2 * j + 1] = from + at[j]; }
-      else
-        for (int64_t j = 0; j < k; j++) {
-          for (int64_t d = 0; d < nd - 1; d++) o[j * nd + d] = idx[d];
-          o[j * nd + nd - 1] = from + at[j];
-        }
-      o += k * nd;
-    }
-    if (mt_interrupted && mt_poll(c)) return NULL;
-    for (int64_t d = nd - 2; d >= 0; d--) { if (++idx[d] < self->size[d]) break; idx[d] = 0; }
-  }
-  return out;
+  int64_t pieces = (b->numel + NZ_PIECE - 1) / NZ_PIECE;
+  Nonzero z = {mt_data(b), self->size, b->numel, NULL, NULL, self->ndim};
+  if (!(z.count = mt_tmp(c, sizeof(int64_t) * (size_t)(pieces + 1)))) return NULL;
+  z.count[0] = 0;
+  mt_parallel(pieces, 2, count_hits, &z);
+  if (mt_poll(c)) return NULL;
+  for (int64_t k = 0; k < pieces; k++) z.count[k + 1] += z.count[k];
+  Tensor *out = mt_new(c, mt_il((int64_t[]){z.count[pieces], self->ndim}, 2), MT_int64, MT_CPU);
+  if (!out || !out->numel) return out;
+  z.out = mt_data(out);
+  mt_parallel(pieces, 2, find_hits, &z);
+  return mt_poll(c) ? NULL : out;
 }

@@ -185,5 +185,29 @@ PICK(pick_4, uint32_t)
 PICK(pick_8, uint64_t)
 #endif
 
+/* Twice to four times is what upsampling and heads that share keys ask for. */
+#define REPEAT(name, T)                                                                   \
+  static void name(void *out, const void *x_, int64_t xs, int64_t n, int64_t r) {         \
+    const T *x = x_;                                                                      \
+    T *restrict o = out;                                                                  \
+    if (xs == 1 && r == 2) for (int64_t i = 0; i < n; i++) o[2 * i] = o[2 * i + 1] = x[i]; \
+    else if (xs == 1 && r == 3)                                                           \
+      for (int64_t i = 0; i < n; i++) o[3 * i] = o[3 * i + 1] = o[3 * i + 2] = x[i];      \
+    else if (xs == 1 && r == 4)                                                           \
+      for (int64_t i = 0; i < n; i++)                                                     \
+        o[4 * i] = o[4 * i + 1] = o[4 * i + 2] = o[4 * i + 3] = x[i];                     \
+    else                                                                                  \
+      for (int64_t i = 0; i < n; i++, o += r) {                                           \
+        T v = x[i * xs];                                                                  \
+        for (int64_t j = 0; j < r; j++) o[j] = v;                                         \
+      }                                                                                   \
+  }
+REPEAT(repeat_1, uint8_t)
+REPEAT(repeat_2, uint16_t)
+REPEAT(repeat_4, uint32_t)
+REPEAT(repeat_8, uint64_t)
+
 const MtMoveKerns CAT(mt_move, kerns, KLEVEL) = {
-    {transpose_1, transpose_2, transpose_4, transpose_8}, {pick_1, pick_2, pick_4, pick_8}};
+    {transpose_1, transpose_2, transpose_4, transpose_8},
+    {pick_1, pick_2, pick_4, pick_8},
+    {repeat_1, repeat_2, repeat_4, repeat_8}};

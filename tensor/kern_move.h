@@ -10,6 +10,8 @@ typedef struct MtMoveKerns {
                        int64_t cols);
   /* Elements of x whose mask byte is not 0, packed into out, which has room for exactly those. */
   int64_t (*pick[4])(const void *x, const uint8_t *mask, int64_t n, void *out);
+  /* n elements xs apart, each r times */
+  void (*repeat[4])(void *out, const void *x, int64_t xs, int64_t n, int64_t r);
 } MtMoveKerns;
 extern const MtMoveKerns mt_move_kerns_base, mt_move_kerns_avx2, mt_move_kerns_avx512;
 const MtMoveKerns *mt_move_kerns(void);

@@ -20,7 +20,7 @@ typedef double V8 __attribute__((vector_size(64)));
 typedef float F8 __attribute__((vector_size(32), aligned(4), may_alias));
 typedef int64_t I8 __attribute__((vector_size(64)));
 #define SHUF(a, b, ...) __builtin_shuffle(a, b, (I8){__VA_ARGS__})
-static void scan_f32(const float *x, float *y, int64_t n, double from) {
+static double scan_f32(const float *x, float *y, int64_t n, double from) {
   const V8 none = {0};
   V8 so_far = none + from;
   for (; n >= 8; n -= 8, x += 8, y += 8) {
@@ -33,9 +33,10 @@ static void scan_f32(const float *x, float *y, int64_t n, double from) {
   }
   from = so_far[0];
   for (int64_t i = 0; i < n; i++) y[i] = (float)(from += (double)x[i]);
+  return from;
 }
 #else
-static void scan_f32(const float *x, float *y, int64_t n, double from) {
+static double scan_f32(const float *x, float *y, int64_t n, double from) {
   for (; n >= 8; n -= 8, x += 8, y += 8) {
     double a = x[0], b = x[1], c = x[2], d = x[3], e = x[4], f = x[5], g = x[6], h = x[7];
     h += g, g += f, f += e, d += c, c += b, b += a;
@@ -47,6 +48,7 @@ static void scan_f32(const float *x, float *y, int64_t n, double from) {
     from += h;
   }
   for (int64_t i = 0; i < n; i++) y[i] = (float)(from += (double)x[i]);
+  return from;
 }
 #endif
 const ScanKerns CAT(mt_scan, kerns, KLEVEL) = {sum_f32, scan_f32};

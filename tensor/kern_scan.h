@@ -4,7 +4,7 @@
 #include <stdint.h>
 typedef struct {
   double (*sum)(const float *x, int64_t n);
-  void (*scan)(const float *x, float *y, int64_t n, double from);
+  double (*scan)(const float *x, float *y, int64_t n, double from); /* the sum so far */
 } ScanKerns;
 extern const ScanKerns mt_scan_kerns_base, mt_scan_kerns_avx2, mt_scan_kerns_avx512;
 #endif

@@ -20,6 +20,9 @@ typedef struct Scan {
 
 /* ---- lines: n elements, stride apart, from element `from` on ---- */
 
+/* A line may be the whole tensor, so its loops look for Ctrl-C themselves. */
+#define POLL(k) if (!((k) & 0xfffff) && mt_interrupted) return
+
 /* The usual line, forward and dense, as a loop of its own. */
 #define LINE(name, T, A, INIT, LOAD, STEP, STORE) \
   static void name(const Scan *s, int64_t from, int64_t stride) { \
@@ -28,12 +31,14 @@ typedef struct Scan {
     A a = INIT; \
     if (stride == 1 && !s->back) \
       for (int64_t n = s->n; n > 0; n--, x++, y++) { \
+        POLL(n); \
         A v = LOAD(*x); \
         a = STEP; \
         *y = (T)STORE(a); \
       } \
     else \
       for (int64_t k = 0; k < s->n; k++) { \
+        POLL(k); \
         int64_t i = (s->back ? s->n - 1 - k : k) * stride; \
         A v = LOAD(x[i]); \
         a = STEP; \
@@ -96,6 +101,7 @@ LINE(lse_c128, cdouble, cdouble, CMPLX(LOW, 0), SAME, log_add_c(v, a), SAME)
     A a = LOAD(x[0]); \
     int64_t at = 0; \
     for (int64_t k = 0; k < s->n; k++) { \
+      POLL(k); \
       A v = LOAD(x[k * stride]); \
       if (v != v || (a == a && v CMP a)) a = v, best = x[k * stride], at = k; \
       y[k * stride] = best; \
@@ -154,10 +160,16 @@ static void scan_pieces(void *ctx, int64_t lo, int64_t hi) {
 }
 static bool long_row(Ctx *c, const float *x, float *y, int64_t n) {
   int threads = mt_num_threads();
-  Pieces p = {x, y, n, n, NULL};
-  if (MT_TOO_LITTLE(n, 32768) || threads == 1) { kerns()->scan(x, y, n, 0); return true; }
-  p.size = n > (int64_t)threads << 22 ? 1 << 22 : (n + threads - 1) / threads;
+  bool alone = MT_TOO_LITTLE(n, 32768) || threads == 1;
+  int64_t most = 1 << 22, share = (n + threads - 1) / threads;
+  Pieces p = {x, y, n, alone || share > most ? most : share, NULL};
   int64_t k = (n + p.size - 1) / p.size;
+  if (alone) {
+    double sum = 0;
+    for (int64_t i = 0; i < k && !mt_interrupted; i++)
+      sum = kerns()->scan(x + i * p.size, y + i * p.size, piece(&p, i), sum);
+    return true;
+  }
   if (!(p.start = mt_tmp(c, sizeof(double) * (size_t)(k + 1)))) return false;
   p.start[0] = 0;
   mt_parallel(k, 1, sum_pieces, &p);

@@ -141,7 +141,7 @@ static void push_list(lua_State *L, const Tensor *x, int d, const char *p) {
   if (d == x->ndim) { vm_pushscalar(L, mt_load(p, (DType)x->dtype)); return; }
   luaL_checkstack(L, 4, "nested too deeply");
   lua_createtable(L, (int)(x->size[d] < INT_MAX ? x->size[d] : INT_MAX), 0);
-  for (int64_t i = 0; i < x->size[d]; i++) {
+  for (int64_t i = 0; i < x->size[d] && !mt_interrupted; i++) {
     int64_t step = i && x->numel ? x->stride[d] * (int64_t)mt_dsize(x->dtype) : 0;
     push_list(L, x, d + 1, p + i * step);
     lua_rawseti(L, -2, i + 1);
@@ -166,6 +166,7 @@ static int m_tolist(lua_State *L) {
             mt_list_str(c, mt_sizes(x)));
   Tensor *r = t_detach(c, t_resolve_neg(c, t_resolve_conj(c, x)));
   if (r) push_list(L, r, 0, mt_data(r));
+  mt_poll(c);
   return vm_leave(L, c, sc, 1);
 }
 

@@ -156,4 +156,51 @@ t.test("padding and nearest neighbours", function()
   t.eq(F.pixel_shuffle(torch.arange(16):reshape(1, 4, 2, 2), 2)[0][0][1]:tolist(), { 8, 12, 9, 13 })
 end)
 
+-- Larger than the pieces these ops are cut into.
+local shapes = { { 100000 }, { 3, 40000 }, { 40000, 3 }, { 17, 19, 301 }, { 2, 20000, 2 }, { 1 }, { 0 }, { 3, 0 } }
+
+t.test("nonzero in pieces", function()
+  for _, shape in ipairs(shapes) do
+    local n = torch.Size(shape):numel()
+    local place = torch.arange(n)
+    for _, part in ipairs { 0, 0.01, 0.5, 1 } do
+      local mask = torch.rand(n):lt(part)
+      local rest, columns = place:masked_select(mask), {}
+      for d = #shape, 1, -1 do
+        columns[d] = rest % math.max(shape[d], 1)
+        rest = torch.div(rest, math.max(shape[d], 1), { rounding_mode = "floor" })
+      end
+      t.ok(torch.equal(mask:view(shape):nonzero(), torch.stack(columns, 1)), "shape " .. table.concat(shape, " "))
+    end
+  end
+  t.eq(torch.tensor(3):nonzero().shape, torch.Size { 1, 0 })
+end)
+t.test("flip and repeat_interleave in pieces", function()
+  for _, shape in ipairs(shapes) do
+    local n = torch.Size(shape):numel()
+    local x = torch.arange(n):view(shape)
+    for d = 0, #shape - 1 do
+      t.ok(torch.equal(x:flip(d), x:index_select(d, torch.arange(shape[d + 1] - 1, -1, -1))), "flip of " .. d)
+      for r = 0, 3 do
+        t.ok(torch.equal(x:repeat_interleave(r, d), x:repeat_interleave(torch.tensor { r }, d)), "repeated in " .. d)
+      end
+    end
+    t.ok(torch.equal(x:flip(torch.arange(#shape):tolist()), x:flatten():flip(0):view(shape)), "flip of all")
+    t.ok(torch.equal(x:repeat_interleave(3), x:flatten():repeat_interleave(torch.tensor { 3 })), "repeated")
+  end
+  local x = torch.arange(4)
+  x:repeat_interleave(1):add_(1)
+  t.eq(x:tolist(), { 0, 1, 2, 3 })
+  t.error_matches(function() return x:repeat_interleave(3, { output_size = 5 }) end, "output_size 5")
+end)
+t.test("a running sum on one thread and on two", function()
+  local x, threads = torch.rand(5000000), torch.get_num_threads()
+  local want = x:double():cumsum(0)
+  for n = 1, 2 do
+    torch.set_num_threads(n)
+    t.ok(far(x:cumsum(0), want) < 1e-7, n .. " threads")
+  end
+  torch.set_num_threads(threads)
+end)
+
 t.done()
