@@ -271,7 +271,8 @@ end
 -- A norm of an order near 0 takes a power of some 1 / order of a rounded sum, one of a great order leaves float32's
 -- range: float32 says little then.
 local function steep(op, recipe)
-  if not (op.name:find("norm") or op.name:find("lp_pool") or op.name:find("dist") or op.name == "round") then
+  if not (op.name:find("norm") or op.name:find("lp_pool") or op.name:find("dist") or op.name:find("triplet") or
+    op.name == "round") then
     return false
   end
   for _, s in ipairs(recipe) do
