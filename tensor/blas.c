@@ -71,7 +71,7 @@ const char *mt_blas_describe(void) {
   return description;
 }
 
-static Fn routine(MtGemmType t, const char *real_name, const char *complex_name) {
+static Fn look_up(MtGemmType t, const char *real_name, const char *complex_name) {
   static const char letters[] = {
       [MT_GEMM_F32] = 's', [MT_GEMM_F64] = 'd', [MT_GEMM_C64] = 'c', [MT_GEMM_C128] = 'z'};
   char name[16];
@@ -81,7 +81,29 @@ static Fn routine(MtGemmType t, const char *real_name, const char *complex_name)
   *(void **)&f = dlsym(library, name);
   return f;
 }
-#define GET(f, real, cplx) Fn f = routine(t, real, cplx); if (!f) return MT_LAPACK_MISSING
+/* A thread's first call tells OpenMP that one thread is enough: an OpenBLAS built with it goes by
+ * a number that every calling thread has for itself (openblas_set_num_threads set the loader's),
+ * and would share each of a batch's small products between the cores that the batch keeps busy. */
+static void alone(void) {
+  static _Thread_local bool told;
+  if (told) return;
+  told = true;
+  void (*set)(int) = (void (*)(int))dlsym(library, "omp_set_num_threads");
+  if (set) set(1);
+}
+
+/* The routine, looked up once a type. */
+static Fn routine(_Atomic(Fn) *known, MtGemmType t, const char *real_name, const char *complex) {
+  Fn f = atomic_load_explicit(known + t, memory_order_acquire);
+  if (!f && (f = look_up(t, real_name, complex)))
+    atomic_store_explicit(known + t, f, memory_order_release);
+  if (f) alone();
+  return f;
+}
+#define GET(f, real, cplx)                          \
+  static _Atomic(Fn) known_##f[MT_GEMM_C128 + 1];   \
+  Fn f = routine(known_##f, t, real, cplx);         \
+  if (!f) return MT_LAPACK_MISSING
 
 static bool is_complex(MtGemmType t) { return t >= MT_GEMM_C64; }
 static size_t size_of(MtGemmType t) { return t == MT_GEMM_F32 ? 4 : t == MT_GEMM_C128 ? 16 : 8; }

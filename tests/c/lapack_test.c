@@ -2,7 +2,9 @@
  * abandoned. */
 #include "blas.h"
 #include <complex.h>
+#include <dirent.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +114,33 @@ static void all(MtGemmType t) {
   check("QR = A", err < tol(t));
 }
 
+/* Threads of this process; 0 where the system does not tell. */
+static int threads(void) {
+  DIR *d = opendir("/proc/self/task");
+  int n = 0;
+  while (d && readdir(d)) n++;
+  if (d) closedir(d);
+  return d ? n : 0;
+}
+/* A factorisation large enough for OpenBLAS to share it, on a thread that never called before. */
+static void *elsewhere(void *arg) {
+  enum { B = 200 };
+  float *a = calloc(B * B, sizeof *a);
+  int piv[B];
+  for (int i = 0; a && i < B * B; i++) a[i] = (float)rnd() + (i % (B + 1) ? 0 : 30);
+  bool ok = a && mt_getrf(MT_GEMM_F32, B, B, a, B, piv) == 0;
+  free(a);
+  *(int *)arg = ok ? threads() : -1;
+  return NULL;
+}
+static void no_threads_of_its_own(void) {
+  pthread_t t;
+  int inside = -1, before = threads();
+  if (pthread_create(&t, NULL, elsewhere, &inside)) return;
+  pthread_join(t, NULL);
+  check("LAPACK on a new thread starts no threads", inside == (before ? before + 1 : 0));
+}
+
 static void slow(void *job) {
   struct timespec t = {0, 50000000};
   nanosleep(&t, NULL);
@@ -122,6 +151,7 @@ static void release(void *job) { free(job); }
 int main(void) {
   if (!mt_lapack_available()) { printf("0 passed, 0 failed (%s)\n", mt_blas_describe()); return 0; }
   for (int t = MT_GEMM_F32; t <= MT_GEMM_C128; t++) all((MtGemmType)t);
+  no_threads_of_its_own();
   int *job = calloc(1, sizeof *job);
   check("detached", mt_run_detached(slow, job, release, 1e9) == 0 && *job == 1);
   mt_interrupted = 1;
