@@ -86,10 +86,20 @@ static Tensor *fill_raw(Ctx *c, Tensor *t, Scalar v) {
   Tensor *s = mt_scalar_tensor(c, v, (DType)t->dtype);
   return s ? mt_copy_raw(c, t, s) : NULL;
 }
+typedef struct { char *p; size_t bytes; } Clear;
+enum { CLEAR = 1 << 18 };
+static void clear_job(void *ctx, int64_t lo, int64_t hi) {
+  const Clear *j = ctx;
+  size_t from = (size_t)lo * CLEAR, to = (size_t)hi * CLEAR;
+  memset(j->p + from, 0, (to < j->bytes ? to : j->bytes) - from);
+}
 Tensor *k_zeros(Ctx *c, IntList size, int dtype, int layout, int device, int pin,
                 bool requires_grad) {
   Tensor *t = mt_new(c, size, pick_dtype(c, dtype), pick_device(device));
-  if (t && !mt_meta(t)) memset(mt_data(t), 0, (size_t)t->numel * mt_dsize(t->dtype));
+  if (t && !mt_meta(t) && t->numel) {
+    Clear j = {mt_data(t), (size_t)t->numel * mt_dsize(t->dtype)};
+    mt_parallel((int64_t)((j.bytes + CLEAR - 1) / CLEAR), 4, clear_job, &j);
+  }
   return flag_grad(c, t, requires_grad);
 }
 Tensor *k_ones(Ctx *c, IntList size, int dtype, int layout, int device, int pin,
@@ -377,6 +387,7 @@ Tensor *k_fill(Ctx *c, Tensor *self, Scalar value) {
   return fill_raw(c, o ? o : new_like_format(c, self, (DType)self->dtype, (Device)self->device, -1),
                   value);
 }
+Tensor *k_zero(Ctx *c, Tensor *self) { return k_fill(c, self, mt_si(0)); }
 Tensor *k_fill_Tensor(Ctx *c, Tensor *self, Tensor *value) {
   if (value->ndim)
     return mt_fail(c, "value must be a 0-dim tensor, got shape %s",

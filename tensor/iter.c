@@ -134,6 +134,25 @@ static bool init_general(Ctx *c, Iter *it, Tensor **t) {
   return true;
 }
 
+/* An operand of one number, of another dtype than the loop's, is cast once and not per block. */
+static bool cast_numbers(Ctx *c, Iter *it) {
+  it->cast = false;
+  for (int i = 0; i < it->nop; i++) {
+    bool other = it->dt[i] != it->ct[i];
+    if (other && i >= it->nout && it->t[i]->numel == 1 && it->numel > BLOCK && !it->meta) {
+      char *one = mt_tmp(c, 16);
+      if (!one) return false;
+      mt_cast_loop((DType)it->ct[i], (DType)it->dt[i])((char *[]){one, it->data[i]},
+                                                       (int64_t[]){16, 16}, 1, NULL);
+      it->data[i] = one;
+      it->dt[i] = it->ct[i];
+      other = false;
+    }
+    it->cast |= other;
+  }
+  return true;
+}
+
 bool mt_iter_init(Ctx *c, Iter *it, int nout, int nop, Tensor **t, const DType *ct) {
   if (c->err) return false;
   it->nop = nop;
@@ -147,14 +166,12 @@ bool mt_iter_init(Ctx *c, Iter *it, int nout, int nop, Tensor **t, const DType *
   }
   if (!init_flat(c, it, t) && !init_general(c, it, t)) return false;
   if (c->err) return false;
-  it->cast = false;
   for (int i = 0; i < nop; i++) {
     it->t[i] = t[i];
     it->dt[i] = t[i]->dtype;
     it->data[i] = mt_data(t[i]);
-    it->cast |= it->dt[i] != it->ct[i];
   }
-  return true;
+  return cast_numbers(c, it);
 }
 
 /* ---- running ---- */

@@ -70,6 +70,22 @@ static void float_to_half(int64_t n, const void *from, void *to) {}
       half_to_float(n, p[1], p[0]);                                                        \
     else if (run && HALF_LOOPS && MT_##to == MT_float16 && MT_##from == MT_float32)        \
       float_to_half(n, p[1], p[0]);                                                        \
+    else if (run && HALF_LOOPS && MT_##to == MT_float16)                                   \
+      for (int64_t at = 0, m; at < n; at += m) { /* through float */                        \
+        float part[512];                                                                   \
+        const TI *a = (const TI *)p[1] + at;                                               \
+        m = n - at < 512 ? n - at : 512;                                                   \
+        VEC for (int64_t i = 0; i < m; i++) part[i] = (float)LD_##from(a[i]);              \
+        float_to_half(m, part, (uint16_t *)p[0] + at);                                     \
+      }                                                                                    \
+    else if (run && HALF_LOOPS && MT_##from == MT_float16)                                 \
+      for (int64_t at = 0, m; at < n; at += m) {                                           \
+        float part[512];                                                                   \
+        TO *o = (TO *)p[0] + at;                                                           \
+        m = n - at < 512 ? n - at : 512;                                                   \
+        half_to_float(m, (const uint16_t *)p[1] + at, part);                               \
+        VEC for (int64_t i = 0; i < m; i++) o[i] = ST_##to(part[i]);                       \
+      }                                                                                    \
     else if (run) {                                                                        \
       TO *o = (TO *)p[0];                                                                  \
       const TI *a = (const TI *)p[1];                                                      \

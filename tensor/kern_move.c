@@ -196,11 +196,18 @@ PICK(pick_8, uint64_t)
     else if (xs == 1 && r == 4)                                                           \
       for (int64_t i = 0; i < n; i++)                                                     \
         o[4 * i] = o[4 * i + 1] = o[4 * i + 2] = o[4 * i + 3] = x[i];                     \
-    else                                                                                  \
-      for (int64_t i = 0; i < n; i++, o += r) {                                           \
-        T v = x[i * xs];                                                                  \
-        for (int64_t j = 0; j < r; j++) o[j] = v;                                         \
+    else {                                                                                \
+      /* whole vectors, whose ends the next element writes over, while they fit */         \
+      typedef T V __attribute__((vector_size(64), aligned(sizeof(T)), may_alias));        \
+      const int64_t lanes = (int64_t)(64 / sizeof(T)), wide = (r + lanes - 1) / lanes * lanes; \
+      const T *end = o + n * r;                                                           \
+      int64_t i = 0;                                                                      \
+      for (; i < n && end - o >= wide; i++, o += r) {                                     \
+        V v = (V){0} + x[i * xs];                                                         \
+        for (int64_t j = 0; j < r; j += lanes) *(V *)(o + j) = v;                         \
       }                                                                                   \
+      for (; i < n; i++) for (int64_t j = 0; j < r; j++) *o++ = x[i * xs];                \
+    }                                                                                     \
   }
 REPEAT(repeat_1, uint8_t)
 REPEAT(repeat_2, uint16_t)

@@ -64,6 +64,10 @@ Tensor *k_pow(Ctx *c, Tensor *self, Tensor *exponent) {
   /* an exponent that changes the dtype goes the general way */
   if (d != (DType)self->dtype || d == MT_bool)
     return mt_binary(c, B_pow, MT_P_ARITH, self, exponent, NULL, 0);
+  if (mt_is_complex(d) && e.im == 0 && mt_sre(e) == 2)
+    return mt_binary(c, B_mul, MT_P_ARITH, self, self, NULL, 0);
+  if (mt_is_complex(d) && e.im == 0 && mt_sre(e) == 0.5)
+    return mt_unary(c, U_sqrt, MT_P_SAME, self, NULL, 0);
   return mt_unary(c, U_pow_scalar, MT_P_SAME, self, &e, 1);
 }
 Tensor *k_float_power(Ctx *c, Tensor *self, Tensor *exponent) {

@@ -29,11 +29,29 @@ static void softmax_rows(void *ctx, int64_t lo, int64_t hi) {
       kerns()->softmax_f64(r->n, (const double *)(const void *)r->x + i * r->n,
                            (double *)(void *)r->y + i * r->n, r->log_);
 }
-/* x in float or double with dim last and contiguous. */
-static Tensor *rows_of(Ctx *c, Tensor *x, int d) {
-  Tensor *t = d == x->ndim - 1 ? x : t_transpose(c, x, d, -1);
-  if (!t) return NULL;
-  return mt_contig_as(c, t, x->dtype == MT_float64 ? MT_float64 : MT_float32);
+/* A dim before others: columns, a strip of them at a time. */
+typedef struct { const char *x; char *y; int64_t n, inner, strips, width; bool single, log_; } Cols;
+static void softmax_cols(void *ctx, int64_t lo, int64_t hi) {
+  const Cols *k = ctx;
+  for (int64_t u = lo; u < hi && !mt_interrupted; u++) {
+    int64_t from = u % k->strips * k->width, at = u / k->strips * k->n * k->inner + from;
+    int64_t w = k->inner - from < k->width ? k->inner - from : k->width;
+    if (k->single)
+      kerns()->cols_f32(k->n, w, k->inner, (const float *)(const void *)k->x + at,
+                        (float *)(void *)k->y + at, k->log_);
+    else
+      kerns()->cols_f64(k->n, w, k->inner, (const double *)(const void *)k->x + at,
+                        (double *)(void *)k->y + at, k->log_);
+  }
+}
+static void run_cols(const Tensor *x, Tensor *y, int d, bool log_) {
+  Cols k = {.x = mt_data(x), .y = mt_data(y), .n = x->size[d], .inner = 1,
+            .single = x->dtype == MT_float32, .log_ = log_};
+  for (int i = d + 1; i < x->ndim; i++) k.inner *= x->size[i];
+  int64_t fits = 32768 / k.n / 16 * 16;    /* both strips in the second cache, a line or more wide */
+  k.width = fits < 16 ? 16 : fits < MT_SOFTMAX_COLS ? fits : MT_SOFTMAX_COLS;
+  k.strips = (k.inner + k.width - 1) / k.width;
+  mt_parallel(x->numel / k.n / k.inner * k.strips, 1 + 8192 / (k.n * k.width), softmax_cols, &k);
 }
 Tensor *k__softmax(Ctx *c, Tensor *self, int64_t dim, bool log_) {
   int d = mt_dim(c, dim, self->ndim);
@@ -41,20 +59,22 @@ Tensor *k__softmax(Ctx *c, Tensor *self, int64_t dim, bool log_) {
   if (!mt_is_float(self->dtype))
     return mt_fail(c, "softmax is not implemented for %s", mt_dtypes[self->dtype].name);
   if (!self->numel) return mt_new_like(c, self, (DType)self->dtype);
-  Tensor *x = self->ndim
-                  ? rows_of(c, self, d)
-                  : mt_contig_as(c, self, self->dtype == MT_float64 ? MT_float64 : MT_float32);
+  Tensor *x = mt_contig_as(c, self, self->dtype == MT_float64 ? MT_float64 : MT_float32);
   Tensor *y = x ? mt_new_like(c, x, (DType)x->dtype) : NULL;
   if (!y) return NULL;
+  int64_t inner = 1;
+  for (int i = d + 1; i < x->ndim; i++) inner *= x->size[i];
+  if (inner > 1) {
+    run_cols(x, y, d, log_);
+    return mt_poll(c) ? NULL : mt_cast(c, y, (DType)self->dtype);
+  }
   Rows r = {.x = mt_data(x),
             .y = mt_data(y),
-            .n = x->ndim ? x->size[x->ndim - 1] : 1,
+            .n = x->ndim ? x->size[d] : 1,
             .single = x->dtype == MT_float32,
             .log_ = log_};
   mt_parallel(x->numel / r.n, 1 + 8192 / r.n, softmax_rows, &r);
-  if (mt_poll(c)) return NULL;
-  y = mt_cast(c, y, (DType)self->dtype);
-  return self->ndim && d != self->ndim - 1 && y ? mt_contig(c, t_transpose(c, y, d, -1)) : y;
+  return mt_poll(c) ? NULL : mt_cast(c, y, (DType)self->dtype);
 }
 static Tensor *softmax(Ctx *c, Tensor *x, int64_t dim, int dtype, bool log_) {
   if (!x) return NULL;

@@ -141,7 +141,24 @@ static void unique(Ctx *c, Tensor *s, bool sort, bool inverse, bool counts, int6
 void k_unique(Ctx *c, Tensor *s, bool sort, bool inverse, bool counts, int64_t dim, Val *r) {
   unique(c, s, true, inverse, counts, dim, r);
 }
+/* Runs of the flattened tensor: an element that differs from the one before begins one. */
+static void runs(Ctx *c, Tensor *s, bool inverse, bool counts, Val *r) {
+  const IntList flat = mt_il((int64_t[]){-1}, 1);
+  const int64_t n = s->numel;
+  Tensor *x = t_reshape(c, s, flat), *one = mt_wrap(c, mt_si(1));
+  Tensor *first = t_ones(c, mt_il(&n, 1), MT_bool, -1, -1, -1, false);
+  Tensor *differs = t_ne(c, t_narrow(c, x, 0, 1, n - 1), t_narrow(c, x, 0, 0, n - 1));
+  if (!t_copy_(c, t_narrow(c, first, 0, 1, n - 1), differs, false)) return;
+  r[0].t = t_masked_select(c, x, first);
+  r[1].t = r[2].t = NULL;
+  if (inverse)
+    r[1].t = t_reshape(c, t_sub(c, t_cumsum(c, first, 0, -1), one, mt_si(1)), mt_sizes(s));
+  if (!counts) return;
+  Tensor *end = t_full(c, mt_il((int64_t[]){1}, 1), mt_si(n), MT_int64, -1, -1, -1, false);
+  r[2].t = t_diff(c, t_reshape(c, t_nonzero(c, first, false), flat), 1, 0, NULL, end);
+}
 void k_unique_consecutive(Ctx *c, Tensor *s, bool inverse, bool counts, int64_t dim, Val *r) {
+  if (dim == MT_NONE_INT && s->numel) { runs(c, s, inverse, counts, r); return; }
   unique(c, s, false, inverse, counts, dim, r);
 }
 

@@ -203,4 +203,74 @@ t.test("a running sum on one thread and on two", function()
   torch.set_num_threads(threads)
 end)
 
+t.test("softmax over any dimension is that of the last one", function()
+  for _, shape in ipairs { { 3, 70, 5 }, { 2, 9, 300 }, { 2, 1, 40 }, { 700, 33 }, { 4, 3, 2, 129 } } do
+    for _, name in ipairs { "softmax", "log_softmax" } do
+      for _, dtype in ipairs { torch.float32, torch.float64, torch.bfloat16 } do
+        local x = (torch.randn(shape) * 4):to(dtype)
+        x:view(-1)[3] = -math.huge
+        for d = 0, #shape - 2 do
+          local want = x:transpose(d, -1):contiguous()[name](x:transpose(d, -1):contiguous(), -1):transpose(d, -1)
+          local got = x[name](x, d)
+          local tol = dtype == torch.bfloat16 and 1e-3 or dtype == torch.float32 and 2e-6 or 1e-14
+          t.ok(torch.allclose(got, want, { rtol = tol * 10, atol = tol, equal_nan = true }), name .. " over " .. d)
+        end
+      end
+    end
+  end
+  t.eq(torch.full({ 2, 3 }, -math.huge):softmax(0):isnan():all():item(), true)
+end)
+t.test("unique_consecutive of all elements", function()
+  local x = torch.tensor { 1., 1, 2, 0 / 0, 0 / 0, 3, 3, 3, 1 }
+  local values, places, counts = torch.unique_consecutive(x, { return_inverse = true, return_counts = true })
+  t.eq(values[":2"]:tolist(), { 1., 2. })
+  t.eq(places:tolist(), { 0, 0, 1, 2, 3, 4, 4, 4, 5 })
+  t.eq(counts:tolist(), { 2, 1, 1, 1, 3, 1 })
+  local big = torch.randint(0, 3, { 300, 500 })
+  local v, i, n = torch.unique_consecutive(big, { return_inverse = true, return_counts = true })
+  t.ok(torch.equal(v:repeat_interleave(n), big:flatten()) and torch.equal(v[i], big))
+  t.eq(torch.unique_consecutive(torch.tensor(5)):tolist(), { 5 })
+end)
+t.test("equal looks at every part", function()
+  local x = torch.zeros(1000003)
+  for _, at in ipairs { 0, 16383, 16384, 150000, 999999, 1000002 } do
+    local y = x:clone()
+    t.ok(x:equal(y), "same")
+    y[at] = 1
+    t.ok(not x:equal(y), "differs at " .. at)
+  end
+end)
+t.test("elements repeated by each count, in each size of element", function()
+  for _, dtype in ipairs { torch.uint8, torch.bfloat16, torch.float32, torch.int64, torch.complex128 } do
+    local x = torch.arange(0, 5000):remainder(120):to(dtype)
+    for _, r in ipairs { 2, 3, 4, 5, 7, 15, 16, 17, 63, 64, 65, 100 } do
+      local want = x:index_select(0, torch.div(torch.arange(0, 5000 * r), r, { rounding_mode = "floor" }))
+      t.ok(torch.equal(x:unsqueeze(-1):expand(5000, r):contiguous():view(-1), want), r .. " times")
+    end
+    local m = x[":4800"]:view(40, 120):t()
+    t.ok(torch.equal(m:repeat_interleave(3, 1), m:repeat_interleave(torch.tensor { 3 }, 1)), "transposed")
+  end
+end)
+t.test("half precision from and to every dtype", function()
+  local x = torch.arange(0, 1100) / 8 - 50
+  for _, dtype in ipairs { torch.float64, torch.bfloat16, torch.int8, torch.uint8, torch.int64, torch.bool,
+    torch.complex64 } do
+    local y = x:abs():to(dtype)
+    t.ok(torch.equal(y:half(), (dtype.is_complex and torch.real(y) or y):float():half()), "to half")
+    t.ok(torch.equal(x:abs():half():to(dtype), x:abs():half():float():to(dtype)), "from half")
+  end
+end)
+t.test("a long dot product", function()
+  local x, y = torch.randn(1000003), torch.randn(1000003)
+  t.ok(math.abs(x:dot(y):item() - x:double():dot(y:double()):item()) < 1e-2)
+  t.ok(math.abs(x:double():dot(y:double()):item() - (x:double() * y:double()):sum():item()) < 1e-9)
+end)
+t.test("zero_ cuts the gradient", function()
+  local x = torch.ones(3, { requires_grad = true })
+  local y = x * 2
+  y:zero_()
+  y:sum():backward()
+  t.eq(x.grad:tolist(), { 0., 0., 0. })
+end)
+
 t.done()
