@@ -421,6 +421,39 @@ Tensor *k_index_copy(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Tensor *s
   c->out = out;
   return index ? scatter_fold(c, self, d, index, source, MT_FOLD_SET) : NULL;
 }
+typedef struct { uint64_t a, b; } Wide;
+/* Whole slices of a contiguous tensor; a unit is a piece of one outer element's slices, so that no
+ * two threads meet where indices repeat. */
+typedef struct {
+  char *o;
+  const char *value;
+  const int64_t *ix;
+  int64_t n, size, inner, es, parts;
+} Slab;
+enum { SLAB = 4096 };
+static void fill_slabs(void *ctx, int64_t lo, int64_t hi) {
+  const Slab *f = ctx;
+  for (int64_t u = lo; u < hi && !mt_interrupted; u++) {
+    int64_t at = u % f->parts * SLAB, m = f->inner - at < SLAB ? f->inner - at : SLAB;
+    for (int64_t i = 0; i < f->n; i++) {
+      char *to = f->o + ((u / f->parts * f->size + f->ix[i]) * f->inner + at) * f->es;
+      if (f->es < 16) mt_move_kerns()->repeat[mt_size_class((size_t)f->es)](to, f->value, 0, 1, m);
+      else for (int64_t j = 0; j < m; j++) ((Wide *)to)[j] = *(const Wide *)f->value;
+    }
+  }
+}
+static Tensor *fill_slices(Ctx *c, Tensor *t, int d, Tensor *index, Tensor *value) {
+  const int64_t *ix = mt_data(index);
+  int64_t n = index->numel, size = t->size[d], inner = 1;
+  int64_t bad = mt_index_kerns()->check(ix, 1, n, size);
+  if (bad >= 0) { outside(c, ix[bad], d, size); return NULL; }
+  for (int i = d + 1; i < t->ndim; i++) inner *= t->size[i];
+  Slab f = {mt_data(t), mt_data(value), ix, n, size, inner, (int64_t)mt_dsize(t->dtype),
+            (inner + SLAB - 1) / SLAB};
+  mt_parallel(t->numel / (size * inner) * f.parts, 1 + 16384 / (n * (inner < SLAB ? inner : SLAB)),
+              fill_slabs, &f);
+  return mt_poll(c) ? NULL : t;
+}
 Tensor *k_index_fill(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Scalar value) {
   int64_t shape[MT_MAXDIM];
   int d = mt_dim(c, dim, self->ndim);
@@ -442,6 +475,12 @@ Tensor *k_index_fill(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Scalar va
   Tensor *src = t_expand(c, v, mt_il(shape, self->ndim), false),
          *neg = t_lt(c, index, mt_wrap(c, mt_si(0)));
   index = t_where(c, neg, t_add(c, index, mt_wrap(c, mt_si(self->size[d])), mt_si(1)), index);
+  if (index && index->numel && d < self->ndim - 1 && mt_is_contiguous(self)) {
+    Tensor *flat = mt_contig(c, index);
+    c->out = out;
+    Tensor *t = flat ? target(c, self, &flat, 1) : NULL;
+    return t ? fill_slices(c, t, d, flat, v) : NULL;
+  }
   index = src && index ? wide_index(c, index, src, d) : NULL;
   c->out = out;
   return index ? scatter_fold(c, self, d, index, src, MT_FOLD_SET) : NULL;
@@ -536,7 +575,6 @@ static Tensor *as_mask(Ctx *c, Tensor *mask) {
         *(TY *)(p[0] + i * s[0]) = *(uint8_t *)(p[1] + i * s[1]) ? *(const TY *)(p[2] + i * s[2])  \
                                                                  : *(const TY *)(p[3] + i * s[3]); \
   }
-typedef struct { uint64_t a, b; } Wide;
 WHERE(uint8_t, where_1)
 WHERE(uint16_t, where_2)
 WHERE(uint32_t, where_4)

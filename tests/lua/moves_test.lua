@@ -260,6 +260,23 @@ t.test("half precision from and to every dtype", function()
     t.ok(torch.equal(x:abs():half():to(dtype), x:abs():half():float():to(dtype)), "from half")
   end
 end)
+t.test("index_fill of slices, in every layout", function()
+  for _, shape in ipairs { { 7, 5, 3 }, { 3, 9000 }, { 2, 6, 5000 }, { 4, 1, 3, 2 } } do
+    for d = 0, #shape - 1 do
+      for _, dtype in ipairs { torch.float32, torch.uint8, torch.complex128 } do
+        local x = torch.arange(torch.Size(shape):numel()):view(shape):to(dtype)
+        local index, want = torch.randint(-shape[d + 1], shape[d + 1], { 3 }), x:clone()
+        for _, k in ipairs(index:tolist()) do want:select(d, k):fill_(9) end
+        t.ok(torch.equal(x:index_fill(d, index, 9), want), "contiguous")
+        t.ok(torch.equal(x:transpose(0, -1):contiguous():transpose(0, -1):index_fill(d, index, 9), want), "strided")
+        t.ok(torch.equal(x:clone():index_fill_(d, index, 9), want), "in place")
+        local y = x:clone()
+        t.error_matches(function() y:index_fill_(d, torch.tensor { 0, shape[d + 1] }, 9) end, "out of bounds")
+        t.ok(torch.equal(x, y), "a wrong index leaves it alone")
+      end
+    end
+  end
+end)
 t.test("a long dot product", function()
   local x, y = torch.randn(1000003), torch.randn(1000003)
   t.ok(math.abs(x:dot(y):item() - x:double():dot(y:double()):item()) < 1e-2)
