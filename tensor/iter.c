@@ -268,12 +268,28 @@ static bool overlaps_itself(const Iter *it, int o) {
   return false;
 }
 
+/* Loops of a few elements each (points of three numbers plus one) cost more than steps apart. */
+enum { SHORT = 8 };
+static void swap_inner(Iter *it) {
+  int64_t n = it->size[0];
+  it->size[0] = it->size[1];
+  it->size[1] = n;
+  for (int i = 0; i < it->nop; i++) {
+    int64_t step = it->stride[i][0];
+    it->stride[i][0] = it->stride[i][1];
+    it->stride[i][1] = step;
+  }
+}
+
 bool mt_iter_run(Ctx *c, Iter *it, Loop loop, const void *par) {
   if (it->numel == 0 || it->meta) return true;
-  if (MT_TOO_LITTLE(it->numel, GRAIN + 1)) { run_range(it, loop, par, 0, it->numel); return true; }
+  bool little = MT_TOO_LITTLE(it->numel, GRAIN + 1), apart = true;
+  bool brief = it->ndim > 1 && it->size[0] <= SHORT && it->size[1] >= 8 * it->size[0];
+  if (little && !brief) { run_range(it, loop, par, 0, it->numel); return true; }
   Job j = {it, loop, par};
-  bool apart = true;
   for (int i = 0; i < it->nout; i++) apart = apart && !overlaps_itself(it, i);
+  if (brief && apart) swap_inner(it);
+  if (little) { run_range(it, loop, par, 0, it->numel); return true; }
   if (apart) mt_parallel(it->numel, GRAIN, run_job, &j);
   else run_job(&j, 0, it->numel);
   return !mt_poll(c);
