@@ -2,7 +2,7 @@
 #include "iter.h"
 #include <string.h>
 
-enum { GRAIN = 32768, BLOCK = 256, PIECE = 1 << 18 };
+enum { GRAIN = 32768, BLOCK = 1024, PIECE = 1 << 18 };
 
 static bool same_contig(const Tensor *t, const Tensor *ref) {
   return t->ndim == ref->ndim && !memcmp(t->size, ref->size, sizeof(int64_t) * t->ndim) &&

@@ -50,8 +50,6 @@ LINE(sum_u8, uint8_t, uint64_t, 0, SAME, a + v, SAME)
 LINE(sum_i16, uint16_t, uint64_t, 0, SAME, a + v, SAME)
 LINE(sum_i32, uint32_t, uint64_t, 0, SAME, a + v, SAME)
 LINE(sum_i64, uint64_t, uint64_t, 0, SAME, a + v, SAME)
-LINE(sum_f16, uint16_t, float, 0, mt_half_to_float, a + v, mt_float_to_half)
-LINE(sum_bf16, uint16_t, float, 0, mt_bf16_to_float, a + v, mt_float_to_bf16)
 LINE(sum_f32, float, double, 0, SAME, a + v, SAME)
 LINE(sum_f64, double, double, 0, SAME, a + v, SAME)
 LINE(sum_c64, cfloat, cdouble, 0, SAME, a + v, SAME)
@@ -60,8 +58,6 @@ LINE(prod_u8, uint8_t, uint64_t, 1, SAME, a * v, SAME)
 LINE(prod_i16, uint16_t, uint64_t, 1, SAME, a * v, SAME)
 LINE(prod_i32, uint32_t, uint64_t, 1, SAME, a * v, SAME)
 LINE(prod_i64, uint64_t, uint64_t, 1, SAME, a * v, SAME)
-LINE(prod_f16, uint16_t, float, 1, mt_half_to_float, a * v, mt_float_to_half)
-LINE(prod_bf16, uint16_t, float, 1, mt_bf16_to_float, a * v, mt_float_to_bf16)
 LINE(prod_f32, float, double, 1, SAME, a * v, SAME)
 LINE(prod_f64, double, double, 1, SAME, a * v, SAME)
 LINE(prod_c64, cfloat, cdouble, 1, SAME, a * v, SAME)
@@ -85,8 +81,6 @@ static cdouble log_add_c(cdouble x, cdouble y) {
   return hi + CMPLX(0.5 * log1p(a * (2 + a) + b * b), atan2(b, 1 + a));
 }
 #define LOW -(double)INFINITY
-LINE(lse_f16, uint16_t, double, LOW, mt_half_to_float, log_add(v, a), mt_float_to_half)
-LINE(lse_bf16, uint16_t, double, LOW, mt_bf16_to_float, log_add(v, a), mt_float_to_bf16)
 LINE(lse_f32, float, double, LOW, SAME, log_add(v, a), SAME)
 LINE(lse_f64, double, double, LOW, SAME, log_add(v, a), SAME)
 LINE(lse_c64, cfloat, cdouble, CMPLX(LOW, 0), SAME, log_add_c(v, a), SAME)
@@ -122,12 +116,12 @@ EXTREMES(f64, double, double, SAME)
 
 typedef void (*LineFn)(const Scan *s, int64_t from, int64_t stride);
 static const LineFn sums[MT_NDTYPES] = {sum_u8,  sum_u8,   sum_u8,  sum_i16, sum_i32, sum_i64,
-                                        sum_f16, sum_bf16, sum_f32, sum_f64, sum_c64, sum_c128};
+                                        NULL,    NULL,     sum_f32, sum_f64, sum_c64, sum_c128};
 static const LineFn prods[MT_NDTYPES] = {prod_u8,  prod_u8,  prod_u8,  prod_i16,
-                                         prod_i32, prod_i64, prod_f16, prod_bf16,
+                                         prod_i32, prod_i64, NULL,     NULL,
                                          prod_f32, prod_f64, prod_c64, prod_c128};
 static const LineFn lses[MT_NDTYPES] = {
-    [MT_float16] = lse_f16, lse_bf16, lse_f32, lse_f64, lse_c64, lse_c128};
+    [MT_float32] = lse_f32, lse_f64, lse_c64, lse_c128};
 static const LineFn maxs[MT_NDTYPES] = {max_u8,  max_u8,  max_i8,   max_i16, max_i32,
                                         max_i64, max_f16, max_bf16, max_f32, max_f64};
 static const LineFn mins[MT_NDTYPES] = {min_u8,  min_u8,  min_i8,   min_i16, min_i32,
@@ -182,8 +176,10 @@ static bool long_row(Ctx *c, const float *x, float *y, int64_t n) {
 
 static Tensor *scan(Ctx *c, Tensor *self, int64_t dim_, DType d, const LineFn *table, bool back,
                     Tensor **index) {
-  int dim = mt_dim(c, dim_, self->ndim);
+  int dim = self ? mt_dim(c, dim_, self->ndim) : -1;
   if (dim < 0) return NULL;
+  if ((d == MT_float16 || d == MT_bfloat16) && !index) /* in float, which has vectors */
+    return mt_cast(c, scan(c, mt_cast(c, self, d), dim_, MT_float32, table, back, NULL), d);
   if (!table[d]) return mt_fail(c, "not implemented for %s", mt_dtypes[d].name);
   Tensor *x = mt_contig_as(c, self, d), *y = mt_new_like(c, self, d);
   if (index) *index = mt_new_like(c, self, MT_int64);

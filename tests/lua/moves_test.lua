@@ -277,6 +277,29 @@ t.test("index_fill of slices, in every layout", function()
     end
   end
 end)
+t.test("sign, size and running sums of half precision", function()
+  local special = torch.tensor { 1.5, -2, 0 / 0, math.huge, -math.huge, 0., -0., 3e-7 }
+  for _, dtype in ipairs { torch.float16, torch.bfloat16 } do
+    local h, m = special:to(dtype), torch.randn(100, 70):to(dtype)
+    t.eq(torch.signbit(-h):logical_xor(torch.signbit(h)):all():item(), true)
+    t.ok(torch.allclose(h:abs(), h:float():abs():to(dtype), { rtol = 0, equal_nan = true }))
+    t.ok(torch.equal(-m:t(), (-m):t()) and torch.equal(m:t():abs(), m:float():abs():t():to(dtype)))
+    for _, name in ipairs { "cumsum", "cumprod", "logcumsumexp" } do
+      t.ok(torch.equal(m[name](m, 1), m:float()[name](m:float(), 1):to(dtype)), name)
+    end
+  end
+end)
+t.test("points of few numbers, broadcast", function()
+  for _, k in ipairs { 1, 2, 3, 4, 7, 8, 9 } do
+    local x, v, w = torch.rand(50000, k), torch.rand(k), torch.rand(50000, 1)
+    t.ok(torch.equal(x + v, x + v:expand(50000, k):contiguous()))
+    t.ok(torch.equal(x * w, x * w:expand(50000, k):contiguous()))
+    t.ok(torch.equal(x:narrow(1, 0, (k + 1) // 2):exp(), x:exp():narrow(1, 0, (k + 1) // 2)))
+    local y = x:clone()
+    y:t():add_(v:unsqueeze(1))
+    t.ok(torch.equal(y, x + v))
+  end
+end)
 t.test("a long dot product", function()
   local x, y = torch.randn(1000003), torch.randn(1000003)
   t.ok(math.abs(x:dot(y):item() - x:double():dot(y:double()):item()) < 1e-2)
