@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include "blas.h"
 #include "cpu.h"
+#include "kern_small.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
@@ -118,7 +119,16 @@ static int queried(MtGemmType t, const Query *q) {
              : (int)(n * (real_size(t) == 4 ? 1.0000003 : 1) + 0.5); /* floats round large sizes */
 }
 
+/* Small dense real matrices have kernels of their own. */
+const MtSmallKerns *mt_small(void) { return MT_AT_LEVEL(&mt_small_kerns); }
+static bool is_small(MtGemmType t, int m, int n, int lda) {
+  return !is_complex(t) && m == n && n <= MT_SMALL && lda == n;
+}
+static bool single(MtGemmType t) { return t == MT_GEMM_F32; }
+
 int mt_getrf(MtGemmType t, int m, int n, void *a, int lda, int *ipiv) {
+  if (is_small(t, m, n, lda))
+    return single(t) ? mt_small()->lu_f32(n, a, ipiv) : mt_small()->lu_f64(n, a, ipiv);
   GET(f, "getrf", "getrf");
   int info = 0;
   f(&m, &n, a, &lda, ipiv, &info);
@@ -127,6 +137,11 @@ int mt_getrf(MtGemmType t, int m, int n, void *a, int lda, int *ipiv) {
 
 int mt_getrs(MtGemmType t, char trans, int n, int nrhs, const void *a, int lda, const int *ipiv,
              void *b, int ldb) {
+  if (is_small(t, n, n, lda) && ldb == n) {
+    if (single(t)) mt_small()->lu_solve_f32(n, nrhs, trans != 'N', a, ipiv, b);
+    else mt_small()->lu_solve_f64(n, nrhs, trans != 'N', a, ipiv, b);
+    return 0;
+  }
   GET(f, "getrs", "getrs");
   int info = 0;
   f(&trans, &n, &nrhs, a, &lda, ipiv, b, &ldb, &info, (size_t)1);
@@ -134,6 +149,9 @@ int mt_getrs(MtGemmType t, char trans, int n, int nrhs, const void *a, int lda, 
 }
 
 int mt_potrf(MtGemmType t, char uplo, int n, void *a, int lda) {
+  if (is_small(t, n, n, lda))
+    return single(t) ? mt_small()->cholesky_f32(n, uplo == 'U', a)
+                     : mt_small()->cholesky_f64(n, uplo == 'U', a);
   GET(f, "potrf", "potrf");
   int info = 0;
   f(&uplo, &n, a, &lda, &info, (size_t)1);

@@ -3,60 +3,11 @@
  * Every kernel copies its matrices column by column into a Job, runs it (on a thread of its own
  * when it may take long, so that Ctrl-C can abandon it, see blas.h), and copies the results into
  * new tensors.  A batch is spread over the threads. */
-#include "blas.h"
 #include "expr_rt.h"
+#include "linalg_job.h"
 #include "op.h"
-#include "product.h"
 #include <math.h>
-#include <stdatomic.h>
 #include <string.h>
-
-typedef struct Job {
-  MtGemmType type;
-  size_t size, real;                          /* bytes of an element and of its real part */
-  int64_t batch;
-  int m, n, nrhs, k;
-  char *a, *b, *s, *u, *v; /* column-major batches; what each means is the kernel's matter */
-  size_t as, bs, ss, us, vs;                  /* bytes from one matrix to the next */
-  int *piv, *info;
-  bool flag, flag2;
-  char how, mode;
-  double rcond;
-  _Atomic int failure;
-  void (*one)(struct Job *j, int64_t i);
-} Job;
-
-static void job_free(void *p) {
-  Job *j = p;
-  if (!j) return;
-  mt_free(j->a);
-  mt_free(j->b);
-  mt_free(j->s);
-  mt_free(j->u);
-  mt_free(j->v);
-  mt_free(j->piv);
-  mt_free(j->info);
-  mt_free(j);
-}
-
-static void job_range(void *ctx, int64_t lo, int64_t hi) {
-  Job *j = ctx;
-  for (int64_t i = lo; i < hi && !atomic_load(&j->failure); i++) j->one(j, i);
-}
-static void job_run(void *ctx) {
-  Job *j = ctx;
-  mt_parallel(j->batch, j->n > 16 ? 1 : 64, job_range, j);
-}
-static void note(Job *j, int64_t i, int info) {
-  if (info < -1000) atomic_store(&j->failure, info);
-  else j->info[i] = info;
-}
-
-static int64_t batch_of(const Tensor *t, int last) {
-  int64_t n = 1;
-  for (int i = 0; i < t->ndim - last; i++) n *= t->size[i];
-  return n;
-}
 
 static bool check_matrix(Ctx *c, const Tensor *a, bool square) {
   if (a->ndim < 2) {
@@ -79,102 +30,9 @@ static bool check_matrix(Ctx *c, const Tensor *a, bool square) {
   return true;
 }
 
-/* A job for the matrices of a; its a block, of room elements each, holds them column by column. */
-static Job *job_new(Ctx *c, Tensor *a, size_t room) {
-  Job *j = c->err ? NULL : mt_calloc(sizeof *j);
-  if (!j) return c->err ? NULL : mt_nomem(c);
-  j->type = mt_product_type(a->dtype);
-  j->size = mt_dsize(a->dtype);
-  j->real = mt_dsize(mt_real_dtype((DType)a->dtype));
-  j->batch = batch_of(a, 2);
-  j->m = (int)a->size[a->ndim - 2];
-  j->n = (int)a->size[a->ndim - 1];
-  j->k = j->m < j->n ? j->m : j->n;
-  size_t mn = (size_t)j->m * (size_t)j->n;
-  j->as = (room > mn ? room : mn) * j->size;
-  j->a = mt_malloc((size_t)j->batch * j->as + MT_LAPACK_SLACK);
-  j->info = mt_calloc((size_t)j->batch * sizeof(int));
-  Tensor *turned = t_transpose(c, a, -2, -1), *flat = turned ? mt_contig(c, turned) : NULL;
-  if (!j->a || !j->info || !flat) { job_free(j); return c->err ? NULL : mt_nomem(c); }
-  for (int64_t i = 0; i < j->batch; i++)
-    memcpy(j->a + (size_t)i * j->as, (char *)mt_data(flat) + (size_t)i * mn * j->size,
-           mn * j->size);
-  return j;
-}
-
-static bool room(Ctx *c, char **p, size_t *step, int64_t batch, size_t bytes) {
-  *step = bytes;
-  if ((*p = mt_malloc((size_t)batch * bytes + MT_LAPACK_SLACK))) return true;
-  mt_nomem(c);
-  return false;
-}
-
-/* LAPACK's iterations neither end nor stay within their memory on infinities and nans, so these
- * never reach it. part: 'L' or 'U' where it reads one triangle, else 0. */
-static bool all_finite(Ctx *c, const Job *j, char part) {
-  int w = (int)(j->size / j->real);
-  for (int64_t i = 0; i < j->batch; i++)
-    for (int64_t k = 0; k < j->n; k++) {
-      int64_t lo = part == 'L' ? k : 0, hi = part == 'U' ? k + 1 : j->m;
-      const char *col = j->a + (size_t)i * j->as + (size_t)(k * j->m) * j->size;
-      bool ok = true;
-      if (j->real == 8)
-        for (int64_t e = lo * w; e < hi * w; e++) ok &= isfinite(((const double *)col)[e]);
-      else for (int64_t e = lo * w; e < hi * w; e++) ok &= isfinite(((const float *)col)[e]);
-      if (ok) continue;
-      mt_fail(c, "the matrix (batch element %lld) contains infinities or nans", (long long)i);
-      return false;
-    }
-  return true;
-}
-
-/* Runs a job; false (and the job is gone) when it failed as a whole. */
-static bool finish(Ctx *c, Job *j, double each) {
-  int st = 0;
-  if (j->batch && j->n + j->m) st = mt_run_detached(job_run, j, job_free, each * (double)j->batch);
-  if (st == MT_LAPACK_INTERRUPTED) { mt_fail_kind(c, MT_INTERRUPTED, "interrupted"); return false; }
-  int failure = atomic_load(&j->failure);
-  if (failure == MT_LAPACK_MISSING)
-    mt_fail(c, "needs LAPACK, which is not installed (libopenblas)");
-  else if (failure) mt_nomem(c);
-  if (failure) job_free(j);
-  return !failure;
-}
-
-/* A tensor with a's batch dimensions and the last sizes m, n (n < 0: none), filled from
- * column-major blocks. */
-static Tensor *unload(Ctx *c, const Tensor *a, int last, DType d, const char *p, size_t step,
-                      int64_t m, int64_t n) {
-  int64_t size[MT_MAXDIM], stride[MT_MAXDIM], acc;
-  int nb = a->ndim - last, nd = nb + (n < 0 ? 1 : 2);
-  size_t bytes = (size_t)m * (size_t)(n < 0 ? 1 : n) * mt_dsize(d);
-  if (nd > MT_MAXDIM) return mt_fail(c, "too many dimensions");
-  memcpy(size, a->size, sizeof(int64_t) * (size_t)nb);
-  size[nb] = m;
-  stride[nb] = 1;
-  acc = m > 1 ? m : 1;
-  if (n >= 0) { size[nb + 1] = n; stride[nb + 1] = acc; acc *= n > 1 ? n : 1; }
-  for (int i = nb - 1; i >= 0; i--) { stride[i] = acc; acc *= size[i] > 1 ? size[i] : 1; }
-  Tensor *t =
-      mt_new_strided(c, mt_il(size, nd), mt_il(stride, nd), d, mt_meta(a) ? MT_META : MT_CPU);
-  if (!t || mt_meta(t) || !t->numel) return t;
-  int64_t batch = batch_of(a, last);
-  for (int64_t i = 0; i < batch; i++)
-    memcpy((char *)mt_data(t) + (size_t)i * bytes, p + (size_t)i * step, bytes);
-  return t;
-}
 static Tensor *shape_only(Ctx *c, const Tensor *a, DType d, int64_t m, int64_t n) {
-  return unload(c, a, 2, d, NULL, 0, m, n);
+  return mt_job_unload(c, a, 2, d, NULL, 0, m, n);
 }
-static Tensor *infos(Ctx *c, const Tensor *a, const Job *j) {
-  int64_t size[MT_MAXDIM];
-  memcpy(size, a->size, sizeof(int64_t) * (size_t)(a->ndim - 2));
-  Tensor *t = mt_new(c, mt_il(size, a->ndim - 2), MT_int32, mt_meta(a) ? MT_META : MT_CPU);
-  if (t && !mt_meta(t) && !j->info) memset(mt_data(t), 0, (size_t)t->numel * sizeof(int));
-  else if (t && !mt_meta(t)) memcpy(mt_data(t), j->info, (size_t)t->numel * sizeof(int));
-  return t;
-}
-#define BLOCK(j, x) ((void *)((j)->x + (size_t)i * (j)->x##s))
 static double cube(const Job *j) { return 2.0 * (double)j->m * (double)j->n * (double)j->n; }
 
 /* ---- triangles and diagonals ---- */
@@ -189,7 +47,7 @@ Tensor *k__tri(Ctx *c, Tensor *self, int64_t diagonal, bool upper) {
           size = (int64_t)mt_dsize(self->dtype);
   const char *from = mt_data(x);
   char *to = mt_data(r);
-  for (int64_t i = 0; i < batch_of(self, 2) * m; i++, from += n * size, to += n * size) {
+  for (int64_t i = 0; i < mt_batch_of(self, 2) * m; i++, from += n * size, to += n * size) {
     int64_t cut; /* first column kept (upper), first dropped (lower) */
     if (__builtin_add_overflow(i % m + (upper ? 0 : 1), diagonal, &cut)) cut = n;
     cut = cut < 0 ? 0 : cut > n ? n : cut;
@@ -222,60 +80,66 @@ Tensor *k__diag_matrix(Ctx *c, Tensor *self) {
 }
 
 /* ---- Cholesky ---- */
+/* Rows of A are columns of its transpose, whose upper factor is the lower one's transpose. */
 static void one_potrf(Job *j, int64_t i) {
-  note(j, i, mt_potrf(j->type, j->how, j->n, BLOCK(j, a), j->n > 1 ? j->n : 1));
+  size_t n = (size_t)j->n;
+  mt_job_note(j, i, mt_potrf(j->type, j->how, j->n, BLOCK(j, a), j->n > 1 ? j->n : 1));
+  char *col = BLOCK(j, a);
+  for (size_t q = 0; q < n; q++, col += n * j->size)
+    if (j->how == 'L') memset(col, 0, q * j->size);
+    else memset(col + (q + 1) * j->size, 0, (n - 1 - q) * j->size);
 }
 void k_linalg_cholesky_ex(Ctx *c, Tensor *self, bool upper, bool check, Val *r) {
   if (!check_matrix(c, self, true)) return;
   Job none = {0}, *j = &none;
   if (!mt_meta(self)) {
-    if (!(j = job_new(c, self, 0))) return;
-    j->how = upper ? 'U' : 'L';
+    if (!(j = mt_job_new(c, self, false))) return;
+    j->how = upper ? 'L' : 'U';
     j->one = one_potrf;
-    if (!finish(c, j, cube(j) / 6)) return;
+    if (!mt_job_finish(c, j, cube(j) / 6)) return;
   }
-  int64_t n = self->size[self->ndim - 1];
-  r[0].t = unload(c, self, 2, (DType)self->dtype, j->a, j->as, n, n);
-  if (r[0].t && !mt_meta(self)) r[0].t = k__tri(c, r[0].t, 0, upper);
-  r[1].t = infos(c, self, j);
+  r[0].t = mt_job_unload_rows(c, self, j->a);
+  r[1].t = mt_job_infos(c, self, j);
   for (int64_t i = 0; check && i < j->batch; i++)
     if (j->info[i]) {
       mt_fail(c, "the matrix (batch element %lld) is not positive-definite (leading minor %d)",
               (long long)i, j->info[i]);
       break;
     }
-  if (j != &none) job_free(j);
+  if (j != &none) mt_job_free(j);
 }
 
 /* ---- LU ---- */
 static void one_getrf(Job *j, int64_t i) {
-  note(j, i, mt_getrf(j->type, j->m, j->n, BLOCK(j, a), j->m > 1 ? j->m : 1, j->piv + i * j->k));
+  int lda = j->m > 1 ? j->m : 1;
+  mt_job_note(j, i, mt_getrf(j->type, j->m, j->n, BLOCK(j, a), lda, j->piv + i * j->k));
 }
 static bool run_lu(Ctx *c, Job *j) {
   j->piv = mt_malloc((size_t)j->batch * (size_t)j->k * sizeof(int));
-  if (!j->piv) { job_free(j); mt_nomem(c); return false; }
+  if (!j->piv) { mt_job_free(j); mt_nomem(c); return false; }
   j->one = one_getrf;
-  return finish(c, j, cube(j) / 3);
+  return mt_job_finish(c, j, cube(j) / 3);
 }
 static Tensor *pivots_of(Ctx *c, const Tensor *a, const Job *j) {
   int64_t m = a->size[a->ndim - 2], n = a->size[a->ndim - 1], k = m < n ? m : n;
-  return unload(c, a, 2, MT_int32, (const char *)j->piv, (size_t)k * sizeof(int), k, -1);
+  return mt_job_unload(c, a, 2, MT_int32, (const char *)j->piv, (size_t)k * sizeof(int), k, -1);
 }
 void k_linalg_lu_factor_ex(Ctx *c, Tensor *A, bool pivot, bool check, Val *r) {
   if (!check_matrix(c, A, false)) return;
   if (!pivot) { mt_fail(c, "LU without pivoting is not implemented on the CPU"); return; }
   Job none = {0}, *j = &none;
-  if (!mt_meta(A) && (!(j = job_new(c, A, 0)) || !run_lu(c, j))) return;
+  if (!mt_meta(A) && (!(j = mt_job_new(c, A, true)) || !run_lu(c, j))) return;
   r[0].t =
-      unload(c, A, 2, (DType)A->dtype, j->a, j->as, A->size[A->ndim - 2], A->size[A->ndim - 1]);
+      mt_job_unload(c, A, 2, (DType)A->dtype, j->a, j->as, A->size[A->ndim - 2],
+                    A->size[A->ndim - 1]);
   r[1].t = pivots_of(c, A, j);
-  r[2].t = infos(c, A, j);
+  r[2].t = mt_job_infos(c, A, j);
   for (int64_t i = 0; check && i < j->batch; i++)
     if (j->info[i]) {
       mt_fail(c, "U[%d, %d] is zero", j->info[i], j->info[i]);
       break;
     }
-  if (j != &none) job_free(j);
+  if (j != &none) mt_job_free(j);
 }
 Tensor *k__pivots_to_permutation(Ctx *c, Tensor *pivots, Tensor *like, int64_t m) {
   int64_t size[MT_MAXDIM + 1], k = pivots->ndim ? pivots->size[pivots->ndim - 1] : 0;
@@ -290,7 +154,7 @@ Tensor *k__pivots_to_permutation(Ctx *c, Tensor *pivots, Tensor *like, int64_t m
   if (!r || !p || mt_meta(r) || mt_meta(p)) return r;
   int64_t *perm = mt_tmp(c, sizeof(int64_t) * (size_t)(m + 1));
   if (!perm) return NULL;
-  for (int64_t i = 0; i < batch_of(pivots, 1); i++) {
+  for (int64_t i = 0; i < mt_batch_of(pivots, 1); i++) {
     const int32_t *x = (const int32_t *)mt_data(p) + i * k;
     for (int64_t q = 0; q < m; q++) perm[q] = q;
     for (int64_t q = 0; q < k; q++) {
@@ -307,23 +171,18 @@ Tensor *k__pivots_to_permutation(Ctx *c, Tensor *pivots, Tensor *like, int64_t m
 
 /* The right-hand sides of a job, column by column; X A = B is solved as A^T X^T = B^T. */
 static bool load_rhs(Ctx *c, Job *j, Tensor *B, bool left) {
-  Tensor *t = left ? t_transpose(c, B, -2, -1) : B, *flat = t ? mt_contig(c, t) : NULL;
   j->nrhs = (int)B->size[B->ndim - (left ? 1 : 2)];
-  if (batch_of(B, 2) != j->batch)
+  if (mt_batch_of(B, 2) != j->batch)
     return mt_fail(c, "B of shape %s has another number of matrices than A (%lld)",
                    mt_list_str(c, mt_sizes(B)), (long long)j->batch);
-  if (!flat || !room(c, &j->b, &j->bs, j->batch, (size_t)j->n * (size_t)j->nrhs * j->size))
-    return false;
-  memcpy(j->b, mt_data(flat), (size_t)j->batch * j->bs);
-  return true;
+  return mt_job_room(c, &j->b, &j->bs, j->batch, (size_t)j->n * (size_t)j->nrhs * j->size) &&
+         mt_job_fill(c, j->b, j->bs, B, left);
 }
 static Tensor *unload_rhs(Ctx *c, const Tensor *B, const Job *j, bool left) {
   if (left)
-    return unload(c, B, 2, (DType)B->dtype, j->b, j->bs, B->size[B->ndim - 2],
+    return mt_job_unload(c, B, 2, (DType)B->dtype, j->b, j->bs, B->size[B->ndim - 2],
                   B->size[B->ndim - 1]);
-  Tensor *t = mt_new(c, mt_sizes(B), (DType)B->dtype, MT_CPU); /* columns of X^T are rows of X */
-  if (t) memcpy(mt_data(t), j->b, (size_t)j->batch * j->bs);
-  return t;
+  return mt_job_unload_rows(c, B, j->b);      /* columns of X^T are rows of X */
 }
 static bool fit_rhs(Ctx *c, const Tensor *A, const Tensor *B, bool left) {
   if (B->ndim >= 2 && B->dtype == A->dtype &&
@@ -348,7 +207,7 @@ static bool check_pivots(Ctx *c, Tensor *p, int64_t count, int64_t n) {
   return !c->err;
 }
 static void one_lu_solve(Job *j, int64_t i) {
-  note(j, i,
+  mt_job_note(j, i,
        mt_getrs(j->type, j->how, j->n, j->nrhs, BLOCK(j, a), j->n > 1 ? j->n : 1, j->piv + i * j->n,
                 BLOCK(j, b), j->n > 1 ? j->n : 1));
 }
@@ -361,22 +220,22 @@ static void conj_block(const Job *j) {
 Tensor *k__lu_solve(Ctx *c, Tensor *LU, Tensor *pivots, Tensor *B, bool left, bool adjoint) {
   if (!check_matrix(c, LU, true) || !fit_rhs(c, LU, B, left)) return NULL;
   if (mt_meta(LU) || mt_meta(B)) return mt_new_like(c, B, (DType)B->dtype);
-  Job *j = job_new(c, LU, 0);
+  Job *j = mt_job_new(c, LU, true);
   Tensor *p = mt_contig_as(c, pivots, MT_int32);
-  if (!j || !p) { job_free(j); return NULL; }
-  if (!check_pivots(c, p, j->batch * j->n, j->n)) { job_free(j); return NULL; }
+  if (!j || !p) { mt_job_free(j); return NULL; }
+  if (!check_pivots(c, p, j->batch * j->n, j->n)) { mt_job_free(j); return NULL; }
   j->piv = mt_malloc((size_t)p->numel * sizeof(int) + 1);
-  if (!j->piv || !load_rhs(c, j, B, left)) { job_free(j); return c->err ? NULL : mt_nomem(c); }
+  if (!j->piv || !load_rhs(c, j, B, left)) { mt_job_free(j); return c->err ? NULL : mt_nomem(c); }
   memcpy(j->piv, mt_data(p), (size_t)p->numel * sizeof(int));
   /* right, adjoint: X A^H = B is conj(A) X^T = B^T, solved between two conjugations */
   bool between = !left && adjoint && mt_is_complex(LU->dtype);
   j->how = left ? (adjoint ? 'C' : 'N') : (adjoint ? 'N' : 'T');
   j->one = one_lu_solve;
   if (between) conj_block(j);
-  if (!finish(c, j, 2.0 * j->n * (double)j->n * j->nrhs)) return NULL;
+  if (!mt_job_finish(c, j, 2.0 * j->n * (double)j->n * j->nrhs)) return NULL;
   if (between) conj_block(j);
   Tensor *r = unload_rhs(c, B, j, left);
-  job_free(j);
+  mt_job_free(j);
   return r;
 }
 
@@ -384,28 +243,28 @@ static void one_solve(Job *j, int64_t i) {
   int ld = j->n > 1 ? j->n : 1,
       info = mt_getrf(j->type, j->n, j->n, BLOCK(j, a), ld, j->piv + i * j->n);
   if (info == 0)
-    note(j, i,
+    mt_job_note(j, i,
          mt_getrs(j->type, j->how, j->n, j->nrhs, BLOCK(j, a), ld, j->piv + i * j->n, BLOCK(j, b),
                   ld));
-  else note(j, i, info);
+  else mt_job_note(j, i, info);
 }
 void k__solve(Ctx *c, Tensor *A, Tensor *B, bool left, Val *r) {
   if (!check_matrix(c, A, true) || !fit_rhs(c, A, B, left)) return;
   Job none = {0}, *j = &none;
   if (mt_meta(A) || mt_meta(B)) {
     r[0].t = mt_new_like(c, B, (DType)B->dtype);
-    r[1].t = infos(c, A, j);
+    r[1].t = mt_job_infos(c, A, j);
     return;
   }
-  if (!(j = job_new(c, A, 0))) return;
+  if (!(j = mt_job_new(c, A, true))) return;
   j->piv = mt_malloc((size_t)j->batch * (size_t)j->n * sizeof(int) + 1);
-  if (!j->piv || !load_rhs(c, j, B, left)) { job_free(j); if (!c->err) mt_nomem(c); return; }
+  if (!j->piv || !load_rhs(c, j, B, left)) { mt_job_free(j); if (!c->err) mt_nomem(c); return; }
   j->how = left ? 'N' : 'T';
   j->one = one_solve;
-  if (!finish(c, j, cube(j) / 3 + 2.0 * j->n * (double)j->n * j->nrhs)) return;
+  if (!mt_job_finish(c, j, cube(j) / 3 + 2.0 * j->n * (double)j->n * j->nrhs)) return;
   r[0].t = unload_rhs(c, B, j, left);
-  r[1].t = infos(c, A, j);
-  job_free(j);
+  r[1].t = mt_job_infos(c, A, j);
+  mt_job_free(j);
 }
 
 static void set_identity(char *p, int64_t d, const Job *j) {
@@ -422,30 +281,30 @@ void k_linalg_inv_ex(Ctx *c, Tensor *A, bool check, Val *r) {
   int64_t n = A->size[A->ndim - 1];
   if (mt_meta(A)) {
     r[0].t = shape_only(c, A, (DType)A->dtype, n, n);
-    r[1].t = infos(c, A, j);
+    r[1].t = mt_job_infos(c, A, j);
     return;
   }
-  if (!(j = job_new(c, A, 0))) return;
+  if (!(j = mt_job_new(c, A, true))) return;
   j->nrhs = j->n;
   j->piv = mt_malloc((size_t)j->batch * (size_t)j->n * sizeof(int) + 1);
-  if (!j->piv || !room(c, &j->b, &j->bs, j->batch, (size_t)n * (size_t)n * j->size)) {
-    job_free(j);
+  if (!j->piv || !mt_job_room(c, &j->b, &j->bs, j->batch, (size_t)n * (size_t)n * j->size)) {
+    mt_job_free(j);
     if (!c->err) mt_nomem(c);
     return;
   }
   for (int64_t i = 0; i < j->batch; i++) set_identity(j->b + (size_t)i * j->bs, n, j);
   j->how = 'N';
   j->one = one_solve;
-  if (!finish(c, j, cube(j))) return;
-  r[0].t = unload(c, A, 2, (DType)A->dtype, j->b, j->bs, n, n);
-  r[1].t = infos(c, A, j);
+  if (!mt_job_finish(c, j, cube(j))) return;
+  r[0].t = mt_job_unload(c, A, 2, (DType)A->dtype, j->b, j->bs, n, n);
+  r[1].t = mt_job_infos(c, A, j);
   for (int64_t i = 0; check && i < j->batch; i++)
     if (j->info[i]) {
       mt_fail(c, "the matrix (batch element %lld) is singular: U[%d, %d] is zero", (long long)i,
               j->info[i], j->info[i]);
       break;
     }
-  job_free(j);
+  mt_job_free(j);
 }
 
 /* Substitution that divides by the zeros of a singular matrix, which LAPACK refuses: infinities
@@ -483,26 +342,27 @@ static void one_trtrs(Job *j, int64_t i) {
     info = mt_trtrs(j->type, j->mode, j->how, j->flag ? 'U' : 'N', j->n, j->nrhs, BLOCK(j, a), ld,
                     BLOCK(j, b), ld);
   if (info > 0) substitute(j, i);
-  else note(j, i, info);
+  else mt_job_note(j, i, info);
 }
 Tensor *k__solve_triangular(Ctx *c, Tensor *A, Tensor *B, bool upper, bool left,
                             bool unitriangular) {
   if (!check_matrix(c, A, true) || !fit_rhs(c, A, B, left)) return NULL;
   if (mt_meta(A) || mt_meta(B)) return mt_new_like(c, B, (DType)B->dtype);
-  Job *j = job_new(c, A, 0);
+  Job *j = mt_job_new(c, A, true);
   if (!j) return NULL;
-  if (!load_rhs(c, j, B, left)) { job_free(j); return NULL; }
+  if (!load_rhs(c, j, B, left)) { mt_job_free(j); return NULL; }
   j->mode = upper ? 'U' : 'L';
   j->how = left ? 'N' : 'T';
   j->flag = unitriangular;
   j->one = one_trtrs;
-  if (!finish(c, j, (double)j->n * j->n * j->nrhs)) return NULL;
+  if (!mt_job_finish(c, j, (double)j->n * j->n * j->nrhs)) return NULL;
   Tensor *r = unload_rhs(c, B, j, left);
-  job_free(j);
+  mt_job_free(j);
   return r;
 }
 
 /* ---- determinants ---- */
+/* The determinant; or, with flag, its sign and the logarithm of its absolute value. */
 #define DET(T, RE, abs_, log_, name)                                       \
   static void name(const Job *j, int64_t i, T *det, T *sign, RE *logabs) { \
     const T *a = (const T *)(const void *)(j->a + (size_t)i * j->as);      \
@@ -510,12 +370,12 @@ Tensor *k__solve_triangular(Ctx *c, Tensor *A, Tensor *B, bool upper, bool left,
     RE l = 0;                                                              \
     for (int q = 0; q < j->n; q++) {                                       \
       T x = a[(size_t)q * (size_t)(j->n + 1)];                             \
-      RE v = abs_(x);                                                      \
       if (j->piv[i * j->n + q] != q + 1) {                                 \
         d = -d;                                                            \
         s = -s;                                                            \
       }                                                                    \
-      d *= x;                                                              \
+      if (!j->flag) { d *= x; continue; }                                  \
+      RE v = abs_(x);                                                      \
       s = v > 0 || v != v ? s * (x / v) : (T)0;                            \
       l += log_(v);                                                        \
     }                                                                      \
@@ -527,17 +387,18 @@ DET(float, float, fabsf, logf, det_f32)
 DET(double, double, fabs, log, det_f64)
 DET(cfloat, float, cabsf, logf, det_c64)
 DET(cdouble, double, cabs, log, det_c128)
-static void dets(Job *j) {
-  for (int64_t i = 0; i < j->batch; i++) {
-    void *d = j->u + (size_t)i * j->us, *s = j->v + (size_t)i * j->vs,
-         *l = j->s + (size_t)i * j->ss;
-    switch (j->type) {
-      case MT_GEMM_F32: det_f32(j, i, d, s, l); break;
-      case MT_GEMM_F64: det_f64(j, i, d, s, l); break;
-      case MT_GEMM_C64: det_c64(j, i, d, s, l); break;
-      default: det_c128(j, i, d, s, l);
-    }
+static void det_of(Job *j, int64_t i) {
+  void *d = BLOCK(j, u), *s = BLOCK(j, v), *l = BLOCK(j, s);
+  switch (j->type) {
+    case MT_GEMM_F32: det_f32(j, i, d, s, l); break;
+    case MT_GEMM_F64: det_f64(j, i, d, s, l); break;
+    case MT_GEMM_C64: det_c64(j, i, d, s, l); break;
+    default: det_c128(j, i, d, s, l);
   }
+}
+static void one_det(Job *j, int64_t i) {
+  one_getrf(j, i);
+  if (!atomic_load(&j->failure)) det_of(j, i);
 }
 /* A tensor of a's batch dimensions from blocks of one element. */
 static Tensor *unload_scalars(Ctx *c, const Tensor *a, DType d, const char *p) {
@@ -545,38 +406,45 @@ static Tensor *unload_scalars(Ctx *c, const Tensor *a, DType d, const char *p) {
   if (t && !mt_meta(t)) memcpy(mt_data(t), p, (size_t)t->numel * mt_dsize(d));
   return t;
 }
-static Job *run_det(Ctx *c, Tensor *A) {
-  Job *j = job_new(c, A, 0);
-  if (!j || !run_lu(c, j)) return NULL;
-  if (room(c, &j->u, &j->us, j->batch, j->size) && room(c, &j->v, &j->vs, j->batch, j->size) &&
-      room(c, &j->s, &j->ss, j->batch, j->real)) { dets(j); return j; }
-  job_free(j);
-  return NULL;
+static Job *run_det(Ctx *c, Tensor *A, bool logs) {
+  Job *j = mt_job_new(c, A, true);
+  if (!j) return NULL;
+  j->flag = logs;
+  j->one = one_det;
+  j->piv = mt_malloc((size_t)j->batch * (size_t)j->k * sizeof(int) + 1);
+  if (!j->piv || !mt_job_room(c, &j->u, &j->us, j->batch, j->size) ||
+      !mt_job_room(c, &j->v, &j->vs, j->batch, j->size) ||
+      !mt_job_room(c, &j->s, &j->ss, j->batch, j->real)) {
+    mt_job_free(j);
+    return c->err ? NULL : mt_nomem(c);
+  }
+  for (int64_t i = 0; !j->n && i < j->batch; i++) det_of(j, i);
+  return mt_job_finish(c, j, cube(j) / 3) ? j : NULL;
 }
 void k__det(Ctx *c, Tensor *A, Val *r) {
   Job none = {0}, *j = &none;
-  if (!check_matrix(c, A, true) || (!mt_meta(A) && !(j = run_det(c, A)))) return;
+  if (!check_matrix(c, A, true) || (!mt_meta(A) && !(j = run_det(c, A, false)))) return;
   int64_t n = A->size[A->ndim - 1];
   r[0].t = unload_scalars(c, A, (DType)A->dtype, j->u);
-  r[1].t = unload(c, A, 2, (DType)A->dtype, j->a, j->as, n, n);
+  r[1].t = mt_job_unload(c, A, 2, (DType)A->dtype, j->a, j->as, n, n);
   r[2].t = pivots_of(c, A, j);
-  if (j != &none) job_free(j);
+  if (j != &none) mt_job_free(j);
 }
 void k__slogdet(Ctx *c, Tensor *A, Val *r) {
   Job none = {0}, *j = &none;
-  if (!check_matrix(c, A, true) || (!mt_meta(A) && !(j = run_det(c, A)))) return;
+  if (!check_matrix(c, A, true) || (!mt_meta(A) && !(j = run_det(c, A, true)))) return;
   int64_t n = A->size[A->ndim - 1];
   r[0].t = unload_scalars(c, A, (DType)A->dtype, j->v);
   r[1].t = unload_scalars(c, A, mt_real_dtype((DType)A->dtype), j->s);
-  r[2].t = unload(c, A, 2, (DType)A->dtype, j->a, j->as, n, n);
+  r[2].t = mt_job_unload(c, A, 2, (DType)A->dtype, j->a, j->as, n, n);
   r[3].t = pivots_of(c, A, j);
-  if (j != &none) job_free(j);
+  if (j != &none) mt_job_free(j);
 }
 
 /* ---- eigenvalues ---- */
 static void one_syevd(Job *j, int64_t i) {
   if (j->n)
-    note(j, i,
+    mt_job_note(j, i,
          mt_syevd(j->type, j->flag ? 'V' : 'N', j->how, j->n, BLOCK(j, a), j->n, BLOCK(j, s)));
 }
 static bool converged(Ctx *c, const Job *j) {
@@ -599,24 +467,25 @@ void k__eigh(Ctx *c, Tensor *A, const char *uplo, bool vectors, Val *r) {
   DType real = mt_real_dtype((DType)A->dtype);
   Job none = {0}, *j = &none;
   if (!mt_meta(A)) {
-    if (!(j = job_new(c, A, 0))) return;
-    if (!room(c, &j->s, &j->ss, j->batch, (size_t)n * j->real) || !all_finite(c, j, u)) {
-      job_free(j);
+    if (!(j = mt_job_new(c, A, true))) return;
+    if (!mt_job_room(c, &j->s, &j->ss, j->batch, (size_t)n * j->real) || !mt_job_finite(c, j, u)) {
+      mt_job_free(j);
       return;
     }
     j->how = u;
     j->flag = vectors;
     j->one = one_syevd;
-    if (!finish(c, j, 4 * cube(j))) return;
-    if (!converged(c, j)) { job_free(j); return; }
+    if (!mt_job_finish(c, j, 4 * cube(j))) return;
+    if (!converged(c, j)) { mt_job_free(j); return; }
   }
-  r[0].t = unload(c, A, 2, real, j->s, j->ss, n, -1);
-  r[1].t = unload(c, A, 2, (DType)A->dtype, j->a, j->as, vectors ? n : 0, vectors ? n : 0);
-  if (j != &none) job_free(j);
+  r[0].t = mt_job_unload(c, A, 2, real, j->s, j->ss, n, -1);
+  r[1].t = mt_job_unload(c, A, 2, (DType)A->dtype, j->a, j->as, vectors ? n : 0, vectors ? n : 0);
+  if (j != &none) mt_job_free(j);
 }
 static void one_geev(Job *j, int64_t i) {
   if (j->n)
-    note(j, i, mt_geev(j->type, j->flag, j->n, BLOCK(j, a), j->n, BLOCK(j, s), BLOCK(j, v), j->n));
+    mt_job_note(j, i, mt_geev(j->type, j->flag, j->n, BLOCK(j, a), j->n, BLOCK(j, s), BLOCK(j, v),
+                              j->n));
 }
 void k__eig(Ctx *c, Tensor *A, bool vectors, Val *r) {
   if (!check_matrix(c, A, true)) return;
@@ -624,27 +493,28 @@ void k__eig(Ctx *c, Tensor *A, bool vectors, Val *r) {
   DType d = mt_complex_dtype((DType)A->dtype);
   Job none = {0}, *j = &none;
   if (!mt_meta(A)) {
-    if (!(j = job_new(c, A, 0))) return;
-    if (!room(c, &j->s, &j->ss, j->batch, (size_t)n * 2 * j->real) ||
-        !room(c, &j->v, &j->vs, j->batch, (size_t)(n * n) * 2 * j->real) || !all_finite(c, j, 0)) {
-      job_free(j);
+    if (!(j = mt_job_new(c, A, true))) return;
+    if (!mt_job_room(c, &j->s, &j->ss, j->batch, (size_t)n * 2 * j->real) ||
+        !mt_job_room(c, &j->v, &j->vs, j->batch, (size_t)(n * n) * 2 * j->real) ||
+        !mt_job_finite(c, j, 0)) {
+      mt_job_free(j);
       return;
     }
     j->flag = vectors;
     j->one = one_geev;
-    if (!finish(c, j, 10 * cube(j))) return;
-    if (!converged(c, j)) { job_free(j); return; }
+    if (!mt_job_finish(c, j, 10 * cube(j))) return;
+    if (!converged(c, j)) { mt_job_free(j); return; }
   }
-  r[0].t = unload(c, A, 2, d, j->s, j->ss, n, -1);
-  r[1].t = unload(c, A, 2, d, j->v, j->vs, vectors ? n : 0, vectors ? n : 0);
-  if (j != &none) job_free(j);
+  r[0].t = mt_job_unload(c, A, 2, d, j->s, j->ss, n, -1);
+  r[1].t = mt_job_unload(c, A, 2, d, j->v, j->vs, vectors ? n : 0, vectors ? n : 0);
+  if (j != &none) mt_job_free(j);
 }
 
 /* ---- singular values ---- */
 static void one_gesdd(Job *j, int64_t i) {
   int ldvt = j->how == 'S' ? j->k : j->n;
   if (j->k)
-    note(j, i,
+    mt_job_note(j, i,
          mt_gesdd(j->type, j->how, j->m, j->n, BLOCK(j, a), j->m, BLOCK(j, s), BLOCK(j, u), j->m,
                   BLOCK(j, v), ldvt));
 }
@@ -655,27 +525,28 @@ void k__svd(Ctx *c, Tensor *A, bool full, bool vectors, Val *r) {
   DType d = (DType)A->dtype;
   Job none = {0}, *j = &none;
   if (!mt_meta(A)) {
-    if (!(j = job_new(c, A, 0))) return;
-    if (!room(c, &j->s, &j->ss, j->batch, (size_t)k * j->real) ||
-        !room(c, &j->u, &j->us, j->batch, (size_t)(m * uc) * j->size) ||
-        !room(c, &j->v, &j->vs, j->batch, (size_t)(vr * n) * j->size) || !all_finite(c, j, 0)) {
-      job_free(j);
+    if (!(j = mt_job_new(c, A, true))) return;
+    if (!mt_job_room(c, &j->s, &j->ss, j->batch, (size_t)k * j->real) ||
+        !mt_job_room(c, &j->u, &j->us, j->batch, (size_t)(m * uc) * j->size) ||
+        !mt_job_room(c, &j->v, &j->vs, j->batch, (size_t)(vr * n) * j->size) ||
+        !mt_job_finite(c, j, 0)) {
+      mt_job_free(j);
       return;
     }
     j->how = !vectors ? 'N' : full ? 'A' : 'S';
     j->one = one_gesdd;
-    if (!finish(c, j, 8.0 * (double)m * (double)n * (double)k)) return;
-    if (!converged(c, j)) { job_free(j); return; }
+    if (!mt_job_finish(c, j, 8.0 * (double)m * (double)n * (double)k)) return;
+    if (!converged(c, j)) { mt_job_free(j); return; }
     for (int64_t i = 0; !k && full && vectors && i < j->batch;
          i++) { /* LAPACK has nothing to say */
       set_identity(j->u + (size_t)i * j->us, m, j);
       set_identity(j->v + (size_t)i * j->vs, n, j);
     }
   }
-  r[0].t = unload(c, A, 2, d, j->u, j->us, vectors ? m : 0, uc);
-  r[1].t = unload(c, A, 2, mt_real_dtype(d), j->s, j->ss, k, -1);
-  r[2].t = unload(c, A, 2, d, j->v, j->vs, vr, vectors ? n : 0);
-  if (j != &none) job_free(j);
+  r[0].t = mt_job_unload(c, A, 2, d, j->u, j->us, vectors ? m : 0, uc);
+  r[1].t = mt_job_unload(c, A, 2, mt_real_dtype(d), j->s, j->ss, k, -1);
+  r[2].t = mt_job_unload(c, A, 2, d, j->v, j->vs, vr, vectors ? n : 0);
+  if (j != &none) mt_job_free(j);
 }
 
 /* ---- QR ---- */
@@ -684,11 +555,11 @@ static void one_qr(Job *j, int64_t i) {
   int lda = j->m > 1 ? j->m : 1, info;
   char *tau = j->s + (size_t)i * j->ss, *q = j->u + (size_t)i * j->us;
   if ((info = mt_geqrf(j->type, j->m, j->n, BLOCK(j, a), lda, tau)) || j->flag) {
-    note(j, i, info);
+    mt_job_note(j, i, info);
     return;
   }
   memcpy(q, BLOCK(j, a), (size_t)j->m * (size_t)(j->nrhs < j->n ? j->nrhs : j->n) * j->size);
-  note(j, i, mt_orgqr(j->type, j->m, j->nrhs, j->k, q, lda, tau));
+  mt_job_note(j, i, mt_orgqr(j->type, j->m, j->nrhs, j->k, q, lda, tau));
 }
 void k_linalg_qr(Ctx *c, Tensor *A, const char *mode, Val *r) {
   if (!check_matrix(c, A, false)) return;
@@ -702,26 +573,26 @@ void k_linalg_qr(Ctx *c, Tensor *A, const char *mode, Val *r) {
   DType d = (DType)A->dtype;
   Job none = {0}, *j = &none;
   if (!mt_meta(A)) {
-    if (!(j = job_new(c, A, 0))) return;
+    if (!(j = mt_job_new(c, A, true))) return;
     j->flag = only_r;
     j->nrhs = (int)qc;
-    if (!room(c, &j->s, &j->ss, j->batch, (size_t)(k + 1) * j->size) ||
-        !room(c, &j->u, &j->us, j->batch, (size_t)(m * qc) * j->size)) {
-      job_free(j);
+    if (!mt_job_room(c, &j->s, &j->ss, j->batch, (size_t)(k + 1) * j->size) ||
+        !mt_job_room(c, &j->u, &j->us, j->batch, (size_t)(m * qc) * j->size)) {
+      mt_job_free(j);
       return;
     }
     j->one = one_qr;
-    if (m && n && !finish(c, j, 4 * cube(j))) return;
+    if (m && n && !mt_job_finish(c, j, 4 * cube(j))) return;
     for (int64_t i = 0; !(m && n) && qc == m && i < j->batch; i++)
       set_identity(j->u + (size_t)i * j->us, m, j);
   }
   r[0].t = only_r ? mt_new(c, mt_il((int64_t[]){0}, 1), d, mt_meta(A) ? MT_META : MT_CPU)
-                  : unload(c, A, 2, d, j->u, j->us, m, qc);
-  Tensor *R = unload(c, A, 2, d, j->a, j->as, m, n);
+                  : mt_job_unload(c, A, 2, d, j->u, j->us, m, qc);
+  Tensor *R = mt_job_unload(c, A, 2, d, j->a, j->as, m, n);
   if (R && !mt_meta(R)) R = k__tri(c, R, 0, true);
   r[1].t = R && rows != m ? t_narrow(c, R, -2, 0, rows) : R;
   if (r[1].t && r[1].t->base) r[1].t = t_clone(c, r[1].t, -1);
-  if (j != &none) job_free(j);
+  if (j != &none) mt_job_free(j);
 }
 
 /* ---- least squares ---- */
@@ -735,31 +606,31 @@ static void one_lstsq(Job *j, int64_t i) {
   else if (j->how == 'y')
     info = mt_gelsy(j->type, m, n, j->nrhs, a, lda, b, ldb, j->rcond, rank);
   else info = mt_gelsd(j->type, m, n, j->nrhs, a, lda, b, ldb, BLOCK(j, s), j->rcond, rank);
-  note(j, i, info);
+  mt_job_note(j, i, info);
 }
 /* Copies the right-hand sides below each other, with room for the solution; false: no memory. */
 static bool load_tall(Ctx *c, Job *j, Tensor *B) {
   Tensor *t = t_transpose(c, B, -2, -1), *flat = t ? mt_contig(c, t) : NULL;
   size_t from = (size_t)j->m * j->size, to = (size_t)(j->m > j->n ? j->m : j->n) * j->size;
   j->nrhs = (int)B->size[B->ndim - 1];
-  if (!flat || !room(c, &j->b, &j->bs, j->batch, to * (size_t)j->nrhs)) return false;
+  if (!flat || !mt_job_room(c, &j->b, &j->bs, j->batch, to * (size_t)j->nrhs)) return false;
   memset(j->b, 0, (size_t)j->batch * j->bs);
   for (int64_t k = 0; from && k < j->batch * j->nrhs; k++)
     memcpy(j->b + (size_t)k * to, (char *)mt_data(flat) + (size_t)k * from, from);
   return true;
 }
 static Job *lstsq_job(Ctx *c, Tensor *A, Tensor *B, double rcond, const char *driver) {
-  Job *j = job_new(c, A, 0);
+  Job *j = mt_job_new(c, A, true);
   if (!j) return NULL;
   j->how = !strcmp(driver, "gels") ? 'l' : !strcmp(driver, "gelsy") ? 'y' : 'd';
   j->rcond = rcond;
   j->one = one_lstsq;
   j->piv = mt_calloc((size_t)j->batch * sizeof(int) + 1);
   bool ok = j->piv || mt_nomem(c);
-  if (ok && load_tall(c, j, B) && all_finite(c, j, 0) &&
-      room(c, &j->s, &j->ss, j->batch, (size_t)j->k * j->real))
+  if (ok && load_tall(c, j, B) && mt_job_finite(c, j, 0) &&
+      mt_job_room(c, &j->s, &j->ss, j->batch, (size_t)j->k * j->real))
     return j;
-  job_free(j);
+  mt_job_free(j);
   return NULL;
 }
 void k__lstsq(Ctx *c, Tensor *A, Tensor *B, double rcond, const char *driver, Val *r) {
@@ -769,7 +640,7 @@ void k__lstsq(Ctx *c, Tensor *A, Tensor *B, double rcond, const char *driver, Va
   if (!mt_meta(A)) {
     if (!(j = lstsq_job(c, A, B, rcond, driver))) return;
     if (j->k && j->nrhs) {
-      if (!finish(c, j, 4 * cube(j))) return;
+      if (!mt_job_finish(c, j, 4 * cube(j))) return;
       for (int64_t i = 0; i < j->batch && !c->err; i++)
         if (j->info[i])
           mt_fail(c, j->how == 'l' ? "the matrix (batch element %lld) does not have full rank"
@@ -778,13 +649,13 @@ void k__lstsq(Ctx *c, Tensor *A, Tensor *B, double rcond, const char *driver, Va
     } else if (j->ss) memset(j->s, 0, (size_t)j->batch * j->ss);
   }
   int64_t tall = A->size[A->ndim - 2] > n ? A->size[A->ndim - 2] : n;
-  Tensor *x = unload(c, A, 2, (DType)A->dtype, j->b, j->bs, tall, nrhs);
+  Tensor *x = mt_job_unload(c, A, 2, (DType)A->dtype, j->b, j->bs, tall, nrhs);
   r[0].t = x && tall != n ? t_clone(c, t_narrow(c, x, -2, 0, n), -1) : x;
   memcpy(size, A->size, sizeof(int64_t) * (size_t)(A->ndim - 2));
   r[1].t = mt_new(c, mt_il(size, A->ndim - 2), MT_int64, mt_meta(A) ? MT_META : MT_CPU);
   for (int64_t i = 0; r[1].t && !mt_meta(A) && i < j->batch; i++)
     ((int64_t *)mt_data(r[1].t))[i] = j->piv[i];
-  r[2].t = unload(c, A, 2, mt_real_dtype((DType)A->dtype), j->s, j->ss,
+  r[2].t = mt_job_unload(c, A, 2, mt_real_dtype((DType)A->dtype), j->s, j->ss,
                   A->size[A->ndim - 2] < n ? A->size[A->ndim - 2] : n, -1);
-  if (j != &none) job_free(j);
+  if (j != &none) mt_job_free(j);
 }

@@ -1,5 +1,5 @@
 /* lapack_test.c: the LAPACK wrappers reproduce the matrices they factor; a long call can be
- * abandoned. */
+ * abandoned; small matrices have kernels of their own, which are held to the same. */
 #include "blas.h"
 #include <complex.h>
 #include <dirent.h>
@@ -114,6 +114,82 @@ static void all(MtGemmType t) {
   check("QR = A", err < tol(t));
 }
 
+/* ---- LU and Cholesky of every size, small ones by kernels of their own ---- */
+enum { MOST = 18 };
+static Z at(MtGemmType t, const void *p, int n, int i, int j) { return get(t, p, i + j * n); }
+static double lu_error(MtGemmType t, const Z *a, const void *lu, const int *piv, int n) {
+  int row[MOST];
+  double err = 0;
+  for (int i = 0; i < n; i++) row[i] = i;
+  for (int i = 0; i < n; i++) { int p = piv[i] - 1, x = row[i]; row[i] = row[p]; row[p] = x; }
+  for (int i = 0; i < n; i++)
+    for (int j = 0; j < n; j++) {
+      Z sum = -a[row[i] + j * n];
+      for (int k = 0; k <= i && k <= j; k++)
+        sum += (k == i ? 1 : at(t, lu, n, i, k)) * at(t, lu, n, k, j);
+      err = fmax(err, cabs(sum));
+    }
+  return err;
+}
+static void lu_of(MtGemmType t, int n) {
+  Z a[MOST * MOST], b[MOST * MOST];
+  int piv[MOST];
+  char lu[MOST * MOST * 16], x[MOST * MOST * 16];
+  bool cplx = t >= MT_GEMM_C64, ok = true;
+  for (int i = 0; i < n * n; i++) {
+    a[i] = rnd() + (cplx ? rnd() * I : 0) + (i % n == (i / n + 1) % n ? 2 : 0);
+    put(t, lu, i, a[i]);
+  }
+  check("LU: info", mt_getrf(t, n, n, lu, n, piv) == 0);
+  check("LU: P A = L U", lu_error(t, a, lu, piv, n) < tol(t));
+  for (int i = 0; i < n; i++)
+    for (int j = i + 1; j < n; j++) ok &= cabs(at(t, lu, n, j, i)) < 1.5; /* the largest pivots */
+  check("LU: multipliers", ok);
+  for (int turned = 0; turned < 2; turned++)
+    for (int cols = 1; cols <= n; cols += n > 4 ? 3 : 1) {
+      double err = 0;
+      for (int i = 0; i < n * cols; i++) {
+        b[i] = rnd() + (cplx ? rnd() * I : 0);
+        put(t, x, i, b[i]);
+      }
+      mt_getrs(t, turned ? 'T' : 'N', n, cols, lu, n, piv, x, n);
+      for (int i = 0; i < n; i++)
+        for (int j = 0; j < cols; j++) {
+          Z sum = -b[i + j * n];
+          for (int k = 0; k < n; k++) sum += a[turned ? k + i * n : i + k * n] * at(t, x, n, k, j);
+          err = fmax(err, cabs(sum));
+        }
+      check(turned ? "LU: solve turned" : "LU: solve", err < 20 * tol(t));
+    }
+  for (int i = 0; i < n * n; i++) put(t, lu, i, i / n == n / 2 ? 0 : a[i]);
+  check("LU: a column of zeros", mt_getrf(t, n, n, lu, n, piv) == n / 2 + 1);
+}
+static void cholesky_of(MtGemmType t, int n, char uplo) {
+  Z a[MOST * MOST], h[MOST * MOST];
+  char f[MOST * MOST * 16];
+  double err = 0;
+  for (int i = 0; i < n * n; i++) a[i] = rnd() + (t >= MT_GEMM_C64 ? rnd() * I : 0);
+  for (int i = 0; i < n; i++)
+    for (int j = 0; j < n; j++) {
+      h[i + j * n] = i == j;
+      for (int k = 0; k < n; k++) h[i + j * n] += a[i + k * n] * conj(a[j + k * n]);
+      bool read = uplo == 'L' ? i >= j : i <= j;
+      put(t, f, i + j * n, read ? h[i + j * n] : NAN);
+    }
+  check("Cholesky: info", mt_potrf(t, uplo, n, f, n) == 0);
+  for (int i = 0; i < n; i++)
+    for (int j = 0; j <= i; j++) {
+      Z sum = -h[i + j * n];
+      for (int k = 0; k <= j; k++)
+        sum += uplo == 'L' ? at(t, f, n, i, k) * conj(at(t, f, n, j, k))
+                           : conj(at(t, f, n, k, i)) * at(t, f, n, k, j);
+      err = fmax(err, cabs(sum));
+    }
+  check("Cholesky: A = L L^H", err < 20 * tol(t));
+  for (int i = 0; i < n * n; i++) put(t, f, i, i == n * n - 1 ? -1 : i % (n + 1) == 0);
+  check("Cholesky: not positive", mt_potrf(t, uplo, n, f, n) == n);
+}
+
 /* Threads of this process; 0 where the system does not tell. */
 static int threads(void) {
   DIR *d = opendir("/proc/self/task");
@@ -151,6 +227,12 @@ static void release(void *job) { free(job); }
 int main(void) {
   if (!mt_lapack_available()) { printf("0 passed, 0 failed (%s)\n", mt_blas_describe()); return 0; }
   for (int t = MT_GEMM_F32; t <= MT_GEMM_C128; t++) all((MtGemmType)t);
+  for (int t = MT_GEMM_F32; t <= MT_GEMM_C128; t++)
+    for (int n = 1; n <= MOST; n++) {
+      lu_of((MtGemmType)t, n);
+      cholesky_of((MtGemmType)t, n, 'L');
+      cholesky_of((MtGemmType)t, n, 'U');
+    }
   no_threads_of_its_own();
   int *job = calloc(1, sizeof *job);
   check("detached", mt_run_detached(slow, job, release, 1e9) == 0 && *job == 1);
