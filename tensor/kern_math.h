@@ -112,7 +112,6 @@ MT_KM int64_t mt_ifdivq(int64_t x, int64_t y, bool quick, int64_t *bad) {
     return (y - 1) * (q < -100 ? -100 : q) - y * (p < -100 ? -100 : p);                     \
   }                                                                                         \
   MT_KM T mt_copysign##S(T x, T y) { return __builtin_copysign##S(x, y); }                  \
-  MT_KM T mt_nextafter##S(T x, T y) { return __builtin_nextafter##S(x, y); }                \
   MT_KM T mt_lae##S(T x, T y) {                                                             \
     T m = x > y ? x : y, d = mt_fabs##S(x - y);                                             \
     return x == y ? x + (T)MT_LN2 : m + mt_log1p_expneg##S(d);                              \
@@ -137,6 +136,17 @@ MT_KM float mt_hypotf(float x, float y) {          /* in double nothing overflow
   float v = (float)__builtin_sqrt(d);
   return mt_absf(x) == INFINITY || mt_absf(y) == INFINITY ? INFINITY : v;
 }
+/* One up or down in the bits, whose sign of a zero is y's: no branch, no call. */
+#define MT_NEXTAFTER(name, T, I, U, bits, from, sign)                                      \
+  MT_KM T name(T x, T y) {                                                                 \
+    I b = bits(x);                                                                         \
+    T v = from((I)((U)b + (U)((x < y) == (x > 0) ? 1 : -1)));                              \
+    v = x == 0 ? sign(from(1), y) : v;                                                     \
+    v = x == y ? y : v;                                                                    \
+    return x != x || y != y ? x + y : v;                                                   \
+  }
+MT_NEXTAFTER(mt_nextafterf, float, int32_t, uint32_t, mt_bitsf, mt_fbits, mt_signf)
+MT_NEXTAFTER(mt_nextafter, double, int64_t, uint64_t, mt_bits, mt_dbits, mt_signd)
 /* Arguments are bfloat16 values: the neighbour in that format. */
 MT_KM float mt_nextafter_bf16(float x, float y) {
   if (x != x || y != y) return x + y;
@@ -174,11 +184,6 @@ MT_KM float mt_lgammaf(float xf) {
   v = mt_pick(-(int64_t)((x == 1.) | (x == 2.)), 0., v);
   v = mt_pick(-(int64_t)(mt_absd(x) == (double)INFINITY), INFINITY, v);
   return (float)mt_pick(-(int64_t)(x != x), x, v);
-}
-MT_KM double mt_mvlgamma(double x, double p) {
-  double s = p * (p - 1) / 4 * 1.14472988584940017414;
-  for (int j = 0; j < (int)p; j++) s += mt_lgamma(x - 0.5 * j);
-  return s;
 }
 
 #define MT_COMPLEX_HELPERS(C, R, S, MK)                                                     \

@@ -1,6 +1,7 @@
 /* kern_unary.c: loops and table of the unary kernels; the lines are in unary.inc. */
 #include "kern.h"
 #include "kern_pow.h"
+#include "kern_special.h"
 #define KFILE "unary.inc"
 #define U(name, expr) LOOP1(name, T, expr)
 #define U_H(name, expr) LOOP1H(name, T, expr)

@@ -1,4 +1,5 @@
 /* signal.c: kernels of ops_signal.def. */
+#include "iter.h"
 #include "op.h"
 #include "special.h"
 #include <math.h>
@@ -6,37 +7,86 @@
 
 #define PI 3.14159265358979323846
 
-/* ---- windows: one formula each, evaluated in double at m points ---- */
+/* ---- windows: one formula each, evaluated in double, a block of points at a time ---- */
 
+enum { POINTS = 256 };
 typedef struct {
   double a, b;
   const Scalar *list;
   int64_t n;
   double span;
   bool single;
-} Shape; /* span: intervals in the window */
-typedef double (*WindowFn)(const Shape *s, double i);
+  double (*turn)[POINTS];
+} Shape; /* span: intervals in the window; turn: cosines and sines of the first POINTS angles */
+/* w: the numbers of the points, replaced by the window there. */
+typedef void (*WindowFn)(const Shape *s, int64_t n, double *w);
+#define EACH for (int64_t i = 0; i < n; i++)
 
-static double w_cosines(const Shape *s, double i) {
-  double sum = 0;
-  for (int64_t k = 0; k < s->n; k++)
-    sum += (k % 2 ? -1 : 1) * mt_sre(s->list[k]) * cos((double)k * (i * (2 * PI / s->span)));
-  return sum;
+static void apply(int unary, int64_t n, double *w) {
+  DType d = MT_float64;
+  mt_unary_loop(unary, &d)((char *[]){(char *)w, (char *)w}, (int64_t[]){8, 8}, n, NULL);
 }
-static double w_bartlett(const Shape *s, double i) { return 1 - fabs(-1 + i * (2 / s->span)); }
-static double w_cosine(const Shape *s, double i) { return sin((0.5 + i) * (PI / (s->span + 1))); }
-static double w_exponential(const Shape *s, double i) { return exp(-fabs((i - s->a) / s->b)); }
-static double w_gaussian(const Shape *s, double i) {
-  double k = (i - s->span / 2) / (s->a * 1.4142135623730951);
-  return exp(-k * k);
+/* cos(k t) by the recurrence in k, cos(t) by turning on from the block's first point. */
+static void w_cosines(const Shape *s, int64_t n, double *w) {
+  const double t = w[0] * (2 * PI / s->span), c0 = cos(t), s0 = sin(t);
+  double c[POINTS], x[POINTS], last[POINTS];
+  EACH {
+    c[i] = x[i] = c0 * s->turn[0][i] - s0 * s->turn[1][i];
+    last[i] = 1;
+    w[i] = s->n ? mt_sre(s->list[0]) : 0;
+  }
+  for (int64_t k = 1; k < s->n; k++) {
+    double by = (k % 2 ? -1 : 1) * mt_sre(s->list[k]);
+    EACH {
+      double next = 2 * c[i] * x[i] - last[i];
+      w[i] += by * x[i];
+      last[i] = x[i];
+      x[i] = next;
+    }
+  }
 }
-static double w_kaiser(const Shape *s, double i) {
-  double k = -s->a + i * (2 * s->a / s->span);
-  double x = sqrt(fmax(0, s->a * s->a - k * k)), limit = s->single ? 88.722839 : INFINITY;
-  return (x > limit ? INFINITY : mt_i0(x)) /
-         (s->a > limit ? INFINITY : mt_i0(s->a)); /* overflows as single precision's exp */
+static void w_bartlett(const Shape *s, int64_t n, double *w) {
+  EACH w[i] = 1 - fabs(-1 + w[i] * (2 / s->span));
+}
+static void w_cosine(const Shape *s, int64_t n, double *w) {
+  EACH w[i] = (0.5 + w[i]) * (PI / (s->span + 1));
+  apply(U_sin, n, w);
+}
+static void w_exponential(const Shape *s, int64_t n, double *w) {
+  EACH w[i] = -fabs((w[i] - s->a) / s->b);
+  apply(U_exp, n, w);
+}
+static void w_gaussian(const Shape *s, int64_t n, double *w) {
+  EACH {
+    double k = (w[i] - s->span / 2) / (s->a * 1.4142135623730951);
+    w[i] = -k * k;
+  }
+  apply(U_exp, n, w);
+}
+static void w_kaiser(const Shape *s, int64_t n, double *w) {
+  double limit = s->single ? 88.722839 : INFINITY, x[POINTS]; /* where single precision's exp ends */
+  double whole = s->a > limit ? INFINITY : mt_i0(s->a);
+  EACH {
+    double k = -s->a + w[i] * (2 * s->a / s->span), z = s->a * s->a - k * k;
+    w[i] = x[i] = sqrt(z > 0 ? z : 0);
+  }
+  apply(U_i0, n, w);
+  EACH w[i] = (x[i] > limit ? INFINITY : w[i]) / whole;
 }
 
+typedef struct { const Shape *s; WindowFn f; char *to; DType d; } WindowJob;
+static void window_range(void *ctx, int64_t from, int64_t to) {
+  const WindowJob *j = ctx;
+  Loop cast = mt_cast_loop(j->d, MT_float64);
+  const int64_t size = (int64_t)mt_dsize(j->d);
+  for (int64_t at = from, n; at < to; at += n) {
+    double w[POINTS];
+    n = to - at < POINTS ? to - at : POINTS;
+    EACH w[i] = (double)(at + i);
+    j->f(j->s, n, w);
+    cast((char *[]){j->to + at * size, (char *)w}, (int64_t[]){size, 8}, n, NULL);
+  }
+}
 /* sym: the window of m points; else one period of it, that of m + 1 points without the last. */
 static Tensor *window(Ctx *c, int64_t m, bool sym, WindowFn f, Shape s, int dtype, int layout,
                       int device, bool grad) {
@@ -47,8 +97,17 @@ static Tensor *window(Ctx *c, int64_t m, bool sym, WindowFn f, Shape s, int dtyp
   Tensor *t = mt_new(c, mt_il(&m, 1), d, device < 0 ? MT_CPU : (Device)device);
   s.span = (double)(sym ? m - 1 : m);
   s.single = d != MT_float64;
-  for (int64_t i = 0; t && !mt_meta(t) && i < m; i++)
-    mt_store((char *)mt_data(t) + (size_t)i * mt_dsize(d), d, mt_sd(m == 1 ? 1 : f(&s, (double)i)));
+  if (t && !mt_meta(t)) {
+    double turn[2][POINTS];
+    s.turn = turn;
+    for (int i = 0; i < POINTS && f == w_cosines && i < m; i++) {
+      turn[0][i] = cos(i * (2 * PI / s.span));
+      turn[1][i] = sin(i * (2 * PI / s.span));
+    }
+    WindowJob j = {&s, f, mt_data(t), d};
+    if (m == 1) mt_store(j.to, d, mt_sd(1));
+    else mt_parallel(m, 4096, window_range, &j);
+  }
   if (t && grad) t->flags |= MT_REQ_GRAD;
   return t;
 }
