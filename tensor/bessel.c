@@ -5,11 +5,11 @@
 
 #define PI 3.14159265358979323846
 
-/* Sum of (x^2/4)^k / (k! (k + m)!) times (x/2)^m: all terms positive, so no digit is lost. */
+/* Sum of (x^2/4)^k / (k! (k + m)!) times (x/2)^m: all terms are positive. */
 static double in_series(double x, int m) {
-  double z = 0.25 * x * x, t = 1, s = 1;
-  for (int k = 1; k < 500 && t > 1e-17 * s; k++) s += t *= z / (k * (double)(k + m));
-  return m ? 0.5 * x * s : s;
+  long double z = 0.25L * x * x, t = 1, s = 1;
+  for (int k = 1; k < 500 && t > 1e-19L * s; k++) s += t *= z / (k * (long double)(k + m));
+  return (double)(m ? 0.5L * x * s : s);
 }
 /* Hankel's expansion: sum over k of sign^k prod(4 m^2 - (2j-1)^2) / (k! (8x)^k), to its smallest
  * term. */

@@ -18,7 +18,7 @@ enum { SPECIAL_BLOCK = 256 };
 /* lo: whether float's precision will do. */
 typedef void SpecialFn(int64_t n, const double *x, double *y, int lo);
 
-/* g = the table's function of u, held in [0, 16); nan stays.  Arrays have SPECIAL_BLOCK elements. */
+/* g = the table's function of u, held in [0, 16); nan stays.  Arrays are SPECIAL_BLOCK long. */
 SV special_lookup(int64_t n, double *u, int which, int lo, double *g) {
   const MtTable *f = mt_table(which, lo);
   const double below = 15.999999999999996, half = MT_RNDD;
@@ -198,7 +198,7 @@ static inline void special_erfcx(int64_t n, const double *x, double scale, int l
     u[i] = 16 * a * v[i];
   }
   special_lookup(n, u, MT_T_erfcx, lo, g);
-  EACH g[i] *= v[i];
+  EACH g[i] = mt_absd(x[i]) == (double)INFINITY ? 0 : g[i] * v[i];
 }
 SV sp_erfcx(int64_t n, const double *x, double *y, int lo) {
   double g[SPECIAL_BLOCK];
@@ -242,7 +242,8 @@ static inline void special_erf(int64_t n, const double *x, double scale, int lo,
 }
 SV sp_erf(int64_t n, const double *x, double *y, int lo) { special_erf(n, x, 1, lo, y); }
 SV sp_ndtr(int64_t n, const double *x, double *y, int lo) { /* PyTorch's formula */
-  special_erf(n, x, 0.70710678118654752440, lo, y);
+  (void)lo;                                                 /* it cancels for negative x */
+  special_erf(n, x, 0.70710678118654752440, 0, y);
   EACH y[i] = (1 + y[i]) * 0.5;
 }
 SPECIAL_ARRAYS(erf)

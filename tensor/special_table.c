@@ -17,13 +17,22 @@ static long double far(double u, double a, double c) {
 
 /* ---- the functions ---- */
 
-static long double t_i0e(double u) { double x = (double)far(u, 0, 3); return mt_i0e(x) * sqrtl(x + 3.L); }
+static long double t_i0e(double u) {
+  double x = (double)far(u, 0, 3);
+  return mt_i0e(x) * sqrtl(x + 3.L);
+}
 static long double t_i1e(double u) {
   double x = (double)far(u, 0, 3);
   return mt_i1e(x) / x * (x + 3.L) * sqrtl(x + 3.L);
 }
-static long double t_k0e(double u) { double x = (double)far(u, 1, 0); return mt_k0e(x) * sqrtl(x); }
-static long double t_k1e(double u) { double x = (double)far(u, 1, 0); return mt_k1e(x) * sqrtl(x); }
+static long double t_k0e(double u) {
+  double x = (double)far(u, 1, 0);
+  return mt_k0e(x) * sqrtl(x);
+}
+static long double t_k1e(double u) {
+  double x = (double)far(u, 1, 0);
+  return mt_k1e(x) * sqrtl(x);
+}
 /* The series of I_m and K_m over z = x^2, without their factors x^m and logarithm. */
 static long double t_i0z(double u) { return mt_i0(sqrt(u / 16)); }
 static long double t_i1z(double u) { return mt_i1(sqrt(u / 16)) / sqrt(u / 16); }
@@ -61,7 +70,7 @@ static long double t_centre(double u) {
   return mt_erfinv(2 * d) * 1.41421356237309504880 / d;
 }
 static long double t_digamma(double u) {
-  /* the asymptotic series about y = w + k has no odd term; digamma(1 + x) moves up by 1 / (1 + x) */
+  /* the asymptotic series about y = w + k has no odd term; each step up adds 1 / (1 + x) */
   static const long double c[] = {1.L / 24,        -7.L / 960,   31.L / 8064,
                                   -127.L / 30720,  511.L / 67584, -1414477.L / 67092480,
                                   8191.L / 98304};
@@ -149,7 +158,8 @@ const MtTable *mt_table(int which, int is_float) {
       fit(which, series);
       double size = which == MT_T_j1 ? 0.0625 : 1; /* j1 will be multiplied by up to 16 */
       bool exact = which == MT_T_erf || which == MT_T_erfcx || which == MT_T_digamma; /* not of rounded doubles */
-      cut(series, exact ? 0x1p-56 : which >= MT_T_p0 ? 0x1p-51 : 0x1p-52, size, &tables[which][0]);
+      double least = exact ? 0x1p-56 : which >= MT_T_p0 ? 0x1p-51 : 0x1p-52;
+      cut(series, least, size, &tables[which][0]);
       cut(series, 0x1p-31, size, &tables[which][1]);
       atomic_store_explicit(&made[which], true, memory_order_release);
     }
