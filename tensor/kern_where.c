@@ -18,6 +18,10 @@
       T *o = (T *)p[0];                                                                         \
       const T a = *(const T *)p[2], *b = (const T *)p[3];                                       \
       VEC for (int64_t i = 0; i < n; i++) o[i] = PICK(T, q[i], a, b[i]);                        \
+    } else if (s[1] == 1 && s[0] == sizeof(T) && s[2] == 0 && s[3] == 0) {                      \
+      T *o = (T *)p[0];                                                                         \
+      const T a = *(const T *)p[2], b = *(const T *)p[3];                                       \
+      VEC for (int64_t i = 0; i < n; i++) o[i] = PICK(T, q[i], a, b);                           \
     } else                                                                                      \
       for (int64_t i = 0; i < n; i++)                                                           \
         *(T *)(p[0] + i * s[0]) =                                                               \

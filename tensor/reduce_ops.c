@@ -13,12 +13,25 @@ static Tensor *summand(Ctx *c, Tensor *x, DType d) {
   return d == (DType)x->dtype || widens ? x : mt_cast(c, x, d);
 }
 
+/* Of n equal numbers (an expanded gradient) one is taken, *times n. */
+static Tensor *take_once(Ctx *c, Tensor *x, uint64_t mask, double *times) {
+  for (int d = 0; x && d < x->ndim; d++)
+    if (mask >> d & 1 && x->stride[d] == 0 && x->size[d] > 1) {
+      *times *= (double)x->size[d];
+      x = t_narrow(c, x, d, 0, 1);
+    }
+  return x;
+}
 Tensor *k_sum_dim(Ctx *c, Tensor *self, IntList dim, bool keepdim, int dtype) {
   DType d = sum_dtype(self, dtype);
   uint64_t m = mt_dim_mask(c, dim, self->ndim);
   if (c->err) return NULL;
   if (dtype >= 0) self = summand(c, self, d);
-  return self ? mt_reduce(c, R_sum, self, m, keepdim, d) : NULL;
+  double times = 1;
+  if (self && !c->out && (mt_is_float(d) || mt_is_complex(d)) && !mt_meta(self))
+    self = take_once(c, self, m, &times);
+  Tensor *s = self ? mt_reduce(c, R_sum, self, m, keepdim, d) : NULL;
+  return times == 1 || !s ? s : mt_binary(c, B_mul, MT_P_ARITH, s, mt_wrap(c, mt_sd(times)), NULL, 0);
 }
 Tensor *k_sum(Ctx *c, Tensor *self, int dtype) {
   return k_sum_dim(c, self, mt_ilnone(), false, dtype);
