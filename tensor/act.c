@@ -104,7 +104,23 @@ Tensor *k_F_glu(Ctx *c, Tensor *input, int64_t dim) {
   if (n % 2)
     return mt_fail(c, "Halving dimension must be even, but dimension %d is size %lld", d,
                    (long long)n);
-  return t_glu_kernel(c, t_slice(c, input, d, 0, n / 2, 1), t_slice(c, input, d, n / 2, n, 1));
+  return t__glu(c, input, d);
+}
+Tensor *k__glu(Ctx *c, Tensor *self, int64_t dim) {
+  int d = self->ndim ? mt_dim(c, dim, self->ndim) : -1;
+  int64_t n = d < 0 ? 0 : self->size[d];
+  if (d < 0) return c->err ? NULL : mt_fail(c, "needs at least 1 dimension");
+  return t_glu_kernel(c, t_narrow(c, self, d, 0, n / 2), t_narrow(c, self, d, n / 2, n - n / 2));
+}
+Tensor *k__glu_backward(Ctx *c, Tensor *grad, Tensor *self, int64_t dim) {
+  int d = self->ndim ? mt_dim(c, dim, self->ndim) : -1;
+  int64_t n = d < 0 ? 0 : self->size[d];
+  if (d < 0) return c->err ? NULL : mt_fail(c, "needs at least 1 dimension");
+  Tensor *a = t_narrow(c, self, d, 0, n / 2), *one = mt_wrap(c, mt_si(1));
+  Tensor *gate = t_sigmoid(c, t_narrow(c, self, d, n / 2, n - n / 2)), *g = t_mul(c, grad, gate);
+  Tensor *slope = t_mul(c, t_mul(c, g, a), t_sub(c, one, gate, mt_si(1)));
+  Tensor *both[2] = {g, slope};
+  return t_cat(c, (TensorList){both, 2}, d);
 }
 
 Tensor *k_F_relu_(Ctx *c, Tensor *input) { return t_relu_(c, input); }

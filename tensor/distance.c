@@ -108,10 +108,28 @@ void k__cdist_backward(Ctx *c, Tensor *grad, Tensor *x1, Tensor *x2, double p, T
     r[1].t = sub(c, mul(c, x2, t_sum_dim(c, back, LIST(-1), true, -1)), t_matmul(c, back, x1));
     return;
   }
-  Tensor *diff = sub(c, t_unsqueeze(c, x1, 2), t_unsqueeze(c, x2, 1));
-  Tensor *g = slope(c, t_unsqueeze(c, grad, -1), diff, t_unsqueeze(c, result, -1), p);
-  r[0].t = t_sum_dim(c, g, LIST(2), false, -1);
-  r[1].t = t_neg(c, t_sum_dim(c, g, LIST(1), false, -1));
+  /* a few rows of x1 at a time: all differences at once would take len times grad's memory */
+  int64_t rows = x1->size[1], each = x2->numel ? (1 << 19) / x2->numel : rows, parts = 0;
+  if (each < 1) each = 1;
+  Tensor **one = mt_tmp(c, sizeof *one * (size_t)(rows / each + 1)), *two = NULL;
+  for (int64_t i = 0, n; one && !c->err && (i < rows || !parts); i += n) {
+    Scope sc = mt_open(c);
+    n = rows - i < each ? rows - i : each;
+    Tensor *diff = sub(c, t_unsqueeze(c, t_narrow(c, x1, 1, i, n), 2), t_unsqueeze(c, x2, 1));
+    Tensor *g = slope(c, t_unsqueeze(c, t_narrow(c, grad, 1, i, n), -1), diff,
+                      t_unsqueeze(c, t_narrow(c, result, 1, i, n), -1), p);
+    Tensor *sum = t_sum_dim(c, g, LIST(1), false, -1);
+    Tensor *left = t_sum_dim(c, g, LIST(2), false, -1);
+    two = two ? t_add(c, two, sum, mt_si(1)) : sum;
+    if (c->err) { mt_close(c, sc); break; }
+    mt_retain(two);
+    one[parts++] = mt_close_with(c, sc, left);
+    two = mt_own(c, two);
+    if (!n) break;
+  }
+  if (!one || c->err) return;
+  r[0].t = parts == 1 ? one[0] : t_cat(c, (TensorList){one, parts}, 1);
+  r[1].t = t_neg(c, two);
 }
 Tensor *k__pdist_backward(Ctx *c, Tensor *grad, Tensor *self, double p, Tensor *result) {
   int64_t n = self->size[0], at = 0;

@@ -37,6 +37,10 @@ Tensor *k_prod_backward(Ctx *c, Tensor *grad, Tensor *self, int64_t dim, bool ke
   if (!keepdim) grad = t_unsqueeze(c, grad, d);
   int64_t n = self->size[d], one = 1;
   if (n == 0) return t_zeros_like(c, self, -1, -1, -1, -1, false, -1);
+  Tensor *zero = t_any(c, t_eq(c, self, mt_wrap(c, mt_si(0))));
+  if (zero && !mt_meta(zero) && !mt_sint(mt_item(c, zero)))
+    return t_mul(c, grad, t_conj(c, t_div(c, keepdim ? result : t_unsqueeze(c, result, d), self,
+                                          NULL)));
   int64_t shape[MT_MAXDIM];
   memcpy(shape, self->size, sizeof(int64_t) * self->ndim);
   shape[d] = one;

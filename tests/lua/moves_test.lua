@@ -320,6 +320,24 @@ t.test("one number seen as many", function()
     t.ok(torch.allclose(summed, torch.autograd.grad(y, x, torch.ones_like(y))[1]))
   end
 end)
+t.test("gradients of cdist, glu and prod", function()
+  local a, b = torch.randn(1, 1500, 70, { requires_grad = true }), torch.randn(1, 40, 70, { requires_grad = true })
+  local y = torch.cdist(a, b, { p = 1 })
+  local g = torch.rand_like(y)
+  local ga, gb = table.unpack(torch.autograd.grad(y, { a, b }, g))
+  local s = (a:unsqueeze(2) - b:unsqueeze(1)):detach():sgn() * g:unsqueeze(-1)   -- all at once; cdist goes in parts
+  t.ok(torch.allclose(ga, s:sum(2), { rtol = 1e-4, atol = 1e-4 }))
+  t.ok(torch.allclose(gb, -s:sum(1), { rtol = 1e-4, atol = 1e-3 }))
+  local x = torch.randn(4, 6, { dtype = torch.float64, requires_grad = true })
+  local check, again = torch.autograd.gradcheck, torch.autograd.gradgradcheck
+  for _, f in ipairs { function(v) return F.glu(v, 0) end, function(v) return F.glu(v) end,
+    function(v) return v:prod() end, function(v) return v:prod(1) end } do
+    t.ok(check(f, { x }) and again(f, { x }))
+  end
+  local z = torch.tensor { 2., 0, 3 }:requires_grad_()
+  z:prod():backward()
+  t.eq(z.grad:tolist(), { 0., 6., 0. })
+end)
 t.test("a long dot product", function()
   local x, y = torch.randn(1000003), torch.randn(1000003)
   t.ok(math.abs(x:dot(y):item() - x:double():dot(y:double()):item()) < 1e-2)
