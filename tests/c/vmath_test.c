@@ -160,9 +160,14 @@ int main(void) {
 #define DEF(n, u) check_float(#n "f", lf_##n, n, u);
   FLOATS(DEF) VFLOATS(DEF)
 #undef DEF
+  /* Valgrind computes long double in 53 bits, which says nothing of doubles. */
+  volatile long double one = 1, little = 0x1p-60L;
+  if (one + little == one) printf("SKIP doubles: long double is no wider here\n");
+  else {
 #define DEF(n, u) check_double(#n, ld_##n, n##l, u);
-  DOUBLES(DEF) VDOUBLES(DEF)
+    DOUBLES(DEF) VDOUBLES(DEF)
 #undef DEF
+  }
   check_two("powf", lf_pow, pow, 1.6);
   check_two("atan2f", lf_atan2, atan2, 1);
   check_act("sigmoid", lf_sigmoid, ref_sigmoid);

@@ -305,7 +305,8 @@ t.test("one number seen as many", function()
     local a, b = torch.tensor(3):to(dtype):expand(40, 50), torch.tensor({ { 2 } }):to(dtype):expand(40, 50)
     local c, d = a:contiguous(), b:contiguous()
     for _, f in ipairs { function(x) return x:abs() end, function(x, y) return x * y end,
-      function(x, y) return x:eq(y) end, function(x, y) return torch.where(x:eq(y), x, y) end, function(x) return x:to(torch.float64) / 7 end,
+      function(x, y) return x:eq(y) end, function(x, y) return torch.where(x:eq(y), x, y) end,
+      function(x) return x:to(torch.float64) / 7 end,
       function(x) return x:float():sum(0) end, function(x) return x:double():sum() end,
       function(x) return x:float():mean({ 1 }, true) end, function(x) return x:logical_not() end } do
       local got, want = f(a, b), f(c, d)
@@ -314,7 +315,8 @@ t.test("one number seen as many", function()
   end
   local x = torch.randn(30, 20, { requires_grad = true })
   for _, f in ipairs { function() return -x end, function() return x:relu() end,
-    function() return x:expand(3, 30, 20):clone() end, function() return x:tile { 2, 3 } end, function() return x:flatten():dot(x:flatten()) end } do
+    function() return x:expand(3, 30, 20):clone() end, function() return x:tile { 2, 3 } end,
+    function() return x:flatten():dot(x:flatten()) end } do
     local y = f()
     local summed = torch.autograd.grad(f():sum(), x)[1]
     t.ok(torch.allclose(summed, torch.autograd.grad(y, x, torch.ones_like(y))[1]))
