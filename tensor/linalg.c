@@ -301,26 +301,51 @@ Tensor *k_matrix_power(Ctx *c, Tensor *self, int64_t n) {
   return t_linalg_matrix_power(c, self, n);
 }
 
-/* The largest 1-norm over the batch, for choosing the scaling. */
+/* The largest 1-norm over the batch (a is float64 or complex128), for choosing the scaling; nan
+ * where there is one, and where memory ran out. */
 static double largest_norm(Ctx *c, Tensor *a) {
-  Tensor *x = mt_contig_as(c, a, mt_is_complex(a->dtype) ? MT_complex128 : MT_float64);
+  Tensor *x = mt_contig(c, mt_is_complex(a->dtype) ? t_abs(c, a) : a);
   int64_t n = a->size[a->ndim - 1], batch = n ? a->numel / (n * n) : 0;
-  double worst = 0;
-  for (int64_t i = 0; x && i < batch; i++)
-    for (int64_t q = 0; q < n; q++) {
-      double s = 0;
-      for (int64_t p = 0; p < n; p++) {
-        int64_t at = i * n * n + p * n + q;
-        s += mt_is_complex(a->dtype) ? cabs(((cdouble *)mt_data(x))[at])
-                                     : fabs(((double *)mt_data(x))[at]);
-      }
-      if (s > worst || s != s) worst = s;
-    }
+  double worst = 0, *sum = mt_tmp(c, sizeof(double) * (size_t)(n + 1));
+  if (!x || !sum) return NAN;
+  const double *row = mt_data(x);
+  for (int64_t i = 0; i < batch; i++) {
+    memset(sum, 0, sizeof(double) * (size_t)n);
+    for (int64_t p = 0; p < n; p++, row += n)
+      for (int64_t q = 0; q < n; q++) sum[q] += fabs(row[q]);
+    for (int64_t q = 0; q < n; q++) if (sum[q] > worst || sum[q] != sum[q]) worst = sum[q];
+  }
   return worst;
 }
-/* Scaling and squaring around a Taylor polynomial of degree 18 in Paterson-Stockmeyer form (powers
- * up to 6).  In double precision: squaring doubles every rounding error. */
+/* Taylor polynomials in Paterson-Stockmeyer form: powers up to `powers`, and one product less than
+ * there are blocks of so many terms.  After s halvings the norm x leaves a relative error of
+ * x^degree / (degree + 1)! in what is exponentiated. */
+typedef struct { int powers, blocks, halvings; } Taylor;
+static Taylor cheapest(double norm, double eps) {
+  static const Taylor kinds[] = {{2, 1, 0}, {2, 2, 0}, {3, 2, 0}, {3, 3, 0},
+                                 {4, 3, 0}, {4, 4, 0}, {5, 4, 0}};
+  Taylor best = kinds[6];
+  int least = INT32_MAX;
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds && norm <= 1e300; i++) {
+    Taylor t = kinds[i];
+    int degree = t.powers * t.blocks;
+    double most = exp((log(eps) + lgamma(degree + 2)) / degree);
+    for (double x = norm; x > most; x /= 2) t.halvings++;
+    int products = t.powers + t.blocks - 2 + t.halvings;
+    if (products <= least) { least = products; best = t; } /* few halvings lose few digits */
+  }
+  return best;
+}
+/* sum of terms[i] p[i], i < n; p[0] is the identity. */
+static Tensor *combine(Ctx *c, Tensor *const *p, const double *terms, int n) {
+  Tensor *sum = t_mul(c, p[0], mt_wrap(c, mt_sd(terms[0])));
+  for (int i = 1; i < n; i++) sum = t_add(c, sum, p[i], mt_sd(terms[i]));
+  return sum;
+}
+/* Scaling and squaring.  Squaring doubles every rounding error: matrices that cost little are
+ * raised in double precision. */
 Tensor *k_linalg_matrix_exp(Ctx *c, Tensor *self) {
+  enum { LITTLE = 32 };
   if (!square(c, self)) return NULL;
   if (mt_is_int(self->dtype))
     return mt_fail(c, "expected a floating point or complex tensor, got %s",
@@ -328,25 +353,21 @@ Tensor *k_linalg_matrix_exp(Ctx *c, Tensor *self) {
   int64_t n = self->size[self->ndim - 1];
   if (!self->numel) return t_clone(c, self, -1);
   if (mt_meta(self)) return mt_new_like(c, self, (DType)self->dtype);
-  DType d = (DType)self->dtype;
-  self = mt_cast(c, self, mt_is_complex(d) ? MT_complex128 : MT_float64);
-  if (!self) return NULL;
-  double norm = largest_norm(c, self), f = 1;
-  int s = 0;
-  for (; norm > 1 && s < 1000 && norm <= 1e300; s++) norm /= 2;
-  Tensor *p[7], *eye = t__eye_like(c, self, n), *r = NULL;
-  p[1] = s ? t_mul(c, self, mt_wrap(c, mt_sd(ldexp(1, -s)))) : self;
-  for (int i = 2; i <= 6; i++) p[i] = t_matmul(c, p[i - 1], p[1]);
-  double inv[19];
-  for (int i = 0; i <= 18; i++) { inv[i] = 1 / f; f *= i + 1; }
-  for (int block = 3; block >= 0 && !c->err; block--) {        /* r = r * p6 + sum of six terms */
-    Tensor *sum = t_mul(c, eye, mt_wrap(c, mt_sd(inv[6 * block])));
-    for (int i = 1; i < 6 && 6 * block + i <= 18; i++)
-      sum = t_add(c, sum, t_mul(c, p[i], mt_wrap(c, mt_sd(inv[6 * block + i]))), mt_si(1));
-    r = r ? t_add(c, t_matmul(c, r, p[6]), sum, mt_si(1))
-          : t_add(c, t_zeros_like(c, self, -1, -1, -1, -1, false, -1), sum, mt_si(1));
-  }
-  for (; s > 0 && !c->err; s--) r = t_matmul(c, r, r);
+  DType d = (DType)self->dtype, wide = mt_is_complex(d) ? MT_complex128 : MT_float64;
+  Tensor *x = mt_cast(c, self, wide);
+  if (!x) return NULL;
+  double terms[26] = {1}, eps = mt_real_dtype(d) == MT_float64 ? 0x1p-53 : 0x1p-25;
+  for (int i = 1; i < 26; i++) terms[i] = terms[i - 1] / i;
+  Taylor t = cheapest(largest_norm(c, x), eps);
+  if (n > LITTLE && mt_real_dtype(d) == MT_float32) x = self;
+  int k = t.powers;
+  Tensor *p[6] = {t__eye_like(c, x, n),
+                  t.halvings ? t_mul(c, x, mt_wrap(c, mt_sd(ldexp(1, -t.halvings)))) : x};
+  for (int i = 2; i <= k; i++) p[i] = t_matmul(c, p[i - 1], p[1]);
+  Tensor *r = combine(c, p, terms + (t.blocks - 1) * k, k + 1);
+  for (int block = t.blocks - 2; block >= 0 && !c->err; block--)
+    r = t_add(c, t_matmul(c, r, p[k]), combine(c, p, terms + block * k, k), mt_si(1));
+  for (int s = t.halvings; s > 0 && !c->err; s--) r = t_matmul(c, r, r);
   return mt_cast(c, r, d);
 }
 

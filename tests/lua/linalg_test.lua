@@ -76,6 +76,28 @@ t.test("gradients", function()
     "residuals' gradient")
 end)
 
+t.test("matrix_exp keeps its digits at every norm and size", function()
+  torch.manual_seed(3)
+  for _, n in ipairs { 1, 5, 40 } do
+    for _, scale in ipairs { 1e-6, 0.01, 0.3, 2, 12 } do
+      local a = torch.randn(2, n, n, f64) * (scale / n ^ 0.5)
+      local e = torch.linalg.matrix_exp(a)
+      local what = n .. " x " .. n .. ", scale " .. scale
+      local off = (torch.linalg.matrix_exp(-a):matmul(e) - torch.eye(n, f64)):abs():max()
+      t.ok(off:item() < 1e-12 * e:abs():max():item() ^ 2, what .. ": inverse")
+      local half = torch.linalg.matrix_exp(a / 2)
+      t.ok(torch.allclose(half:matmul(half), e, { rtol = 1e-11, atol = 1e-13 * e:abs():max():item() }), what)
+      for _, d in ipairs { torch.float32, torch.complex64 } do
+        local x = torch.linalg.matrix_exp(a:to(d))
+        local error = (x:to(torch.complex128) - torch.linalg.matrix_exp(a:to(d):to(torch.complex128))):abs():max()
+        t.ok(error:item() < 4e-6 * e:abs():max():item(), what .. ": " .. tostring(d))
+      end
+    end
+  end
+  local bad = torch.tensor { { 1, 0 / 0 }, { 0, 1 } }
+  t.ok(torch.linalg.matrix_exp(bad):isnan():any():item(), "nan")
+end)
+
 t.test("refusals", function()
   t.error_matches(function() lstsq(A, B, { driver = "gesvd" }) end, "driver must be 'gels', 'gelsy', 'gelsd'")
   t.error_matches(function() lstsq(A, B:float()) end, "input is float64 but other is float32")
