@@ -184,6 +184,13 @@ int mt_geqrf(MtGemmType t, int m, int n, void *a, int lda, void *tau) {
   return info;
 }
 
+int mt_geqrt3(MtGemmType t, int m, int n, void *a, int lda, void *tau, int ldt) {
+  GET(f, "geqrt3", "geqrt3");
+  int info = 0;
+  f(&m, &n, a, &lda, tau, &ldt, &info);
+  return info;
+}
+
 int mt_orgqr(MtGemmType t, int m, int n, int k, void *a, int lda, const void *tau) {
   GET(f, "orgqr", "ungqr");
   int info = 0, lwork = -1;

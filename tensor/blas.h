@@ -24,6 +24,8 @@ int mt_potrf(MtGemmType t, char uplo, int n, void *a, int lda);
 int mt_potrs(MtGemmType t, char uplo, int n, int nrhs, const void *a, int lda, void *b, int ldb);
 int mt_potri(MtGemmType t, char uplo, int n, void *a, int lda);
 int mt_geqrf(MtGemmType t, int m, int n, void *a, int lda, void *tau);
+/* Recursive, for m >= n; t (n x n, its lower part left alone) makes Q = I - V T V^H. */
+int mt_geqrt3(MtGemmType t, int m, int n, void *a, int lda, void *tau, int ldt);
 int mt_orgqr(MtGemmType t, int m, int n, int k, void *a, int lda, const void *tau);
 int mt_ormqr(MtGemmType t, char side, char trans, int m, int n, int k, const void *a, int lda,
              const void *tau, void *c, int ldc);

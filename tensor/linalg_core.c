@@ -6,6 +6,7 @@
 #include "expr_rt.h"
 #include "linalg_job.h"
 #include "op.h"
+#include "qr.h"
 #include <math.h>
 #include <string.h>
 
@@ -511,7 +512,35 @@ void k__eig(Ctx *c, Tensor *A, bool vectors, Val *r) {
 }
 
 /* ---- singular values ---- */
+/* A's R, n x n and zero below, for the first n columns of a tall matrix factored in place. */
+static char *triangle(const Job *j, const char *a) {
+  size_t n = (size_t)j->n, col = n * j->size;
+  char *r = mt_calloc(n * col + MT_LAPACK_SLACK);
+  for (size_t q = 0; r && q < n; q++)
+    memcpy(r + q * col, a + q * (size_t)j->m * j->size, (q + 1) * j->size);
+  return r;
+}
+static bool tall(const Job *j) { return j->m >= 2 * j->n && mt_qr_pays(j->m, j->n); }
+/* A = Q R, R = U S V, so Q U S V. */
+static int tall_svd(Job *j, int64_t i) {
+  MtQr q;
+  char *u = BLOCK(j, u), *r = NULL;
+  size_t n = (size_t)j->n, col = n * j->size;
+  int err = mt_qr_factor(&q, j->type, j->m, j->n, BLOCK(j, a));
+  if (!err && !(r = triangle(j, BLOCK(j, a)))) err = MT_LAPACK_NOMEM;
+  if (!err) err = mt_gesdd(j->type, j->how, j->n, j->n, r, j->n, BLOCK(j, s), u, j->m, BLOCK(j, v),
+                           j->n);
+  for (size_t k = 0; !err && j->how == 'S' && k < n; k++) {
+    size_t below = (size_t)(j->m - j->n) * j->size;
+    memset(u + k * (col + below) + col, 0, below);
+  }
+  if (!err && j->how == 'S') err = mt_qr_apply(&q, false, j->n, u);
+  mt_free(r);
+  mt_qr_free(&q);
+  return err;
+}
 static void one_gesdd(Job *j, int64_t i) {
+  if (tall(j) && j->how != 'A') { mt_job_note(j, i, tall_svd(j, i)); return; }
   int ldvt = j->how == 'S' ? j->k : j->n;
   if (j->k)
     mt_job_note(j, i,
@@ -551,8 +580,16 @@ void k__svd(Ctx *c, Tensor *A, bool full, bool vectors, Val *r) {
 
 /* ---- QR ---- */
 /* a becomes R (upper part), u the first columns of Q. */
+static int large_qr(Job *j, int64_t i) {
+  MtQr q;
+  int err = mt_qr_factor(&q, j->type, j->m, j->n, BLOCK(j, a));
+  if (!err && !j->flag) err = mt_qr_columns(&q, j->nrhs, BLOCK(j, u));
+  mt_qr_free(&q);
+  return err;
+}
 static void one_qr(Job *j, int64_t i) {
   int lda = j->m > 1 ? j->m : 1, info;
+  if (mt_qr_pays(j->m, j->n)) { mt_job_note(j, i, large_qr(j, i)); return; }
   char *tau = j->s + (size_t)i * j->ss, *q = j->u + (size_t)i * j->us;
   if ((info = mt_geqrf(j->type, j->m, j->n, BLOCK(j, a), lda, tau)) || j->flag) {
     mt_job_note(j, i, info);
@@ -560,6 +597,17 @@ static void one_qr(Job *j, int64_t i) {
   }
   memcpy(q, BLOCK(j, a), (size_t)j->m * (size_t)(j->nrhs < j->n ? j->nrhs : j->n) * j->size);
   mt_job_note(j, i, mt_orgqr(j->type, j->m, j->nrhs, j->k, q, lda, tau));
+}
+/* Leaves the first rows of each matrix of a, with zeros below the diagonal. */
+static void keep_upper(Job *j, int rows) {
+  char *from = j->a, *to = j->a;
+  size_t size = j->size, m = (size_t)j->m, k = (size_t)rows;
+  for (int64_t i = 0; i < j->batch; i++)
+    for (size_t q = 0; q < (size_t)j->n; q++, from += m * size, to += k * size) {
+      size_t kept = q + 1 < k ? q + 1 : k;
+      memmove(to, from, kept * size);
+      memset(to + kept * size, 0, (k - kept) * size);
+    }
 }
 void k_linalg_qr(Ctx *c, Tensor *A, const char *mode, Val *r) {
   if (!check_matrix(c, A, false)) return;
@@ -588,10 +636,8 @@ void k_linalg_qr(Ctx *c, Tensor *A, const char *mode, Val *r) {
   }
   r[0].t = only_r ? mt_new(c, mt_il((int64_t[]){0}, 1), d, mt_meta(A) ? MT_META : MT_CPU)
                   : mt_job_unload(c, A, 2, d, j->u, j->us, m, qc);
-  Tensor *R = mt_job_unload(c, A, 2, d, j->a, j->as, m, n);
-  if (R && !mt_meta(R)) R = k__tri(c, R, 0, true);
-  r[1].t = R && rows != m ? t_narrow(c, R, -2, 0, rows) : R;
-  if (r[1].t && r[1].t->base) r[1].t = t_clone(c, r[1].t, -1);
+  if (j != &none) keep_upper(j, (int)rows);
+  r[1].t = mt_job_unload(c, A, 2, d, j->a, (size_t)(rows * n) * j->size, rows, n);
   if (j != &none) mt_job_free(j);
 }
 
@@ -602,10 +648,22 @@ static void one_lstsq(Job *j, int64_t i) {
   int lda = j->m > 1 ? j->m : 1, ldb = j->m > j->n ? j->m : j->n, info;
   int m = j->m, n = j->n, *rank = j->piv + i;
   void *a = BLOCK(j, a), *b = BLOCK(j, b);
+  MtQr q;
+  char *r = NULL;
+  if (tall(j)) { /* |A X - B| is least where |R X - Q^H B| is, in the first rows */
+    info = mt_qr_factor(&q, j->type, m, n, a);
+    if (!info) info = mt_qr_apply(&q, true, j->nrhs, b);
+    mt_qr_free(&q);
+    if (!info && !(r = triangle(j, a))) info = MT_LAPACK_NOMEM;
+    if (info) { mt_job_note(j, i, info); return; }
+    a = r;
+    m = lda = n;
+  }
   if (j->how == 'l') info = mt_gels(j->type, m, n, j->nrhs, a, lda, b, ldb);
   else if (j->how == 'y')
     info = mt_gelsy(j->type, m, n, j->nrhs, a, lda, b, ldb, j->rcond, rank);
   else info = mt_gelsd(j->type, m, n, j->nrhs, a, lda, b, ldb, BLOCK(j, s), j->rcond, rank);
+  mt_free(r);
   mt_job_note(j, i, info);
 }
 /* Copies the right-hand sides below each other, with room for the solution; false: no memory. */

@@ -98,6 +98,45 @@ t.test("matrix_exp keeps its digits at every norm and size", function()
   t.ok(torch.linalg.matrix_exp(bad):isnan():any():item(), "nan")
 end)
 
+t.test("larger matrices: QR by panels, tall least squares and singular values through QR", function()
+  torch.manual_seed(5)
+  for _, d in ipairs { torch.float32, torch.float64, torch.complex64, torch.complex128 } do
+    local o = { dtype = d }
+    local eps = (d == torch.float32 or d == torch.complex64) and 2e-5 or 2e-13
+    local function small(x, what) t.ok(x:abs():max():item() < eps, what .. ", " .. tostring(d)) end
+    for _, size in ipairs { { 48, 24 }, { 100, 100 }, { 70, 130 }, { 150, 64 }, { 2, 130, 70 } } do
+      local a = torch.randn(size, o)
+      local what = "QR of " .. table.concat(size, " x ")
+      for _, mode in ipairs { "reduced", "complete" } do
+        local q, r = torch.linalg.qr(a, mode)
+        small(q:matmul(r) - a, what)
+        small(q.mH:matmul(q) - torch.eye(q.shape[-1], o), what .. ": Q")
+        small(r:tril(-1), what .. ": R")
+        if mode == "reduced" then t.ok(torch.equal(r, (select(2, torch.linalg.qr(a, "r")))), "r alone") end
+      end
+    end
+    local a, b = torch.randn(2, 120, 30, o), torch.randn(2, 120, 3, o)
+    local u, s, vh = torch.linalg.svd(a, false)
+    small(u:matmul(s:unsqueeze(-1):to(d) * vh) - a, "tall SVD")
+    small(u.mH:matmul(u) - torch.eye(30, o), "tall SVD: U")
+    small(torch.linalg.svdvals(a) - s, "tall singular values")
+    small((select(2, torch.linalg.svd(a))) - s, "tall SVD in full")
+    for _, driver in ipairs { "gels", "gelsy", "gelsd" } do
+      local x, residuals = lstsq(a, b, { driver = driver })
+      small(a.mH:matmul(a:matmul(x) - b) / 40, driver .. ": normal equations")
+      if driver ~= "gelsy" then
+        t.ok(torch.allclose(residuals, (a:matmul(x) - b):abs():square():sum(-2), { rtol = 1e-3 }), driver)
+      end
+    end
+    local low = torch.cat({ a, a:narrow(-1, 0, 5) * 2 }, -1)
+    for _, driver in ipairs { "gelsy", "gelsd" } do
+      local x, _, rank = lstsq(low, b, { driver = driver })
+      t.eq(rank:tolist(), { 30, 30 })
+      small((x - torch.linalg.pinv(low, { rtol = 1e-4 }):matmul(b)) / 10, driver .. ": the smallest solution")
+    end
+  end
+end)
+
 t.test("refusals", function()
   t.error_matches(function() lstsq(A, B, { driver = "gesvd" }) end, "driver must be 'gels', 'gelsy', 'gelsd'")
   t.error_matches(function() lstsq(A, B:float()) end, "input is float64 but other is float32")
