@@ -20,82 +20,118 @@ typedef struct {
   bool zero_infinity;
 } Ctc;
 
-static double log_add(double a, double b) {
-  double m = a > b ? a : b;
-  return m == -INFINITY ? m : m + log1p(exp((a > b ? b : a) - m));
+static int64_t label(const Ctc *k, int64_t n, int64_t s) {
+  return s & 1 ? k->targets[n * k->S + s / 2] : k->blank;
 }
-static int64_t label(const Ctc *k, int64_t n, int64_t s) { return s & 1 ? k->targets[n * k->S
-    + s / 2] : k->blank; }
 /* May state s follow s - 2 at once?  Only over a blank between different labels. */
 static bool skips(const Ctc *k, int64_t n, int64_t s) {
   return s & 1 && s >= 2 && label(k, n, s) != label(k, n, s - 2);
 }
-static double logp(const Ctc *k, int64_t t, int64_t n, int64_t s) { return k->lp[(t * k->N
-    + n) * k->C + label(k, n, s)]; }
+
+/* A thread's arrays, as long as a row of states: of the sample, what s - 2 adds (0, or -inf where
+ * it may not be followed) and the states' labels; of the step, the arguments of exponentials and
+ * logarithms.  rows: two states of -inf before and after each of the rows of two steps. */
+typedef struct { double *over, *e, *top, *row[2]; int64_t *label; void *memory; } Room;
+static bool make_room(const Ctc *k, Room *r) {
+  const int64_t w = 2 * k->S + 1;
+  double *p = mt_malloc(sizeof *p * (size_t)(8 * w + 10) + sizeof(int64_t) * (size_t)w);
+  if (!p) return false;
+  *r = (Room){p, p + w + 2, p + 4 * w + 2, {p + 5 * w + 4, p + 6 * w + 8}, NULL, p};
+  r->label = (int64_t *)(p + 8 * w + 10);
+  return true;
+}
+static void enter(const Ctc *k, int64_t n, int64_t states, Room *r) {
+  for (int64_t s = 0; s < states; s++) {
+    r->label[s] = label(k, n, s);
+    r->over[s] = skips(k, n, s) ? 0 : -INFINITY;
+  }
+  r->over[states] = r->over[states + 1] = -INFINITY;
+  for (int i = 0; i < 2; i++)
+    for (int s = 1; s <= 2; s++) r->row[i][-s] = r->row[i][states - 1 + s] = -INFINITY;
+}
+static void apply(int unary, int64_t n, double *x) {
+  DType d = MT_float64;
+  mt_unary_loop(unary, &d)((char *[]){(char *)x, (char *)x}, (int64_t[]){8, 8}, n, NULL);
+}
+/* to[s] = log(e^was[s] + e^was[s + by] + e^(was[s + 2 by] + over[s])) + lp[label[s]] */
+static void step(const Room *r, int64_t states, const double *was, int by, const double *over,
+                 const double *lp, double *to) {
+  double *e = r->e, *top = r->top;
+  for (int64_t s = 0; s < states; s++) {
+    double x = was[s], y = was[s + by], z = was[s + 2 * by] + over[s];
+    double m = x > y ? x : y;
+    m = m > z ? m : z;
+    top[s] = m = m == -INFINITY ? 0 : m;
+    e[s] = x - m;
+    e[states + s] = y - m;
+    e[2 * states + s] = z - m;
+  }
+  apply(U_exp, 3 * states, e);
+  for (int64_t s = 0; s < states; s++) e[s] += e[states + s] + e[2 * states + s];
+  apply(U_log, states, e);
+  for (int64_t s = 0; s < states; s++) to[s] = top[s] + e[s] + lp[r->label[s]];
+}
+static double log_add(double a, double b) {
+  double m = a > b ? a : b;
+  return m == -INFINITY ? m : m + log1p(exp((a > b ? b : a) - m));
+}
+static const double *logp(const Ctc *k, int64_t t, int64_t n) {
+  return k->lp + (t * k->N + n) * k->C;
+}
 
 static void forward(void *ctx, int64_t lo, int64_t hi) {
   const Ctc *k = ctx;
   const int64_t width = 2 * k->S + 1;
+  Room r;
+  if (!make_room(k, &r)) { for (int64_t n = lo; n < hi; n++) k->out[n] = NAN; return; }
   for (int64_t n = lo; n < hi && !mt_interrupted; n++) {
     int64_t states = 2 * k->labels[n] + 1, steps = k->lengths[n];
     double *a = k->alpha + n * k->T * width;
-    for (int64_t t = 0; t < k->T && !mt_interrupted; t++)
-      for (int64_t s = 0; s < width; s++) a[t * width + s] = -INFINITY;
+    for (int64_t i = 0; i < k->T * width; i++) a[i] = -INFINITY;
     if (!steps) { k->out[n] = k->labels[n] ? INFINITY : 0; continue; }
-    a[0] = logp(k, 0, n, 0);
-    if (states > 1) a[1] = logp(k, 0, n, 1);
-    for (int64_t t = 1; t < steps && !mt_interrupted; t++)
-      for (int64_t s = 0; s < states; s++) {
-        const double *was = a + (t - 1) * width + s;
-        double x = was[0];
-        if (s >= 1) x = log_add(x, was[-1]);
-        if (skips(k, n, s)) x = log_add(x, was[-2]);
-        a[t * width + s] = x + logp(k, t, n, s);
-      }
+    enter(k, n, states, &r);
+    for (int64_t s = 0; s < states; s++)
+      r.row[0][s] = s < 2 ? logp(k, 0, n)[r.label[s]] : -INFINITY;
+    for (int64_t t = 0; t < steps && !mt_interrupted; t++) {
+      double *row = r.row[t & 1];
+      if (t) step(&r, states, r.row[~t & 1], -1, r.over, logp(k, t, n), row);
+      memcpy(a + t * width, row, sizeof *row * (size_t)states);
+    }
     const double *end = a + (steps - 1) * width + states - 1;
     k->out[n] = -(states > 1 ? log_add(end[0], end[-1]) : end[0]);
   }
+  mt_free(r.memory);
 }
-/* beta of one time step from that of the next (NULL: the last step). */
-static void step_back(const Ctc *k, int64_t n, int64_t t, int64_t states, const double *next,
-                      double *beta) {
-  for (int64_t s = 0; s < states; s++) {
-    double x = -INFINITY;
-    if (!next) x = s >= states - 2 ? 0 : x;
-    else {
-      x = next[s];
-      if (s + 1 < states) x = log_add(x, next[s + 1]);
-      if (s + 2 < states && skips(k, n, s + 2)) x = log_add(x, next[s + 2]);
-    }
-    beta[s] = x + logp(k, t, n, s);
-  }
-}
-/* exp(lp) - exp(sum of alpha beta over the states of a label + loss - lp), times the sample's
+/* exp(lp) - the sum over the states of a label of exp(alpha + beta + loss - lp), times the sample's
  * grad. */
-static void backward_sample(const Ctc *k, int64_t n, double *beta, double *by_label) {
-  const int64_t width = 2 * k->S + 1, states = 2 * k->labels[n] + 1;
+static void backward_sample(const Ctc *k, int64_t n, Room *r) {
+  const int64_t width = 2 * k->S + 1, states = 2 * k->labels[n] + 1, steps = k->lengths[n];
   const double loss = k->loss[n], gr = k->gr[n];
   if (k->zero_infinity && loss == INFINITY) return;        /* grad is zero from the start */
-  for (int64_t t = k->lengths[n] - 1; t >= 0 && !mt_interrupted; t--) {
-    double *now = beta + (t & 1) * width, *grad = k->grad + (t * k->N + n) * k->C;
-    const double *a = k->alpha + (n * k->T + t) * width, *lp = k->lp + (t * k->N + n) * k->C;
-    step_back(k, n, t, states, t == k->lengths[n] - 1 ? NULL : beta + (~t & 1) * width, now);
-    for (int64_t i = 0; i < k->C; i++) by_label[i] = -INFINITY;
-    for (int64_t s = 0; s < states; s++) {
-      double *l = &by_label[label(k, n, s)];
-      *l = log_add(*l, a[s] + now[s]);
+  enter(k, n, states, r);
+  for (int64_t t = steps - 1; t >= 0 && !mt_interrupted; t--) {
+    double *now = r->row[t & 1], *grad = k->grad + (t * k->N + n) * k->C;
+    const double *a = k->alpha + (n * k->T + t) * width, *lp = logp(k, t, n);
+    if (t < steps - 1) step(r, states, r->row[~t & 1], 1, r->over + 2, lp, now);
+    else
+      for (int64_t s = 0; s < states; s++)
+        now[s] = s >= states - 2 ? lp[r->label[s]] : -INFINITY;
+    for (int64_t s = 0; s < states; s++) r->e[s] = a[s] + now[s] + loss - lp[r->label[s]];
+    apply(U_exp, states, r->e);
+    for (int64_t i = 0; i < k->C; i++) grad[i] = 0;
+    for (int64_t s = 0; s < states; s++) grad[r->label[s]] += r->e[s];
+    for (int64_t i = 0; i < k->C; i++) {
+      double impossible = loss - lp[i];                     /* infinite: nan, as PyTorch */
+      grad[i] = (exp(lp[i]) - (impossible == INFINITY ? NAN : grad[i])) * gr;
     }
-    for (int64_t i = 0; i < k->C; i++) grad[i] = (exp(lp[i]) - exp(by_label[i]
-        + loss - lp[i])) * gr;
   }
 }
 static void backward(void *ctx, int64_t lo, int64_t hi) {
   const Ctc *k = ctx;
-  const int64_t width = 2 * k->S + 1;
-  double *room = mt_malloc(sizeof(double) * (size_t)(2 * width + k->C));
-  if (!room) { k->grad[0] = NAN; return; }
-  for (int64_t n = lo; n < hi; n++) backward_sample(k, n, room, room + 2 * width);
-  mt_free(room);
+  Room r;
+  if (!make_room(k, &r)) { k->grad[0] = NAN; return; }
+  for (int64_t n = lo; n < hi; n++) backward_sample(k, n, &r);
+  mt_free(r.memory);
 }
 static Ctc job(Tensor *lp, Tensor *targets, IntList lengths, IntList labels, Tensor *alpha,
                int64_t blank) {

@@ -296,7 +296,7 @@ SV sp_digamma(int64_t n, const double *x, double *y, int lo) {
   EACH {
     double a = special_least(mt_absd(x[i]), 1e300);
     negative |= -(int64_t)(x[i] < 0);
-    v[i] = 1 / (a + 0.5);
+    v[i] = 1 / (mt_absd(x[i]) + 0.5);
     u[i] = 16 * a * v[i];
   }
   special_lookup(n, u, MT_T_digamma, lo, g);
@@ -318,7 +318,7 @@ SV sp_trigamma(int64_t n, const double *x, double *y, int lo) {
   int64_t odd = 0, negative = 0;
   EACH {
     double a = special_least(mt_absd(x[i]), 1e300);
-    v[i] = 1 / (a + 0.5);
+    v[i] = 1 / (mt_absd(x[i]) + 0.5);
     u[i] = 16 * a * v[i];
     negative |= -(int64_t)(x[i] < 0);
   }

