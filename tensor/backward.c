@@ -36,11 +36,15 @@ Tensor *k_unfold_backward(Ctx *c, Tensor *grad, IntList sizes, int64_t dim, int6
   if (!z) return NULL;
   if (!z->ndim) return t_select(c, grad, 0, 0);
   int d = mt_dim(c, dim, z->ndim);
-  for (int64_t k = 0; k < size && !c->err;
-       k++) { /* position k of every window is a strided slice of the input */
-    Tensor *src = t_select(c, grad, -1, k),
-           *dst = src ? t_slice(c, z, d, k, k + (src->size[d] - 1) * step + 1, step) : NULL;
-    if (dst) t_add_(c, dst, src, mt_si(1));
+  if (d < 0 || !size || !grad->numel) return z;
+  /* every m-th window overlaps none of its kind: added at once through a view of the input */
+  const int64_t windows = grad->size[d], m = (size - 1) / step + 1;
+  for (int64_t r = 0; r < m && r < windows && !c->err; r++) {
+    int64_t last = r + (windows - 1 - r) / m * m;
+    Tensor *src = t_slice(c, grad, d, r, windows, m),
+           *dst = t_slice(c, z, d, r * step, last * step + size, 1);
+    dst = dst ? t_unfold(c, dst, d, size, m * step) : NULL;
+    if (dst && src) t_add_(c, dst, src, mt_si(1));
   }
   return z;
 }

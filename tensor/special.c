@@ -36,7 +36,7 @@ static double digamma_pos(double x) {
 double mt_digamma(double x) {
   if (x == 0) return copysign(INFINITY, -x);
   if (x > 0 || x != x) return digamma_pos(x);
-  double whole, r = modf(x, &whole); /* reflection; tan loses nothing near the poles this way */
+  double r = x - rint(x);            /* reflection; tan loses nothing near the poles this way */
   if (r == 0 || isinf(x)) return NAN;
   return digamma_pos(1 - x) - PI / tan(PI * r);
 }

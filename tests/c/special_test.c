@@ -110,7 +110,7 @@ static int array_ok(const Array *f, double x, double got, double want, int singl
   double size = f->from_one ? fmax(1, fabs(want)) : fabs(want);
   if (!strcmp(f->name, "erfcx") && x < 0) size *= 4; /* special.h's own error of the exponential */
   double bound = f->ulp * size * (single && f->from_one ? 0x1p-33 : 0x1p-53);
-  return fabs(got - want) <= bound + (single ? fmax(fabs(want) * 0x1.1p-24, 0x1p-149) : 1e-307);
+  return fabs(got - want) <= bound + (single ? fmax(fabs(want) * 0x1p-23, 0x1p-149) : 1e-307);
 }
 static void check_array(const Array *f, int single, int in_place) {
   DType d = single ? MT_float32 : MT_float64;
