@@ -383,6 +383,14 @@ int mt_trtrs(MtGemmType t, char uplo, char trans, char diag, int n, int nrhs, co
   return info;
 }
 
+int mt_trtri(MtGemmType t, char uplo, int n, void *a, int lda) {
+  GET(f, "trtri", "trtri");
+  char diag = 'N';
+  int info = 0;
+  f(&uplo, &diag, &n, a, &lda, &info, (size_t)1, (size_t)1);
+  return info;
+}
+
 int mt_sytrf(MtGemmType t, bool hermitian, char uplo, int n, void *a, int lda, int *ipiv) {
   GET(f, "sytrf", hermitian ? "hetrf" : "sytrf");
   int info = 0, lwork = -1;

@@ -41,6 +41,7 @@ int mt_gelsy(MtGemmType t, int m, int n, int nrhs, void *a, int lda, void *b, in
              int *rank);
 int mt_trtrs(MtGemmType t, char uplo, char trans, char diag, int n, int nrhs, const void *a,
              int lda, void *b, int ldb);
+int mt_trtri(MtGemmType t, char uplo, int n, void *a, int lda);
 int mt_sytrf(MtGemmType t, bool hermitian, char uplo, int n, void *a, int lda, int *ipiv);
 int mt_sytrs(MtGemmType t, bool hermitian, char uplo, int n, int nrhs, const void *a, int lda,
              const int *ipiv, void *b, int ldb);

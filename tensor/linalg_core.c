@@ -10,27 +10,6 @@
 #include <math.h>
 #include <string.h>
 
-static bool check_matrix(Ctx *c, const Tensor *a, bool square) {
-  if (a->ndim < 2) {
-    mt_fail(c, "expected a matrix or a batch of matrices, got shape %s",
-            mt_list_str(c, mt_sizes(a)));
-    return false;
-  }
-  if (square && a->size[a->ndim - 1] != a->size[a->ndim - 2]) {
-    mt_fail(c, "expected square matrices, got shape %s", mt_list_str(c, mt_sizes(a)));
-    return false;
-  }
-  if (!mt_is_complex(a->dtype) && a->dtype != MT_float32 && a->dtype != MT_float64) {
-    mt_fail(c, "expected a float32, float64 or complex tensor, got %s", mt_dtypes[a->dtype].name);
-    return false;
-  }
-  if (a->size[a->ndim - 1] > INT32_MAX / 4 || a->size[a->ndim - 2] > INT32_MAX / 4) {
-    mt_fail(c, "the matrix is too large");
-    return false;
-  }
-  return true;
-}
-
 static Tensor *shape_only(Ctx *c, const Tensor *a, DType d, int64_t m, int64_t n) {
   return mt_job_unload(c, a, 2, d, NULL, 0, m, n);
 }
@@ -91,7 +70,7 @@ static void one_potrf(Job *j, int64_t i) {
     else memset(col + (q + 1) * j->size, 0, (n - 1 - q) * j->size);
 }
 void k_linalg_cholesky_ex(Ctx *c, Tensor *self, bool upper, bool check, Val *r) {
-  if (!check_matrix(c, self, true)) return;
+  if (!mt_job_takes(c, self, true)) return;
   Job none = {0}, *j = &none;
   if (!mt_meta(self)) {
     if (!(j = mt_job_new(c, self, false))) return;
@@ -126,7 +105,7 @@ static Tensor *pivots_of(Ctx *c, const Tensor *a, const Job *j) {
   return mt_job_unload(c, a, 2, MT_int32, (const char *)j->piv, (size_t)k * sizeof(int), k, -1);
 }
 void k_linalg_lu_factor_ex(Ctx *c, Tensor *A, bool pivot, bool check, Val *r) {
-  if (!check_matrix(c, A, false)) return;
+  if (!mt_job_takes(c, A, false)) return;
   if (!pivot) { mt_fail(c, "LU without pivoting is not implemented on the CPU"); return; }
   Job none = {0}, *j = &none;
   if (!mt_meta(A) && (!(j = mt_job_new(c, A, true)) || !run_lu(c, j))) return;
@@ -207,10 +186,13 @@ static bool check_pivots(Ctx *c, Tensor *p, int64_t count, int64_t n) {
   else if (!ok) mt_fail(c, "pivots must be between 1 and %lld", (long long)n);
   return !c->err;
 }
+static int solve_lu(Job *j, int64_t i) {
+  MtColumns s = {.type = j->type, .trans = j->how, .n = j->n, .a = BLOCK(j, a),
+                 .piv = j->piv + i * j->n, .b = BLOCK(j, b), .ldb = j->n > 1 ? j->n : 1};
+  return mt_solve_columns(&s, j->nrhs);
+}
 static void one_lu_solve(Job *j, int64_t i) {
-  mt_job_note(j, i,
-       mt_getrs(j->type, j->how, j->n, j->nrhs, BLOCK(j, a), j->n > 1 ? j->n : 1, j->piv + i * j->n,
-                BLOCK(j, b), j->n > 1 ? j->n : 1));
+  mt_job_note(j, i, solve_lu(j, i));
 }
 static void conj_block(const Job *j) {
   size_t n = j->bs / j->real * (size_t)j->batch;
@@ -219,7 +201,7 @@ static void conj_block(const Job *j) {
   else for (size_t i = 1; i < n; i += 2) ((double *)(void *)j->b)[i] = -((double *)(void *)j->b)[i];
 }
 Tensor *k__lu_solve(Ctx *c, Tensor *LU, Tensor *pivots, Tensor *B, bool left, bool adjoint) {
-  if (!check_matrix(c, LU, true) || !fit_rhs(c, LU, B, left)) return NULL;
+  if (!mt_job_takes(c, LU, true) || !fit_rhs(c, LU, B, left)) return NULL;
   if (mt_meta(LU) || mt_meta(B)) return mt_new_like(c, B, (DType)B->dtype);
   Job *j = mt_job_new(c, LU, true);
   Tensor *p = mt_contig_as(c, pivots, MT_int32);
@@ -243,14 +225,10 @@ Tensor *k__lu_solve(Ctx *c, Tensor *LU, Tensor *pivots, Tensor *B, bool left, bo
 static void one_solve(Job *j, int64_t i) {
   int ld = j->n > 1 ? j->n : 1,
       info = mt_getrf(j->type, j->n, j->n, BLOCK(j, a), ld, j->piv + i * j->n);
-  if (info == 0)
-    mt_job_note(j, i,
-         mt_getrs(j->type, j->how, j->n, j->nrhs, BLOCK(j, a), ld, j->piv + i * j->n, BLOCK(j, b),
-                  ld));
-  else mt_job_note(j, i, info);
+  mt_job_note(j, i, info ? info : solve_lu(j, i));
 }
 void k__solve(Ctx *c, Tensor *A, Tensor *B, bool left, Val *r) {
-  if (!check_matrix(c, A, true) || !fit_rhs(c, A, B, left)) return;
+  if (!mt_job_takes(c, A, true) || !fit_rhs(c, A, B, left)) return;
   Job none = {0}, *j = &none;
   if (mt_meta(A) || mt_meta(B)) {
     r[0].t = mt_new_like(c, B, (DType)B->dtype);
@@ -277,7 +255,7 @@ static void set_identity(char *p, int64_t d, const Job *j) {
   }
 }
 void k_linalg_inv_ex(Ctx *c, Tensor *A, bool check, Val *r) {
-  if (!check_matrix(c, A, true)) return;
+  if (!mt_job_takes(c, A, true)) return;
   Job none = {0}, *j = &none;
   int64_t n = A->size[A->ndim - 1];
   if (mt_meta(A)) {
@@ -338,16 +316,15 @@ static void substitute(const Job *j, int64_t i) {
   else j->real == 4 ? substitute_cf(j, a, b, back) : substitute_cd(j, a, b, back);
 }
 static void one_trtrs(Job *j, int64_t i) {
-  int ld = j->n > 1 ? j->n : 1, info = 0;
-  if (j->nrhs)
-    info = mt_trtrs(j->type, j->mode, j->how, j->flag ? 'U' : 'N', j->n, j->nrhs, BLOCK(j, a), ld,
-                    BLOCK(j, b), ld);
+  MtColumns s = {.type = j->type, .trans = j->how, .uplo = j->mode, .diag = j->flag ? 'U' : 'N',
+                 .n = j->n, .a = BLOCK(j, a), .b = BLOCK(j, b), .ldb = j->n > 1 ? j->n : 1};
+  int info = j->nrhs ? mt_solve_columns(&s, j->nrhs) : 0;
   if (info > 0) substitute(j, i);
   else mt_job_note(j, i, info);
 }
 Tensor *k__solve_triangular(Ctx *c, Tensor *A, Tensor *B, bool upper, bool left,
                             bool unitriangular) {
-  if (!check_matrix(c, A, true) || !fit_rhs(c, A, B, left)) return NULL;
+  if (!mt_job_takes(c, A, true) || !fit_rhs(c, A, B, left)) return NULL;
   if (mt_meta(A) || mt_meta(B)) return mt_new_like(c, B, (DType)B->dtype);
   Job *j = mt_job_new(c, A, true);
   if (!j) return NULL;
@@ -424,7 +401,7 @@ static Job *run_det(Ctx *c, Tensor *A, bool logs) {
 }
 void k__det(Ctx *c, Tensor *A, Val *r) {
   Job none = {0}, *j = &none;
-  if (!check_matrix(c, A, true) || (!mt_meta(A) && !(j = run_det(c, A, false)))) return;
+  if (!mt_job_takes(c, A, true) || (!mt_meta(A) && !(j = run_det(c, A, false)))) return;
   int64_t n = A->size[A->ndim - 1];
   r[0].t = unload_scalars(c, A, (DType)A->dtype, j->u);
   r[1].t = mt_job_unload(c, A, 2, (DType)A->dtype, j->a, j->as, n, n);
@@ -433,7 +410,7 @@ void k__det(Ctx *c, Tensor *A, Val *r) {
 }
 void k__slogdet(Ctx *c, Tensor *A, Val *r) {
   Job none = {0}, *j = &none;
-  if (!check_matrix(c, A, true) || (!mt_meta(A) && !(j = run_det(c, A, true)))) return;
+  if (!mt_job_takes(c, A, true) || (!mt_meta(A) && !(j = run_det(c, A, true)))) return;
   int64_t n = A->size[A->ndim - 1];
   r[0].t = unload_scalars(c, A, (DType)A->dtype, j->v);
   r[1].t = unload_scalars(c, A, mt_real_dtype((DType)A->dtype), j->s);
@@ -458,7 +435,7 @@ static bool converged(Ctx *c, const Job *j) {
   return true;
 }
 void k__eigh(Ctx *c, Tensor *A, const char *uplo, bool vectors, Val *r) {
-  if (!check_matrix(c, A, true)) return;
+  if (!mt_job_takes(c, A, true)) return;
   char u = uplo[0] & ~32;
   if ((u != 'L' && u != 'U') || uplo[1]) {
     mt_fail(c, "UPLO must be 'L' or 'U', got '%s'", uplo);
@@ -489,7 +466,7 @@ static void one_geev(Job *j, int64_t i) {
                               j->n));
 }
 void k__eig(Ctx *c, Tensor *A, bool vectors, Val *r) {
-  if (!check_matrix(c, A, true)) return;
+  if (!mt_job_takes(c, A, true)) return;
   int64_t n = A->size[A->ndim - 1];
   DType d = mt_complex_dtype((DType)A->dtype);
   Job none = {0}, *j = &none;
@@ -512,22 +489,13 @@ void k__eig(Ctx *c, Tensor *A, bool vectors, Val *r) {
 }
 
 /* ---- singular values ---- */
-/* A's R, n x n and zero below, for the first n columns of a tall matrix factored in place. */
-static char *triangle(const Job *j, const char *a) {
-  size_t n = (size_t)j->n, col = n * j->size;
-  char *r = mt_calloc(n * col + MT_LAPACK_SLACK);
-  for (size_t q = 0; r && q < n; q++)
-    memcpy(r + q * col, a + q * (size_t)j->m * j->size, (q + 1) * j->size);
-  return r;
-}
-static bool tall(const Job *j) { return j->m >= 2 * j->n && mt_qr_pays(j->m, j->n); }
 /* A = Q R, R = U S V, so Q U S V. */
 static int tall_svd(Job *j, int64_t i) {
   MtQr q;
   char *u = BLOCK(j, u), *r = NULL;
   size_t n = (size_t)j->n, col = n * j->size;
   int err = mt_qr_factor(&q, j->type, j->m, j->n, BLOCK(j, a));
-  if (!err && !(r = triangle(j, BLOCK(j, a)))) err = MT_LAPACK_NOMEM;
+  if (!err && !(r = mt_qr_triangle(j->type, j->m, j->n, BLOCK(j, a)))) err = MT_LAPACK_NOMEM;
   if (!err) err = mt_gesdd(j->type, j->how, j->n, j->n, r, j->n, BLOCK(j, s), u, j->m, BLOCK(j, v),
                            j->n);
   for (size_t k = 0; !err && j->how == 'S' && k < n; k++) {
@@ -540,7 +508,10 @@ static int tall_svd(Job *j, int64_t i) {
   return err;
 }
 static void one_gesdd(Job *j, int64_t i) {
-  if (tall(j) && j->how != 'A') { mt_job_note(j, i, tall_svd(j, i)); return; }
+  if (j->m >= 2 * j->n && mt_qr_pays(j->m, j->n) && j->how != 'A') {
+    mt_job_note(j, i, tall_svd(j, i));
+    return;
+  }
   int ldvt = j->how == 'S' ? j->k : j->n;
   if (j->k)
     mt_job_note(j, i,
@@ -548,7 +519,7 @@ static void one_gesdd(Job *j, int64_t i) {
                   BLOCK(j, v), ldvt));
 }
 void k__svd(Ctx *c, Tensor *A, bool full, bool vectors, Val *r) {
-  if (!check_matrix(c, A, false)) return;
+  if (!mt_job_takes(c, A, false)) return;
   int64_t m = A->size[A->ndim - 2], n = A->size[A->ndim - 1], k = m < n ? m : n;
   int64_t uc = !vectors ? 0 : full ? m : k, vr = !vectors ? 0 : full ? n : k;
   DType d = (DType)A->dtype;
@@ -610,7 +581,7 @@ static void keep_upper(Job *j, int rows) {
     }
 }
 void k_linalg_qr(Ctx *c, Tensor *A, const char *mode, Val *r) {
-  if (!check_matrix(c, A, false)) return;
+  if (!mt_job_takes(c, A, false)) return;
   if (strcmp(mode, "reduced") && strcmp(mode, "complete") && strcmp(mode, "r")) {
     mt_fail(c, "mode must be 'reduced', 'complete' or 'r', got '%s'", mode);
     return;
@@ -638,82 +609,5 @@ void k_linalg_qr(Ctx *c, Tensor *A, const char *mode, Val *r) {
                   : mt_job_unload(c, A, 2, d, j->u, j->us, m, qc);
   if (j != &none) keep_upper(j, (int)rows);
   r[1].t = mt_job_unload(c, A, 2, d, j->a, (size_t)(rows * n) * j->size, rows, n);
-  if (j != &none) mt_job_free(j);
-}
-
-/* ---- least squares ---- */
-/* b holds max(m, n) rows a column; piv the ranks, s the singular values where the driver has
- * them. */
-static void one_lstsq(Job *j, int64_t i) {
-  int lda = j->m > 1 ? j->m : 1, ldb = j->m > j->n ? j->m : j->n, info;
-  int m = j->m, n = j->n, *rank = j->piv + i;
-  void *a = BLOCK(j, a), *b = BLOCK(j, b);
-  MtQr q;
-  char *r = NULL;
-  if (tall(j)) { /* |A X - B| is least where |R X - Q^H B| is, in the first rows */
-    info = mt_qr_factor(&q, j->type, m, n, a);
-    if (!info) info = mt_qr_apply(&q, true, j->nrhs, b);
-    mt_qr_free(&q);
-    if (!info && !(r = triangle(j, a))) info = MT_LAPACK_NOMEM;
-    if (info) { mt_job_note(j, i, info); return; }
-    a = r;
-    m = lda = n;
-  }
-  if (j->how == 'l') info = mt_gels(j->type, m, n, j->nrhs, a, lda, b, ldb);
-  else if (j->how == 'y')
-    info = mt_gelsy(j->type, m, n, j->nrhs, a, lda, b, ldb, j->rcond, rank);
-  else info = mt_gelsd(j->type, m, n, j->nrhs, a, lda, b, ldb, BLOCK(j, s), j->rcond, rank);
-  mt_free(r);
-  mt_job_note(j, i, info);
-}
-/* Copies the right-hand sides below each other, with room for the solution; false: no memory. */
-static bool load_tall(Ctx *c, Job *j, Tensor *B) {
-  Tensor *t = t_transpose(c, B, -2, -1), *flat = t ? mt_contig(c, t) : NULL;
-  size_t from = (size_t)j->m * j->size, to = (size_t)(j->m > j->n ? j->m : j->n) * j->size;
-  j->nrhs = (int)B->size[B->ndim - 1];
-  if (!flat || !mt_job_room(c, &j->b, &j->bs, j->batch, to * (size_t)j->nrhs)) return false;
-  memset(j->b, 0, (size_t)j->batch * j->bs);
-  for (int64_t k = 0; from && k < j->batch * j->nrhs; k++)
-    memcpy(j->b + (size_t)k * to, (char *)mt_data(flat) + (size_t)k * from, from);
-  return true;
-}
-static Job *lstsq_job(Ctx *c, Tensor *A, Tensor *B, double rcond, const char *driver) {
-  Job *j = mt_job_new(c, A, true);
-  if (!j) return NULL;
-  j->how = !strcmp(driver, "gels") ? 'l' : !strcmp(driver, "gelsy") ? 'y' : 'd';
-  j->rcond = rcond;
-  j->one = one_lstsq;
-  j->piv = mt_calloc((size_t)j->batch * sizeof(int) + 1);
-  bool ok = j->piv || mt_nomem(c);
-  if (ok && load_tall(c, j, B) && mt_job_finite(c, j, 0) &&
-      mt_job_room(c, &j->s, &j->ss, j->batch, (size_t)j->k * j->real))
-    return j;
-  mt_job_free(j);
-  return NULL;
-}
-void k__lstsq(Ctx *c, Tensor *A, Tensor *B, double rcond, const char *driver, Val *r) {
-  if (!check_matrix(c, A, false)) return;
-  Job none = {0}, *j = &none;
-  int64_t n = A->size[A->ndim - 1], nrhs = B->size[B->ndim - 1], size[MT_MAXDIM];
-  if (!mt_meta(A)) {
-    if (!(j = lstsq_job(c, A, B, rcond, driver))) return;
-    if (j->k && j->nrhs) {
-      if (!mt_job_finish(c, j, 4 * cube(j))) return;
-      for (int64_t i = 0; i < j->batch && !c->err; i++)
-        if (j->info[i])
-          mt_fail(c, j->how == 'l' ? "the matrix (batch element %lld) does not have full rank"
-                                   : "the singular values of batch element %lld did not converge",
-                  (long long)i);
-    } else if (j->ss) memset(j->s, 0, (size_t)j->batch * j->ss);
-  }
-  int64_t tall = A->size[A->ndim - 2] > n ? A->size[A->ndim - 2] : n;
-  Tensor *x = mt_job_unload(c, A, 2, (DType)A->dtype, j->b, j->bs, tall, nrhs);
-  r[0].t = x && tall != n ? t_clone(c, t_narrow(c, x, -2, 0, n), -1) : x;
-  memcpy(size, A->size, sizeof(int64_t) * (size_t)(A->ndim - 2));
-  r[1].t = mt_new(c, mt_il(size, A->ndim - 2), MT_int64, mt_meta(A) ? MT_META : MT_CPU);
-  for (int64_t i = 0; r[1].t && !mt_meta(A) && i < j->batch; i++)
-    ((int64_t *)mt_data(r[1].t))[i] = j->piv[i];
-  r[2].t = mt_job_unload(c, A, 2, mt_real_dtype((DType)A->dtype), j->s, j->ss,
-                  A->size[A->ndim - 2] < n ? A->size[A->ndim - 2] : n, -1);
   if (j != &none) mt_job_free(j);
 }

@@ -39,6 +39,27 @@ int64_t mt_batch_of(const Tensor *t, int last) {
   return n;
 }
 
+bool mt_job_takes(Ctx *c, const Tensor *a, bool square) {
+  if (a->ndim < 2) {
+    mt_fail(c, "expected a matrix or a batch of matrices, got shape %s",
+            mt_list_str(c, mt_sizes(a)));
+    return false;
+  }
+  if (square && a->size[a->ndim - 1] != a->size[a->ndim - 2]) {
+    mt_fail(c, "expected square matrices, got shape %s", mt_list_str(c, mt_sizes(a)));
+    return false;
+  }
+  if (!mt_is_complex(a->dtype) && a->dtype != MT_float32 && a->dtype != MT_float64) {
+    mt_fail(c, "expected a float32, float64 or complex tensor, got %s", mt_dtypes[a->dtype].name);
+    return false;
+  }
+  if (a->size[a->ndim - 1] > INT32_MAX / 4 || a->size[a->ndim - 2] > INT32_MAX / 4) {
+    mt_fail(c, "the matrix is too large");
+    return false;
+  }
+  return true;
+}
+
 typedef struct { char *to; const char *from; size_t step, size; int64_t m, n; } Fill;
 static void whole(void *ctx, int64_t lo, int64_t hi) {
   const Fill *f = ctx;
@@ -167,4 +188,20 @@ Tensor *mt_job_infos(Ctx *c, const Tensor *a, const Job *j) {
   if (t && !mt_meta(t) && !j->info) memset(mt_data(t), 0, (size_t)t->numel * sizeof(int));
   else if (t && !mt_meta(t)) memcpy(mt_data(t), j->info, (size_t)t->numel * sizeof(int));
   return t;
+}
+
+static void columns_range(void *ctx, int64_t lo, int64_t hi) {
+  MtColumns *s = ctx;
+  size_t size = s->type == MT_GEMM_F32 ? 4 : s->type == MT_GEMM_C128 ? 16 : 8;
+  char *b = (char *)s->b + (size_t)lo * (size_t)s->ldb * size;
+  int n = s->n, ld = n > 1 ? n : 1, cols = (int)(hi - lo),
+      info = s->piv ? mt_getrs(s->type, s->trans, n, cols, s->a, ld, s->piv, b, s->ldb)
+                    : mt_trtrs(s->type, s->uplo, s->trans, s->diag, n, cols, s->a, ld, b, s->ldb);
+  if (info) atomic_store(&s->info, info);
+}
+int mt_solve_columns(MtColumns *s, int nrhs) {
+  enum { FEW = 32, WORK = 1 << 20 };
+  int64_t grain = WORK / ((int64_t)s->n * s->n + 1);
+  if (nrhs) mt_parallel(nrhs, grain > FEW ? grain : FEW, columns_range, s);
+  return atomic_load(&s->info);
 }

@@ -1,8 +1,8 @@
 /* linalg_job.h: a batch of matrices on its way through LAPACK.
  *
- * Invariants.  A Job owns all the memory that its run touches, so that a long one may be left behind
- * when it is interrupted (blas.h).  Its matrices are dense and column-major, one after the other;
- * a batch is spread over the threads, and Ctrl-C is looked at between matrices. */
+ * Invariants.  A Job owns all the memory that its run touches, so that a long one may be left
+ * behind when it is interrupted (blas.h).  Its matrices are dense and column-major, one after the
+ * other; a batch is spread over the threads, and Ctrl-C is looked at between matrices. */
 #ifndef MT_LINALG_JOB_H
 #define MT_LINALG_JOB_H
 #include "blas.h"
@@ -28,6 +28,8 @@ typedef struct Job {
 
 int64_t mt_batch_of(const Tensor *t, int last);  /* matrices: the product of all but `last` sizes */
 
+bool mt_job_takes(Ctx *c, const Tensor *a, bool square); /* or why not */
+
 /* A job whose block a holds the matrices of a column by column; or row by row, which is LAPACK's
  * view of their transposes. */
 Job *mt_job_new(Ctx *c, Tensor *a, bool columns);
@@ -50,4 +52,18 @@ Tensor *mt_job_unload(Ctx *c, const Tensor *a, int last, DType d, const char *p,
                       int64_t m, int64_t n);
 Tensor *mt_job_unload_rows(Ctx *c, const Tensor *like, const char *p);
 Tensor *mt_job_infos(Ctx *c, const Tensor *a, const Job *j);
+
+/* Right-hand sides b (columns ldb apart) of the factors a (n x n) that getrf left, where there are
+ * pivots, or of a triangle; shared by the threads.  The value is LAPACK's info. */
+typedef struct {
+  MtGemmType type;
+  char trans, uplo, diag;
+  int n;
+  const void *a;
+  const int *piv;
+  void *b;
+  int ldb;
+  _Atomic int info;
+} MtColumns;
+int mt_solve_columns(MtColumns *s, int nrhs);
 #endif

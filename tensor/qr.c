@@ -32,7 +32,8 @@ static int apply_panel(const MtQr *q, int j, bool adjoint, int cols, char *c, in
   char *w2 = w + (size_t)q->nb * (size_t)cols * size;
   int err = product((Shape){t, true, jb, cols, rows}, 1, v, q->m, c + row, ldc, 0, w, q->nb);
   if (!err) err = product((Shape){t, adjoint, jb, cols, jb}, 1, tau, q->nb, w, q->nb, 0, w2, q->nb);
-  if (!err) err = product((Shape){t, false, rows, cols, jb}, -1, v, q->m, w2, q->nb, 1, c + row, ldc);
+  if (!err)
+    err = product((Shape){t, false, rows, cols, jb}, -1, v, q->m, w2, q->nb, 1, c + row, ldc);
   return err;
 }
 static char *workspace(const MtQr *q, int cols) {
@@ -98,4 +99,11 @@ int mt_qr_columns(const MtQr *q, int cols, void *c) {
     err = apply_panel(q, j, false, cols - j, (char *)c + (size_t)j * m * size, q->m, w);
   mt_free(w);
   return w ? err : MT_LAPACK_NOMEM;
+}
+char *mt_qr_triangle(MtGemmType t, int m, int n, const void *a) {
+  size_t col = (size_t)n * size_of(t), lda = (size_t)m * size_of(t);
+  char *r = mt_calloc((size_t)n * col + MT_LAPACK_SLACK);
+  for (size_t q = 0; r && q < (size_t)n; q++)
+    memcpy(r + q * col, (const char *)a + q * lda, (q + 1) * size_of(t));
+  return r;
 }

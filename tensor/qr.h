@@ -14,5 +14,7 @@ int mt_qr_factor(MtQr *q, MtGemmType t, int m, int n, void *a); /* a: as geqrf l
 /* C = Q^H C, or Q C, for m x cols numbers. */
 int mt_qr_apply(const MtQr *q, bool adjoint, int cols, void *c);
 int mt_qr_columns(const MtQr *q, int cols, void *c);     /* C = the first columns of Q */
+/* The n x n upper triangle of a factored matrix with zeros below, to be freed; NULL: no memory. */
+char *mt_qr_triangle(MtGemmType t, int m, int n, const void *a);
 void mt_qr_free(MtQr *q);
 #endif

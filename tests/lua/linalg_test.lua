@@ -128,6 +128,10 @@ t.test("larger matrices: QR by panels, tall least squares and singular values th
         t.ok(torch.allclose(residuals, (a:matmul(x) - b):abs():square():sum(-2), { rtol = 1e-3 }), driver)
       end
     end
+    local wide = torch.randn(60, 60, o) + torch.eye(60, o) * 8
+    small((lstsq(wide, wide:matmul(b[0]:narrow(0, 0, 60))) - b[0]:narrow(0, 0, 60)) / 10, "gelsy: square, full rank")
+    wide[":, 7"] = wide[":, 9"]
+    t.eq(select(3, lstsq(wide, b[0]:narrow(0, 0, 60))):item(), 59)
     local low = torch.cat({ a, a:narrow(-1, 0, 5) * 2 }, -1)
     for _, driver in ipairs { "gelsy", "gelsd" } do
       local x, _, rank = lstsq(low, b, { driver = driver })
