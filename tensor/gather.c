@@ -475,7 +475,7 @@ Tensor *k_index_fill(Ctx *c, Tensor *self, int64_t dim, Tensor *index, Scalar va
   Tensor *src = t_expand(c, v, mt_il(shape, self->ndim), false),
          *neg = t_lt(c, index, mt_wrap(c, mt_si(0)));
   index = t_where(c, neg, t_add(c, index, mt_wrap(c, mt_si(self->size[d])), mt_si(1)), index);
-  if (index && index->numel && d < self->ndim - 1 && mt_is_contiguous(self)) {
+  if (index && index->numel && self->numel && d < self->ndim - 1 && mt_is_contiguous(self)) {
     Tensor *flat = mt_contig(c, index);
     c->out = out;
     Tensor *t = flat ? target(c, self, &flat, 1) : NULL;

@@ -276,6 +276,7 @@ t.test("index_fill of slices, in every layout", function()
       end
     end
   end
+  t.eq(torch.zeros(5, 3, 0):index_fill(0, torch.tensor { 1 }, 2).shape, torch.Size { 5, 3, 0 })
 end)
 t.test("sign, size and running sums of half precision", function()
   local special = torch.tensor { 1.5, -2, 0 / 0, math.huge, -math.huge, 0., -0., 3e-7 }
