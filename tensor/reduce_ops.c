@@ -28,10 +28,11 @@ Tensor *k_sum_dim(Ctx *c, Tensor *self, IntList dim, bool keepdim, int dtype) {
   if (c->err) return NULL;
   if (dtype >= 0) self = summand(c, self, d);
   double times = 1;
-  if (self && !c->out && (mt_is_float(d) || mt_is_complex(d)) && !mt_meta(self))
+  if (self && !c->out && mt_is_float(d) && !mt_meta(self)) /* complex infinities would be nan */
     self = take_once(c, self, m, &times);
   Tensor *s = self ? mt_reduce(c, R_sum, self, m, keepdim, d) : NULL;
-  return times == 1 || !s ? s : mt_binary(c, B_mul, MT_P_ARITH, s, mt_wrap(c, mt_sd(times)), NULL, 0);
+  if (times == 1 || !s) return s;
+  return mt_binary(c, B_mul, MT_P_ARITH, s, mt_wrap(c, mt_sd(times)), NULL, 0);
 }
 Tensor *k_sum(Ctx *c, Tensor *self, int dtype) {
   return k_sum_dim(c, self, mt_ilnone(), false, dtype);

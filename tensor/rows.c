@@ -48,7 +48,7 @@ static void run_cols(const Tensor *x, Tensor *y, int d, bool log_) {
   Cols k = {.x = mt_data(x), .y = mt_data(y), .n = x->size[d], .inner = 1,
             .single = x->dtype == MT_float32, .log_ = log_};
   for (int i = d + 1; i < x->ndim; i++) k.inner *= x->size[i];
-  int64_t fits = 32768 / k.n / 16 * 16;    /* both strips in the second cache, a line or more wide */
+  int64_t fits = 32768 / k.n / 16 * 16;    /* both strips in the second cache */
   k.width = fits < 16 ? 16 : fits < MT_SOFTMAX_COLS ? fits : MT_SOFTMAX_COLS;
   k.strips = (k.inner + k.width - 1) / k.width;
   mt_parallel(x->numel / k.n / k.inner * k.strips, 1 + 8192 / (k.n * k.width), softmax_cols, &k);
