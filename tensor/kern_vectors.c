@@ -1,5 +1,6 @@
 /* kern_vectors.c: see kern_vectors.h.  Sums run in float lanes over 4096 elements at most, and in
  * double beyond. */
+#include "kern_pow.h"
 #include "kern_vectors.h"
 #include "vmath.h"
 #include <math.h>
@@ -25,6 +26,30 @@ enum { LANES = 32, BLOCK = 4096 };
   }
 #define PLUS(a, b) ((a) + (b))
 #define LARGER(a, b) ((b) > (a) || (b) != (b) ? (b) : (a))
+
+/* The sum of the n <= POWERS numbers >= 0 to the power p, which may be done in d. */
+enum { POWERS = 256 };
+static double powers_f64(int64_t n, double *d, double p) {
+  double s = 0;
+  mt_vpow(n, d, p, d);
+  _Pragma("omp simd reduction(+ : s)") for (int64_t i = 0; i < n; i++) s += d[i];
+  return s;
+}
+/* In float unless the largest power is too large or too small for it. */
+static double powers_f32(int64_t n, float *d, double p) {
+  double wide[POWERS], s = 0;
+  float largest = 0;
+  _Pragma("omp simd reduction(max : largest)") for (int64_t i = 0; i < n; i++)
+    largest = d[i] > largest ? d[i] : largest;
+  double size = fabs(p * log2((double)largest));
+  if (p != 3 && size < 60) {
+    mt_vpowf(n, d, (float)p, d);
+    _Pragma("omp simd reduction(+ : s)") for (int64_t i = 0; i < n; i++) s += (double)d[i];
+    return s;
+  }
+  for (int64_t i = 0; i < n; i++) wide[i] = (double)d[i];
+  return powers_f64(n, wide, p);
+}
 
 /* Sums of squares of differences run in a vector's lanes. */
 #define VECTORS(T, S, ABS, FMA)                                                           \
@@ -52,7 +77,12 @@ static double CAT(apart_, S)(int64_t n, const T *x, const T *y, double p) {     
   if (p == 1) { FOLD(T, PLUS, ABS(d)) return s; }                                         \
   if (p == 0) { FOLD(T, PLUS, d != d ? d : (T)(d != 0)) return s; }                         \
   if (isinf(p)) { FOLD(T, LARGER, ABS(d)) return s; }                                     \
-  for (int64_t i = 0; i < n; i++) s += pow((double)ABS(x[i] - y[i]), p);                  \
+  for (int64_t at = 0; at < n; at += POWERS) {                                            \
+    T d[POWERS];                                                                          \
+    int64_t m = n - at < POWERS ? n - at : POWERS;                                        \
+    for (int64_t i = 0; i < m; i++) d[i] = ABS(x[at + i] - y[at + i]);                    \
+    s += CAT(powers_, S)(m, d, p);                                                        \
+  }                                                                                       \
   return pow(s, 1 / p);                                                                   \
 }
 VECTORS(float, f32, fabsf, MT_FMAF)
