@@ -120,7 +120,7 @@ static inline void special_rsqrt(int64_t n, const double *a, int lo, double *v) 
 
 /* ---- modified Bessel functions ---- */
 
-static inline void special_i(int64_t n, const double *x, double *y, int lo, int m, int scaled) {
+static __attribute__((noinline)) void special_i(int64_t n, const double *x, double *y, int lo, int m, int scaled) {
   SPECIAL_TEMPS;
   EACH {
     g[i] = special_least(mt_absd(x[i]), 1e300) + 3;
@@ -128,14 +128,16 @@ static inline void special_i(int64_t n, const double *x, double *y, int lo, int 
   special_rsqrt(n, g, lo, v);
   EACH u[i] = 16 * special_least(mt_absd(x[i]), 1e300) * (v[i] * v[i]);
   special_lookup(n, u, m ? MT_T_i1e : MT_T_i0e, lo, g);
+  if (m) EACH g[i] *= v[i] * (mt_absd(x[i]) * v[i]);
   EACH {
-    double e = v[i] * g[i], h = 1;
-    if (m) e = e * v[i] * (mt_absd(x[i]) * v[i]);
-    e = mt_absd(x[i]) == (double)INFINITY ? 0 : e;
-    if (m) e = mt_signd(e, x[i]);
-    if (!scaled) h = mt_exp(0.5 * mt_absd(x[i]));
-    y[i] = e * h * h;
+    double e = mt_absd(x[i]) == (double)INFINITY ? 0 : v[i] * g[i];
+    y[i] = e;
   }
+  if (!scaled) EACH {
+    double h = mt_exp(0.5 * mt_absd(x[i]));
+    y[i] *= h * h;
+  }
+  if (m) EACH y[i] = mt_signd(y[i], x[i]);
 }
 SV sp_i0(int64_t n, const double *x, double *y, int lo) { special_i(n, x, y, lo, 0, 0); }
 SV sp_i0e(int64_t n, const double *x, double *y, int lo) { special_i(n, x, y, lo, 0, 1); }
@@ -147,36 +149,36 @@ SPECIAL_ARRAYS(i1)
 SPECIAL_ARRAYS(i1e)
 
 /* Below 1 by the series, whose logarithm stands apart. */
-static inline void special_k(int64_t n, const double *x, double *y, int lo, int m, int scaled) {
+static __attribute__((noinline)) void special_k(int64_t n, const double *x, double *y, int lo, int m, int scaled) {
   SPECIAL_TEMPS;
   double s[SPECIAL_BLOCK], small[SPECIAL_BLOCK];
   int64_t any = 0;
   EACH {
     double a = x[i] < 0 ? 0 : x[i];
-    any |= -(int64_t)(a < 1);
+    any |= mt_bits(a - 1);
     v[i] = 1 / mt_sqrt(a);
     u[i] = a > 1 ? 16 - 16 / a : 0;
     s[i] = a < 1 ? 16 * a * a : 0;
   }
-  if (any) {
+  if (any < 0) {                       /* some a - 1 has a sign */
     special_lookup(n, s, m ? MT_T_i1z : MT_T_i0z, lo, small);
     special_lookup(n, s, m ? MT_T_k1z : MT_T_k0z, lo, g);
     EACH {
       double l = mt_log(x[i]);
       double k = m ? 1 / x[i] + x[i] * (l * small[i] + g[i]) : g[i] - l * small[i];
       k = x[i] == 0 ? INFINITY : k;
-      if (scaled) k *= mt_exp(x[i] < 1 ? x[i] : 0);
       small[i] = k;
     }
+    if (scaled) EACH small[i] *= mt_exp(x[i] < 1 ? x[i] : 0);
   }
   special_lookup(n, u, m ? MT_T_k1e : MT_T_k0e, lo, g);
+  if (!scaled) EACH g[i] *= mt_exp(-x[i]);
   EACH {
     double k = g[i] * v[i];
-    if (!scaled) k *= mt_exp(-x[i]);
     k = x[i] == INFINITY ? 0 : k;
-    if (any) k = x[i] < 1 ? small[i] : k;
     y[i] = x[i] < 0 ? NAN : k;
   }
+  if (any < 0) EACH y[i] = x[i] < 1 && x[i] >= 0 ? small[i] : y[i];
 }
 SV sp_k0(int64_t n, const double *x, double *y, int lo) { special_k(n, x, y, lo, 0, 0); }
 SV sp_k0e(int64_t n, const double *x, double *y, int lo) { special_k(n, x, y, lo, 0, 1); }
@@ -190,7 +192,7 @@ SPECIAL_ARRAYS(k1e)
 /* ---- the error function's kin ---- */
 
 /* g = erfcx(|x scale|) */
-static inline void special_erfcx(int64_t n, const double *x, double scale, int lo, double *g) {
+static __attribute__((noinline)) void special_erfcx(int64_t n, const double *x, double scale, int lo, double *g) {
   double u[SPECIAL_BLOCK], v[SPECIAL_BLOCK];
   EACH {
     double a = special_least(mt_absd(x[i] * scale), 1e300);
@@ -228,7 +230,7 @@ SV sp_log_ndtr(int64_t n, const double *x, double *y, int lo) {
   }
 }
 SPECIAL_ARRAYS(log_ndtr)
-static inline void special_erf(int64_t n, const double *x, double scale, int lo, double *y) {
+static __attribute__((noinline)) void special_erf(int64_t n, const double *x, double scale, int lo, double *y) {
   SPECIAL_TEMPS;
   EACH {
     v[i] = x[i] * scale;
@@ -250,7 +252,7 @@ SPECIAL_ARRAYS(erf)
 SPECIAL_ARRAYS(ndtr)
 
 /* x with ndtr(x) = 1/2 + d, where q = 1/2 - |d| is given too. */
-static inline void special_ndtri(int64_t n, double *d, double *q, int lo, double *y) {
+static __attribute__((noinline)) void special_ndtri(int64_t n, double *d, double *q, int lo, double *y) {
   SPECIAL_TEMPS;
   double tail[SPECIAL_BLOCK];
   EACH {
@@ -361,7 +363,7 @@ SPECIAL_MVLGAMMA(float, mt_vmvlgammaf, mt_lgammaf)
 /* ---- Bessel functions ---- */
 
 /* f = J_m (Y_m if y) of |x|; beyond MT_TRIG_MAX the arguments are marked in v. */
-static inline int special_jy(int64_t n, const double *x, int lo, int m, int second, double *f) {
+static __attribute__((noinline)) int special_jy(int64_t n, const double *x, int lo, int m, int second, double *f) {
   SPECIAL_TEMPS;
   double q[SPECIAL_BLOCK];
   int64_t large = 0, odd = 0;
