@@ -8,6 +8,16 @@
 #include "vmath.h"
 #define MT_KM static inline __attribute__((always_inline, unused))
 
+MT_KM float mt_gelu_tanh_slopef(float x) {
+  float t = mt_tanhf(0.797884561f * MT_FMAF(0.044715f * x * x, x, x));
+  float inner = MT_FMAF(0.134145f * x, x, 1.f) * 0.398942280f;
+  return MT_FMAF(x * (1.f - t * t), inner, MT_FMAF(0.5f, t, 0.5f));
+}
+MT_KM double mt_gelu_tanh_slope(double x) {
+  double t = mt_tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x));
+  return 0.5 + 0.5 * t + x * (1. - t * t) * (1. + 0.134145 * x * x) * 0.39894228040143267794;
+}
+
 /* -1 is apart because INT64_MIN / -1 traps. */
 MT_KM int64_t mt_imod(int64_t x, int64_t y) { return y == 0 || y == -1 ? 0 : x % y; }
 MT_KM int64_t mt_irem(int64_t x, int64_t y) {

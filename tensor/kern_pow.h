@@ -138,7 +138,8 @@ static inline void mt_vpowf(int64_t n, const float *x, float e, float *y) {
   else for (int64_t i = 0; i < n; i++) y[i] = mt_powf_masked_(x[i], c, odd, nonint);
 }
 static inline void mt_vpow(int64_t n, const double *x, double e, double *y) {
-  if (e == 2) for (int64_t i = 0; i < n; i++) y[i] = x[i] * x[i];
+  if (e == 1) for (int64_t i = 0; i < n; i++) y[i] = x[i];
+  else if (e == 2) for (int64_t i = 0; i < n; i++) y[i] = x[i] * x[i];
   else if (e == 3) for (int64_t i = 0; i < n; i++) y[i] = x[i] * x[i] * x[i];
   else if (e == 0.5) for (int64_t i = 0; i < n; i++) y[i] = __builtin_sqrt(x[i]);
   else if (e == -0.5) for (int64_t i = 0; i < n; i++) y[i] = 1 / __builtin_sqrt(x[i]);
