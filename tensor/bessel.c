@@ -1,6 +1,7 @@
 /* bessel.c: Bessel functions and Airy's Ai (see special.h). */
 #define _GNU_SOURCE
 #include "special.h"
+#include "special_table.h"
 #include <math.h>
 
 #define PI 3.14159265358979323846
@@ -112,21 +113,44 @@ static double airy_series(double x) {
   }
   return (double)(c1 * f - c2 * g);
 }
+/* For negative x, where that series cancels: Taylor's of y'' = x y in steps from 0. */
+static double airy_steps(double x) {
+  long double at = 0, y = 0.355028053887817239260L, slope = -0.258819403792806798405L;
+  while (at > x) {
+    long double h = fmaxl(x - at, -0.5L), a = y, b = slope, before = 0, power = h;
+    y += b * h;
+    for (int k = 2; k < 40; k++) {              /* a, b: terms k - 2 and k - 1; before: k - 3 */
+      long double c = (at * a + before) / (k * (k - 1));
+      slope += k * c * power;
+      power *= h;
+      y += c * power;
+      before = a;
+      a = b;
+      b = c;
+    }
+    at += h;
+  }
+  return (double)y;
+}
 /* For x >= 1, Ai(x) = sqrt(x / 3) / pi K_1/3(xi), xi = 2/3 x^(3/2), K by the trapezoid rule as
  * above. */
-static double airy_pos(double x) {
+static double airy_pos_e(double x) { /* times e^xi */
   double xi = x * sqrt(x) / 1.5, h = fmin(0.0625, 0.6 / sqrt(xi)), s = 0.5;
   for (int k = 1; k < 200; k++) {
     double u = sinh(0.5 * h * k), e = exp(-2 * xi * u * u);
     s += e * cosh(h * k / 3);
     if (e < 1e-19) break;
   }
-  return h * s * exp(-xi) * sqrt(x / 3) / PI;
+  return h * s * sqrt(x / 3) / PI;
+}
+static double airy_pos(double x) { return airy_pos_e(x) * exp(x * sqrt(x) / -1.5); }
+double mt_airy_ai_e(double x) {
+  return x < 1 ? airy_series(x) * exp(x * sqrt(x) / 1.5) : airy_pos_e(x);
 }
 double mt_airy_ai(double x) {
   if (isinf(x)) return NAN;
   if (x > 103.892) return 0;
-  if (x > -9) return x < 1 ? airy_series(x) : airy_pos(x);
+  if (x > -16) return x < 0 ? airy_steps(x) : x < 1 ? airy_series(x) : airy_pos(x);
   double a = fabs(x), xi = a * sqrt(a) / 1.5, t = 1, p = 1, q = 0;
   for (int k = 1; k < 40; k++) {
     double u = t * (6 * k - 5.) * (6 * k - 1.) / (72. * k * xi);

@@ -12,6 +12,7 @@
 #include <immintrin.h>
 #endif
 #define SV static __attribute__((unused, noinline)) void
+#define SVI static __attribute__((noinline)) int
 #define EACH for (int64_t i = 0; i < n; i++)
 
 enum { SPECIAL_BLOCK = 256 };
@@ -120,7 +121,7 @@ static inline void special_rsqrt(int64_t n, const double *a, int lo, double *v) 
 
 /* ---- modified Bessel functions ---- */
 
-static __attribute__((noinline)) void special_i(int64_t n, const double *x, double *y, int lo, int m, int scaled) {
+SV special_i(int64_t n, const double *x, double *y, int lo, int m, int scaled) {
   SPECIAL_TEMPS;
   EACH {
     g[i] = special_least(mt_absd(x[i]), 1e300) + 3;
@@ -149,18 +150,18 @@ SPECIAL_ARRAYS(i1)
 SPECIAL_ARRAYS(i1e)
 
 /* Below 1 by the series, whose logarithm stands apart. */
-static __attribute__((noinline)) void special_k(int64_t n, const double *x, double *y, int lo, int m, int scaled) {
+SV special_k(int64_t n, const double *x, double *y, int lo, int m, int scaled) {
   SPECIAL_TEMPS;
   double s[SPECIAL_BLOCK], small[SPECIAL_BLOCK];
   int64_t any = 0;
   EACH {
     double a = x[i] < 0 ? 0 : x[i];
-    any |= mt_bits(a - 1);
     v[i] = 1 / mt_sqrt(a);
     u[i] = a > 1 ? 16 - 16 / a : 0;
     s[i] = a < 1 ? 16 * a * a : 0;
   }
-  if (any < 0) {                       /* some a - 1 has a sign */
+  EACH any |= mt_bits(x[i] - 1);       /* below 0: some x is below 1 */
+  if (any < 0) {
     special_lookup(n, s, m ? MT_T_i1z : MT_T_i0z, lo, small);
     special_lookup(n, s, m ? MT_T_k1z : MT_T_k0z, lo, g);
     EACH {
@@ -192,7 +193,7 @@ SPECIAL_ARRAYS(k1e)
 /* ---- the error function's kin ---- */
 
 /* g = erfcx(|x scale|) */
-static __attribute__((noinline)) void special_erfcx(int64_t n, const double *x, double scale, int lo, double *g) {
+SV special_erfcx(int64_t n, const double *x, double scale, int lo, double *g) {
   double u[SPECIAL_BLOCK], v[SPECIAL_BLOCK];
   EACH {
     double a = special_least(mt_absd(x[i] * scale), 1e300);
@@ -230,7 +231,7 @@ SV sp_log_ndtr(int64_t n, const double *x, double *y, int lo) {
   }
 }
 SPECIAL_ARRAYS(log_ndtr)
-static __attribute__((noinline)) void special_erf(int64_t n, const double *x, double scale, int lo, double *y) {
+SV special_erf(int64_t n, const double *x, double scale, int lo, double *y) {
   SPECIAL_TEMPS;
   EACH {
     v[i] = x[i] * scale;
@@ -252,7 +253,7 @@ SPECIAL_ARRAYS(erf)
 SPECIAL_ARRAYS(ndtr)
 
 /* x with ndtr(x) = 1/2 + d, where q = 1/2 - |d| is given too. */
-static __attribute__((noinline)) void special_ndtri(int64_t n, double *d, double *q, int lo, double *y) {
+SV special_ndtri(int64_t n, double *d, double *q, int lo, double *y) {
   SPECIAL_TEMPS;
   double tail[SPECIAL_BLOCK];
   EACH {
@@ -336,8 +337,8 @@ SV sp_trigamma(int64_t n, const double *x, double *y, int lo) {
       s = s * s - g[i];
       y[i] = w < 0 ? s : y[i];
       v[i] = (w < 0) & (r == 0) ? 1. : 0.;
-      odd |= -(int64_t)((w < 0) & (r == 0));
     }
+    EACH odd |= mt_bits(v[i]);
     if (odd && lo) EACH { if (v[i] != 0) y[i] = mt_trigammaf((float)x[i]); }
     SPECIAL_FIX(odd && !lo, mt_trigamma);
   }
@@ -363,7 +364,7 @@ SPECIAL_MVLGAMMA(float, mt_vmvlgammaf, mt_lgammaf)
 /* ---- Bessel functions ---- */
 
 /* f = J_m (Y_m if y) of |x|; beyond MT_TRIG_MAX the arguments are marked in v. */
-static __attribute__((noinline)) int special_jy(int64_t n, const double *x, int lo, int m, int second, double *f) {
+SVI special_jy(int64_t n, const double *x, int lo, int m, int second, double *f) {
   SPECIAL_TEMPS;
   double q[SPECIAL_BLOCK];
   int64_t large = 0, odd = 0;
@@ -429,4 +430,29 @@ SV sp_spherical_j0(int64_t n, const double *x, double *y, int lo) {
   if (odd) EACH if (mt_absd(x[i]) > MT_TRIG_MAX) y[i] = mt_spherical_j0(x[i]);
 }
 SPECIAL_ARRAYS(spherical_j0)
+SV sp_airy_ai(int64_t n, const double *x, double *y, int lo) {
+  SPECIAL_TEMPS;
+  double far[SPECIAL_BLOCK];
+  int64_t negative = 0, large = 0;
+  EACH {
+    double a = mt_sqrt(special_least(mt_absd(x[i]), 104));
+    u[i] = MT_AIRY_U * a / (a + MT_AIRY_C);
+    v[i] = a;
+  }
+  special_lookup(n, u, MT_T_airy, lo, g);
+  EACH {
+    double x2 = v[i] * v[i], e = mt_exp(x2 * v[i] * (-2. / 3));
+    y[i] = x[i] > 103.892 ? 0 : g[i] * e / mt_sqrt(mt_sqrt(x2 + 1));
+  }
+  EACH negative |= mt_bits(x[i]);
+  if (negative < 0) {
+    EACH u[i] = special_least(mt_absd(x[i]), 16);
+    special_lookup(n, u, MT_T_airy_neg, lo, far);
+    EACH y[i] = x[i] < 0 ? far[i] : y[i];
+  }
+  EACH large |= mt_bits(x[i] + 16);
+  if (large < 0) EACH if (!(x[i] >= -16)) y[i] = mt_airy_ai(x[i]);
+  EACH y[i] = mt_absd(x[i]) == (double)INFINITY ? NAN : y[i];
+}
+SPECIAL_ARRAYS(airy_ai)
 #endif

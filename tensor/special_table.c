@@ -83,6 +83,11 @@ static long double t_trigamma(double u) {
   double x = (double)far(u, 0, 0.5);
   return mt_trigamma(1 + x) * (x + 0.5L);
 }
+static long double t_airy(double u) {
+  double r = MT_AIRY_C * u / (MT_AIRY_U - u), x = r * r;
+  return mt_airy_ai_e(x) * sqrtl(sqrtl(x + 1.L));
+}
+static long double t_airy_neg(double u) { return mt_airy_ai(-u); }
 static long double t_j0(double u) { return j0l(u); }
 static long double t_j1(double u) { return j1l(u) / u; }
 static long double t_y0(double u) { return y0l(u) - 2 / PIL * logl(u) * j0l(u); }

@@ -26,6 +26,8 @@ typedef struct {
   X(centre)         /* u = 256 d^2, |d| <= 1/4: ndtri(1/2 + d) / d */                       \
   X(digamma)        /* x >= 0, c = 1/2: (digamma(1 + x) - log(x + c)) (x + c)^2 */          \
   X(trigamma)       /* the same: trigamma(1 + x) (x + c) */                                 \
+  X(airy)           /* r = sqrt(x), u = MT_AIRY_U r / (r + c): Ai e^(2/3 r^3) (x + 1)^(1/4) */ \
+  X(airy_neg)       /* u = -x <= 16: Ai(x) */                                               \
   X(j0) X(j1)       /* u = x <= 16: J0, J1 / x */                                           \
   X(y0) X(y1)       /* Y0 - 2/pi log(x) J0, Y1 - 2/pi (log(x) J1 - 1/x) */                  \
   X(p0) X(q0)       /* x >= 16, a = 16, c = 0: P, Q of the expansions of J0 and Y0, */    \
@@ -36,7 +38,10 @@ enum { MT_TABLES(X) MT_T_COUNT };
 #define MT_TAIL_A 1.6651092223153954 /* sqrt(-2 log(1/4)) */
 #define MT_TAIL_END 39.
 #define MT_TAIL_C 1.
+#define MT_AIRY_C 2.
+#define MT_AIRY_U (16 * (10.2 + MT_AIRY_C) / 10.2)
 #define MT_TAIL_U (16 * (MT_TAIL_END + MT_TAIL_C) / (MT_TAIL_END - MT_TAIL_A))
 
+double mt_airy_ai_e(double x); /* x >= 0: Ai times e^(2/3 x^(3/2)) */
 const MtTable *mt_table(int which, int is_float);
 #endif

@@ -82,6 +82,7 @@ static const Array arrays[] = {
     A(erfcx, 8, 0),      A(erfinv, 24, 0),     A(ndtr, 4, 1),       A(ndtri, 24, 0),
     A(log_ndtr, 16, 1),  A(digamma, 60, 1),   A(trigamma, 16, 0),  A(bessel_j0, 16, 1),
     A(bessel_j1, 16, 1), A(bessel_y0, 16, 1), A(bessel_y1, 16, 1), A(spherical_j0, 4, 1),
+    A(airy_ai, 48, 1),
     {"erf", U_erf, erf_, 4, 0}, {"erfc", U_erfc, erfc_, 8, 0}};
 #undef A
 enum { POINTS = 4099, EDGES = 40 };
