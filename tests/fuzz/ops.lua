@@ -203,7 +203,7 @@ end
 local SPREADING = { householder_product = true, orgqr = true, ormqr = true }
 local function spreads(op, recipe)
   if not SPREADING[op.name] then return false end
-  for _, s in ipairs(recipe) do if s.fill == "wild" then return true end end
+  for _, s in ipairs(recipe) do if (s.of or s).fill == "wild" then return true end end
   return false
 end
 
