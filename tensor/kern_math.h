@@ -8,6 +8,32 @@
 #include "vmath.h"
 #define MT_KM static inline __attribute__((always_inline, unused))
 
+/* atan2 in vectors for doubles too.  The angle is k pi / 4 plus or minus that of z, |z| <= tan(pi / 8):
+ * the smaller of |x|, |y| over the greater, turned by an eighth where it is great. */
+MT_KM float mt_atan2_f(float y, float x) { return mt_atan2f(y, x); }
+MT_KM double mt_atan2_(double y, double x) {
+  double ax = mt_absd(x), ay = mt_absd(y), n = ay < ax ? ay : ax, d = ay < ax ? ax : ay;
+  double s = d > 0x1p1000 ? 0x1p-8 : 1.;   /* n + d may not overflow */
+  n *= s;
+  d *= s;
+  bool same = n == d, great = (n > 0.41421356237309503 * d) | (same & (d > 0.));
+  double num = great ? n - d : n, den = great ? n + d : d, z = same ? 0. : num / den, u = z * z;
+  double p = MT_P12(MT_FMA, u, -0.3333333333333333, 0.19999999999999804, -0.14285714285659779,
+                    0.11111111105150588, -0.09090908753259112, 0.07692296368042296,
+                    -0.0666642476020052, 0.05878927554473807, -0.05230443640686948,
+                    0.045515447340221615, -0.03456931506332609, 0.016284375050043393);
+  p = MT_FMA(z * u, p, z);
+  double k = great ? 1. : 0.;
+  k = ay > ax ? 2. - k : k;
+  p = ay > ax ? -p : p;
+  bool left = mt_bits(x) < 0;
+  k = left ? 4. - k : k;
+  p = left ? -p : p;
+  double hi = k == 3. ? 2.356194490192345 : k * 0.78539816339744830962;
+  double lo = k == 3. ? 9.184850993605148e-17 : k * 3.061616997868383e-17, r = hi + (p + lo);
+  r = mt_signd(r, y);
+  return (x != x) | (y != y) ? x + y : r;
+}
 MT_KM float mt_gelu_tanh_slopef(float x) {
   float t = mt_tanhf(0.797884561f * MT_FMAF(0.044715f * x * x, x, x));
   float inner = MT_FMAF(0.134145f * x, x, 1.f) * 0.398942280f;

@@ -341,6 +341,22 @@ t.test("gradients of cdist, glu and prod", function()
   z:prod():backward()
   t.eq(z.grad:tolist(), { 0., 6., 0. })
 end)
+t.test("atan2 of doubles is C's", function()
+  local o = { dtype = torch.float64 }
+  local special = torch.tensor({ 0., -0., 1, -1, math.huge, -math.huge, 0 / 0, 5e-324, -5e-324, 1e308, -1.7e308,
+    2, 0.4, 1e-300 }, o)
+  local far_apart = torch.randn(20000, o) * torch.exp(torch.randn(20000, o) * 3)
+  local n = special:numel()
+  local y = torch.cat { special:unsqueeze(1):expand(n, n):flatten(), far_apart }
+  local x = torch.cat { special:expand(n, n):flatten(), far_apart:flip(0) }
+  local got, yl, xl = torch.atan2(y, x):tolist(), y:tolist(), x:tolist()
+  for i = 1, #got do
+    local want = math.atan(yl[i], xl[i])
+    local alike = want ~= want and got[i] ~= got[i] or want == 0 and 1 / got[i] == 1 / want or
+      want ~= 0 and math.abs(got[i] - want) <= 4.5e-16 * math.abs(want)
+    t.ok(alike, ("atan2(%g, %g) = %.17g, not %.17g"):format(yl[i], xl[i], got[i], want))
+  end
+end)
 t.test("a long dot product", function()
   local x, y = torch.randn(1000003), torch.randn(1000003)
   t.ok(math.abs(x:dot(y):item() - x:double():dot(y:double()):item()) < 1e-2)
