@@ -110,6 +110,8 @@ static bool is_complex(MtGemmType t) { return t >= MT_GEMM_C64; }
 static size_t size_of(MtGemmType t) { return t == MT_GEMM_F32 ? 4 : t == MT_GEMM_C128 ? 16 : 8; }
 static size_t real_size(MtGemmType t) { return t == MT_GEMM_F32 || t == MT_GEMM_C64 ? 4 : 8; }
 
+static size_t slack(int m, int n) { return mt_lapack_slack(m > n ? m : n); }
+
 /* The size a workspace query wrote into its first element. */
 typedef union { float f; double d; char room[16]; } Query;
 static int queried(MtGemmType t, const Query *q) {
@@ -177,7 +179,7 @@ int mt_geqrf(MtGemmType t, int m, int n, void *a, int lda, void *tau) {
   int info = 0, lwork = -1;
   Query q;
   f(&m, &n, a, &lda, tau, &q, &lwork, &info);
-  void *work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t) + MT_LAPACK_SLACK);
+  void *work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t) + slack(m, n));
   if (!work) return MT_LAPACK_NOMEM;
   f(&m, &n, a, &lda, tau, work, &lwork, &info);
   mt_free(work);
@@ -196,7 +198,7 @@ int mt_orgqr(MtGemmType t, int m, int n, int k, void *a, int lda, const void *ta
   int info = 0, lwork = -1;
   Query q;
   f(&m, &n, &k, a, &lda, tau, &q, &lwork, &info);
-  void *work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t) + MT_LAPACK_SLACK);
+  void *work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t) + slack(m, n));
   if (!work) return MT_LAPACK_NOMEM;
   f(&m, &n, &k, a, &lda, tau, work, &lwork, &info);
   mt_free(work);
@@ -209,7 +211,7 @@ int mt_ormqr(MtGemmType t, char side, char trans, int m, int n, int k, const voi
   int info = 0, lwork = -1;
   Query q;
   f(&side, &trans, &m, &n, &k, a, &lda, tau, c, &ldc, &q, &lwork, &info, (size_t)1, (size_t)1);
-  void *work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t) + MT_LAPACK_SLACK);
+  void *work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t) + slack(m, n));
   if (!work) return MT_LAPACK_NOMEM;
   f(&side, &trans, &m, &n, &k, a, &lda, tau, c, &ldc, work, &lwork, &info, (size_t)1, (size_t)1);
   mt_free(work);
@@ -232,7 +234,7 @@ int mt_gesdd(MtGemmType t, char jobz, int m, int n, void *a, int lda, void *s, v
     if (is_complex(t))
       f(&jobz, &m, &n, a, &lda, s, u, &ldu, vt, &ldvt, &q, &lwork, rwork, iwork, &info, (size_t)1);
     else f(&jobz, &m, &n, a, &lda, s, u, &ldu, vt, &ldvt, &q, &lwork, iwork, &info, (size_t)1);
-    work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t) + MT_LAPACK_SLACK);
+    work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t) + slack(m, n));
   }
   if (!work) info = MT_LAPACK_NOMEM;
   else if (is_complex(t))
@@ -251,7 +253,7 @@ int mt_syevd(MtGemmType t, char jobz, char uplo, int n, void *a, int lda, void *
       (size_t)1);
   else f(&jobz, &uplo, &n, a, &lda, w, &q, &lwork, &iq, &liwork, &info, (size_t)1, (size_t)1);
   lwork = queried(t, &q); lrwork = queried(t, &rq); liwork = iq > 1 ? iq : 1;
-  void *work = mt_malloc((size_t)lwork * size_of(t) + MT_LAPACK_SLACK),
+  void *work = mt_malloc((size_t)lwork * size_of(t) + slack(n, n)),
        *rwork = mt_malloc((size_t)lrwork * real_size(t));
   int *iwork = mt_malloc((size_t)liwork * sizeof(int));
   if (!work || !rwork || !iwork) info = MT_LAPACK_NOMEM;
@@ -289,7 +291,7 @@ static int geev_real(MtGemmType t, Fn f, char jobv, int n, void *a, int lda, voi
   Query q;
   size_t size = size_of(t), count = (size_t)n * (size_t)n + 2 * (size_t)n + 1;
   f(&no, &jobv, &n, a, &lda, &q, &q, &q, &one, &q, &ld, &q, &lwork, &info, (size_t)1, (size_t)1);
-  char *mem = mt_malloc((count + (size_t)(lwork = queried(t, &q))) * size + MT_LAPACK_SLACK);
+  char *mem = mt_malloc((count + (size_t)(lwork = queried(t, &q))) * size + slack(n, n));
   if (!mem) return MT_LAPACK_NOMEM;
   char *wr = mem, *wi = wr + (size_t)n * size, *pv = wi + (size_t)n * size,
        *work = mem + count * size;
@@ -311,7 +313,7 @@ int mt_geev(MtGemmType t, bool vectors, int n, void *a, int lda, void *w, void *
   if (!rwork) return MT_LAPACK_NOMEM;
   f(&no, &jobv, &n, a, &lda, w, &dummy, &one, v, &ldv, &q, &lwork, rwork, &info, (size_t)1,
     (size_t)1);
-  if ((work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t) + MT_LAPACK_SLACK)))
+  if ((work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t) + slack(n, n))))
     f(&no, &jobv, &n, a, &lda, w, &dummy, &one, v, &ldv, work, &lwork, rwork, &info, (size_t)1,
       (size_t)1);
   else info = MT_LAPACK_NOMEM;
@@ -325,7 +327,7 @@ int mt_gels(MtGemmType t, int m, int n, int nrhs, void *a, int lda, void *b, int
   char no = 'N';
   Query q;
   f(&no, &m, &n, &nrhs, a, &lda, b, &ldb, &q, &lwork, &info, (size_t)1);
-  void *work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t) + MT_LAPACK_SLACK);
+  void *work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t) + slack(m, n));
   if (!work) return MT_LAPACK_NOMEM;
   f(&no, &m, &n, &nrhs, a, &lda, b, &ldb, work, &lwork, &info, (size_t)1);
   mt_free(work);
@@ -341,7 +343,7 @@ int mt_gelsd(MtGemmType t, int m, int n, int nrhs, void *a, int lda, void *b, in
   else rc.d = rcond;
   if (is_complex(t)) f(&m, &n, &nrhs, a, &lda, b, &ldb, s, &rc, rank, &q, &lwork, &rq, &iq, &info);
   else f(&m, &n, &nrhs, a, &lda, b, &ldb, s, &rc, rank, &q, &lwork, &iq, &info);
-  void *work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t) + MT_LAPACK_SLACK),
+  void *work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t) + slack(m, n)),
        *rwork = mt_malloc((size_t)queried(t, &rq) * real_size(t));
   int *iwork = mt_malloc((size_t)(iq > 1 ? iq : 1) * sizeof(int));
   if (!work || !rwork || !iwork) info = MT_LAPACK_NOMEM;
@@ -365,7 +367,7 @@ int mt_gelsy(MtGemmType t, int m, int n, int nrhs, void *a, int lda, void *b, in
     if (is_complex(t))
       f(&m, &n, &nrhs, a, &lda, b, &ldb, jpvt, &rc, rank, &q, &lwork, rwork, &info);
     else f(&m, &n, &nrhs, a, &lda, b, &ldb, jpvt, &rc, rank, &q, &lwork, &info);
-    work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t) + MT_LAPACK_SLACK);
+    work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t) + slack(m, n));
   }
   if (!work) info = MT_LAPACK_NOMEM;
   else if (is_complex(t))
@@ -396,7 +398,7 @@ int mt_sytrf(MtGemmType t, bool hermitian, char uplo, int n, void *a, int lda, i
   int info = 0, lwork = -1;
   Query q;
   f(&uplo, &n, a, &lda, ipiv, &q, &lwork, &info, (size_t)1);
-  void *work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t) + MT_LAPACK_SLACK);
+  void *work = mt_malloc((size_t)(lwork = queried(t, &q)) * size_of(t) + slack(n, n));
   if (!work) return MT_LAPACK_NOMEM;
   f(&uplo, &n, a, &lda, ipiv, work, &lwork, &info, (size_t)1);
   mt_free(work);

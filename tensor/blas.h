@@ -9,9 +9,9 @@
 #define MT_BLAS_H
 #include "gemm.h"
 
-/* OpenBLAS's complex kernels read up to a vector past a matrix's end (zgemv of 0.3.21): matrices
- * and workspaces are this many bytes longer. */
-enum { MT_LAPACK_SLACK = 64 };
+/* OpenBLAS's complex kernels read past a matrix's end: up to a vector (zgemv of 0.3.21), and a
+ * number of the column that would follow.  So much longer are matrices of ld rows, and workspaces. */
+static inline size_t mt_lapack_slack(int64_t ld) { return 64 + 16 * (size_t)ld; }
 enum { MT_LAPACK_MISSING = -1001, MT_LAPACK_NOMEM = -1002, MT_LAPACK_INTERRUPTED = -1003 };
 
 bool mt_lapack_available(void);

@@ -81,7 +81,8 @@ static int64_t count_of(const Tensor *a, int last) {
 static char *copied(Ctx *c, Tensor *x, bool turned) {
   Tensor *flat = mt_contig(c, turned ? t_transpose(c, x, -2, -1) : x);
   size_t bytes = flat ? (size_t)flat->numel * mt_dsize(flat->dtype) : 0;
-  char *p = flat ? mt_malloc(bytes + MT_LAPACK_SLACK) : NULL;
+  int64_t ld = flat && flat->ndim ? flat->size[flat->ndim - 1] : 0;
+  char *p = flat ? mt_malloc(bytes + mt_lapack_slack(ld)) : NULL;
   if (!p) { mt_nomem(c); return NULL; }
   if (bytes) memcpy(p, mt_data(flat), bytes);
   return p;

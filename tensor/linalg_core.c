@@ -155,7 +155,7 @@ static bool load_rhs(Ctx *c, Job *j, Tensor *B, bool left) {
   if (mt_batch_of(B, 2) != j->batch)
     return mt_fail(c, "B of shape %s has another number of matrices than A (%lld)",
                    mt_list_str(c, mt_sizes(B)), (long long)j->batch);
-  return mt_job_room(c, &j->b, &j->bs, j->batch, (size_t)j->n * (size_t)j->nrhs * j->size) &&
+  return mt_job_room(c, j, &j->b, &j->bs, (size_t)j->n * (size_t)j->nrhs * j->size) &&
          mt_job_fill(c, j->b, j->bs, B, left);
 }
 static Tensor *unload_rhs(Ctx *c, const Tensor *B, const Job *j, bool left) {
@@ -266,7 +266,7 @@ void k_linalg_inv_ex(Ctx *c, Tensor *A, bool check, Val *r) {
   if (!(j = mt_job_new(c, A, true))) return;
   j->nrhs = j->n;
   j->piv = mt_malloc((size_t)j->batch * (size_t)j->n * sizeof(int) + 1);
-  if (!j->piv || !mt_job_room(c, &j->b, &j->bs, j->batch, (size_t)n * (size_t)n * j->size)) {
+  if (!j->piv || !mt_job_room(c, j, &j->b, &j->bs, (size_t)n * (size_t)n * j->size)) {
     mt_job_free(j);
     if (!c->err) mt_nomem(c);
     return;
@@ -390,9 +390,9 @@ static Job *run_det(Ctx *c, Tensor *A, bool logs) {
   j->flag = logs;
   j->one = one_det;
   j->piv = mt_malloc((size_t)j->batch * (size_t)j->k * sizeof(int) + 1);
-  if (!j->piv || !mt_job_room(c, &j->u, &j->us, j->batch, j->size) ||
-      !mt_job_room(c, &j->v, &j->vs, j->batch, j->size) ||
-      !mt_job_room(c, &j->s, &j->ss, j->batch, j->real)) {
+  if (!j->piv || !mt_job_room(c, j, &j->u, &j->us, j->size) ||
+      !mt_job_room(c, j, &j->v, &j->vs, j->size) ||
+      !mt_job_room(c, j, &j->s, &j->ss, j->real)) {
     mt_job_free(j);
     return c->err ? NULL : mt_nomem(c);
   }
@@ -446,7 +446,7 @@ void k__eigh(Ctx *c, Tensor *A, const char *uplo, bool vectors, Val *r) {
   Job none = {0}, *j = &none;
   if (!mt_meta(A)) {
     if (!(j = mt_job_new(c, A, true))) return;
-    if (!mt_job_room(c, &j->s, &j->ss, j->batch, (size_t)n * j->real) || !mt_job_finite(c, j, u)) {
+    if (!mt_job_room(c, j, &j->s, &j->ss, (size_t)n * j->real) || !mt_job_finite(c, j, u)) {
       mt_job_free(j);
       return;
     }
@@ -472,8 +472,8 @@ void k__eig(Ctx *c, Tensor *A, bool vectors, Val *r) {
   Job none = {0}, *j = &none;
   if (!mt_meta(A)) {
     if (!(j = mt_job_new(c, A, true))) return;
-    if (!mt_job_room(c, &j->s, &j->ss, j->batch, (size_t)n * 2 * j->real) ||
-        !mt_job_room(c, &j->v, &j->vs, j->batch, (size_t)(n * n) * 2 * j->real) ||
+    if (!mt_job_room(c, j, &j->s, &j->ss, (size_t)n * 2 * j->real) ||
+        !mt_job_room(c, j, &j->v, &j->vs, (size_t)(n * n) * 2 * j->real) ||
         !mt_job_finite(c, j, 0)) {
       mt_job_free(j);
       return;
@@ -526,9 +526,9 @@ void k__svd(Ctx *c, Tensor *A, bool full, bool vectors, Val *r) {
   Job none = {0}, *j = &none;
   if (!mt_meta(A)) {
     if (!(j = mt_job_new(c, A, true))) return;
-    if (!mt_job_room(c, &j->s, &j->ss, j->batch, (size_t)k * j->real) ||
-        !mt_job_room(c, &j->u, &j->us, j->batch, (size_t)(m * uc) * j->size) ||
-        !mt_job_room(c, &j->v, &j->vs, j->batch, (size_t)(vr * n) * j->size) ||
+    if (!mt_job_room(c, j, &j->s, &j->ss, (size_t)k * j->real) ||
+        !mt_job_room(c, j, &j->u, &j->us, (size_t)(m * uc) * j->size) ||
+        !mt_job_room(c, j, &j->v, &j->vs, (size_t)(vr * n) * j->size) ||
         !mt_job_finite(c, j, 0)) {
       mt_job_free(j);
       return;
@@ -595,8 +595,8 @@ void k_linalg_qr(Ctx *c, Tensor *A, const char *mode, Val *r) {
     if (!(j = mt_job_new(c, A, true))) return;
     j->flag = only_r;
     j->nrhs = (int)qc;
-    if (!mt_job_room(c, &j->s, &j->ss, j->batch, (size_t)(k + 1) * j->size) ||
-        !mt_job_room(c, &j->u, &j->us, j->batch, (size_t)(m * qc) * j->size)) {
+    if (!mt_job_room(c, j, &j->s, &j->ss, (size_t)(k + 1) * j->size) ||
+        !mt_job_room(c, j, &j->u, &j->us, (size_t)(m * qc) * j->size)) {
       mt_job_free(j);
       return;
     }

@@ -109,16 +109,17 @@ Job *mt_job_new(Ctx *c, Tensor *a, bool columns) {
   j->n = (int)a->size[a->ndim - 1];
   j->k = j->m < j->n ? j->m : j->n;
   j->as = (size_t)j->m * (size_t)j->n * j->size;
-  j->a = mt_malloc((size_t)j->batch * j->as + MT_LAPACK_SLACK);
+  j->a = mt_malloc((size_t)j->batch * j->as + mt_lapack_slack(j->m));
   j->info = mt_calloc((size_t)j->batch * sizeof(int));
   if (j->a && j->info && mt_job_fill(c, j->a, j->as, a, columns)) return j;
   mt_job_free(j);
   return c->err ? NULL : mt_nomem(c);
 }
 
-bool mt_job_room(Ctx *c, char **p, size_t *step, int64_t batch, size_t bytes) {
+bool mt_job_room(Ctx *c, const Job *j, char **p, size_t *step, size_t bytes) {
   *step = bytes;
-  if ((*p = mt_malloc((size_t)batch * bytes + MT_LAPACK_SLACK))) return true;
+  int ld = j->m > j->n ? j->m : j->n;
+  if ((*p = mt_malloc((size_t)j->batch * bytes + mt_lapack_slack(ld)))) return true;
   mt_nomem(c);
   return false;
 }

@@ -35,7 +35,8 @@ bool mt_job_takes(Ctx *c, const Tensor *a, bool square); /* or why not */
 Job *mt_job_new(Ctx *c, Tensor *a, bool columns);
 void mt_job_free(void *p);
 bool mt_job_fill(Ctx *c, char *to, size_t step, Tensor *t, bool columns);
-bool mt_job_room(Ctx *c, char **p, size_t *step, int64_t batch, size_t bytes);
+/* A block of so many bytes a matrix; *step becomes that. */
+bool mt_job_room(Ctx *c, const Job *j, char **p, size_t *step, size_t bytes);
 
 /* LAPACK's iterations neither end nor stay within their memory on infinities and nans, so these
  * never reach it. part: 'L' or 'U' where it reads one triangle, else 0. */

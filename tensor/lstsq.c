@@ -57,7 +57,7 @@ LOOPS(cdouble, c128, SQUARE_COMPLEX, conj)
 static bool full_rank(const Job *j, const char *r, int *err) {
   int n = j->n;
   size_t bytes = (size_t)n * (size_t)n * j->size;
-  char *inv = mt_malloc(bytes + 2 * (size_t)n * j->size + MT_LAPACK_SLACK);
+  char *inv = mt_malloc(bytes + 2 * (size_t)n * j->size + mt_lapack_slack(n));
   if (!inv) { *err = MT_LAPACK_NOMEM; return false; }
   memcpy(inv, r, bytes);
   int info = mt_trtri(j->type, 'U', n, inv, n);
@@ -107,7 +107,7 @@ static bool load_tall(Ctx *c, Job *j, Tensor *B) {
   Tensor *t = t_transpose(c, B, -2, -1), *flat = t ? mt_contig(c, t) : NULL;
   size_t from = (size_t)j->m * j->size, to = (size_t)(j->m > j->n ? j->m : j->n) * j->size;
   j->nrhs = (int)B->size[B->ndim - 1];
-  if (!flat || !mt_job_room(c, &j->b, &j->bs, j->batch, to * (size_t)j->nrhs)) return false;
+  if (!flat || !mt_job_room(c, j, &j->b, &j->bs, to * (size_t)j->nrhs)) return false;
   memset(j->b, 0, (size_t)j->batch * j->bs);
   for (int64_t k = 0; from && k < j->batch * j->nrhs; k++)
     memcpy(j->b + (size_t)k * to, (char *)mt_data(flat) + (size_t)k * from, from);
@@ -122,7 +122,7 @@ static Job *lstsq_job(Ctx *c, Tensor *A, Tensor *B, double rcond, const char *dr
   j->piv = mt_calloc((size_t)j->batch * sizeof(int) + 1);
   bool ok = j->piv || mt_nomem(c);
   if (ok && load_tall(c, j, B) && mt_job_finite(c, j, 0) &&
-      mt_job_room(c, &j->s, &j->ss, j->batch, (size_t)j->k * j->real))
+      mt_job_room(c, j, &j->s, &j->ss, (size_t)j->k * j->real))
     return j;
   mt_job_free(j);
   return NULL;

@@ -37,7 +37,8 @@ static int apply_panel(const MtQr *q, int j, bool adjoint, int cols, char *c, in
   return err;
 }
 static char *workspace(const MtQr *q, int cols) {
-  return mt_malloc(2 * (size_t)q->nb * (size_t)(cols + 1) * size_of(q->type) + MT_LAPACK_SLACK);
+  size_t column = (size_t)q->nb * size_of(q->type);
+  return mt_malloc(2 * column * (size_t)(cols + 1) + mt_lapack_slack(q->nb));
 }
 
 static void set_one(MtGemmType t, char *p) {
@@ -62,8 +63,8 @@ void mt_qr_free(MtQr *q) {
 int mt_qr_factor(MtQr *q, MtGemmType t, int m, int n, void *a) {
   size_t size = size_of(t);
   int k = least(m, n), nb = k <= 64 ? k : k < 512 ? 32 : 64, err = 0;
-  *q = (MtQr){t, m, k, nb, mt_malloc((size_t)m * (size_t)k * size + MT_LAPACK_SLACK),
-              mt_calloc((size_t)nb * (size_t)k * size + MT_LAPACK_SLACK)};
+  *q = (MtQr){t, m, k, nb, mt_malloc((size_t)m * (size_t)k * size + mt_lapack_slack(m)),
+              mt_calloc((size_t)nb * (size_t)k * size + mt_lapack_slack(nb))};
   char *w = n > nb ? workspace(q, n - nb) : NULL;
   if (!q->v || !q->t || (n > nb && !w)) err = MT_LAPACK_NOMEM;
   for (int j = 0; j < k && !err; j += nb) {
@@ -102,7 +103,7 @@ int mt_qr_columns(const MtQr *q, int cols, void *c) {
 }
 char *mt_qr_triangle(MtGemmType t, int m, int n, const void *a) {
   size_t col = (size_t)n * size_of(t), lda = (size_t)m * size_of(t);
-  char *r = mt_calloc((size_t)n * col + MT_LAPACK_SLACK);
+  char *r = mt_calloc((size_t)n * col + mt_lapack_slack(n));
   for (size_t q = 0; r && q < (size_t)n; q++)
     memcpy(r + q * col, (const char *)a + q * lda, (q + 1) * size_of(t));
   return r;
