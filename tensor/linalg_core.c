@@ -16,22 +16,17 @@ static Tensor *shape_only(Ctx *c, const Tensor *a, DType d, int64_t m, int64_t n
 static double cube(const Job *j) { return 2.0 * (double)j->m * (double)j->n * (double)j->n; }
 
 /* ---- triangles and diagonals ---- */
-Tensor *k__tri(Ctx *c, Tensor *self, int64_t diagonal, bool upper) {
-  if (self->ndim < 2)
-    return mt_fail(c, "expected at least 2 dimensions, got shape %s",
-                   mt_list_str(c, mt_sizes(self)));
-  Tensor *x = mt_contig(c, self->flags & MT_CONJ ? t_resolve_conj(c, self) : self),
-         *r = mt_new_like(c, self, (DType)self->dtype);
-  if (!x || !r || mt_meta(r)) return r;
-  int64_t m = self->size[self->ndim - 2], n = self->size[self->ndim - 1],
-          size = (int64_t)mt_dsize(self->dtype);
-  const char *from = mt_data(x);
-  char *to = mt_data(r);
-  for (int64_t i = 0; i < mt_batch_of(self, 2) * m; i++, from += n * size, to += n * size) {
+typedef struct { const char *from; char *to; int64_t m, n, diagonal, size; bool upper; } Tri;
+static void tri_rows(void *ctx, int64_t lo, int64_t hi) {
+  const Tri *t = ctx;
+  int64_t n = t->n, size = t->size;
+  for (int64_t i = lo; i < hi; i++) {
+    const char *from = t->from + i * n * size;
+    char *to = t->to + i * n * size;
     int64_t cut; /* first column kept (upper), first dropped (lower) */
-    if (__builtin_add_overflow(i % m + (upper ? 0 : 1), diagonal, &cut)) cut = n;
+    if (__builtin_add_overflow(i % t->m + (t->upper ? 0 : 1), t->diagonal, &cut)) cut = n;
     cut = cut < 0 ? 0 : cut > n ? n : cut;
-    if (upper) {
+    if (t->upper) {
       memset(to, 0, (size_t)(cut * size));
       memcpy(to + cut * size, from + cut * size, (size_t)((n - cut) * size));
     } else {
@@ -39,6 +34,17 @@ Tensor *k__tri(Ctx *c, Tensor *self, int64_t diagonal, bool upper) {
       memset(to + cut * size, 0, (size_t)((n - cut) * size));
     }
   }
+}
+Tensor *k__tri(Ctx *c, Tensor *self, int64_t diagonal, bool upper) {
+  if (self->ndim < 2)
+    return mt_fail(c, "expected at least 2 dimensions, got shape %s",
+                   mt_list_str(c, mt_sizes(self)));
+  Tensor *x = mt_contig(c, self->flags & MT_CONJ ? t_resolve_conj(c, self) : self),
+         *r = mt_new_like(c, self, (DType)self->dtype);
+  if (!x || !r || mt_meta(r) || !r->numel) return r;
+  Tri t = {mt_data(x), mt_data(r), self->size[self->ndim - 2], self->size[self->ndim - 1],
+           diagonal, (int64_t)mt_dsize(self->dtype), upper};
+  mt_parallel(mt_batch_of(self, 2) * t.m, 1 + (1 << 14) / (t.n * t.size), tri_rows, &t);
   return r;
 }
 Tensor *k__eye_like(Ctx *c, Tensor *self, int64_t n) {
