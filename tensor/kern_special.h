@@ -13,14 +13,15 @@
 #endif
 #define SV static __attribute__((unused, noinline)) void
 #define SVI static __attribute__((noinline)) int
-#define EACH for (int64_t i = 0; i < n; i++)
+/* n is a multiple of 8, which spares every loop its last elements. */
+#define EACH for (int64_t i = 0; i < (n & ~(int64_t)7); i++)
 
 enum { SPECIAL_BLOCK = 256 };
 /* lo: whether float's precision will do. */
-typedef void SpecialFn(int64_t n, const double *x, double *y, int lo);
+typedef void SpecialFn(int64_t n, const double *restrict x, double *restrict y, int lo);
 
 /* g = the table's function of u, held in [0, 16); nan stays.  Arrays are SPECIAL_BLOCK long. */
-SV special_lookup(int64_t n, double *u, int which, int lo, double *g) {
+SV special_lookup(int64_t n, double *restrict u, int which, int lo, double *restrict g) {
   const MtTable *f = mt_table(which, lo);
   const double below = 15.999999999999996, half = MT_RNDD;
 #ifdef __AVX512F__
@@ -57,20 +58,26 @@ SV special_lookup(int64_t n, double *u, int which, int lo, double *g) {
   for (int k = f->degree - 1; k >= 0; k--) EACH g[i] = MT_FMA(g[i], t[i], f->c[k][at[i]]);
 #endif
 }
-static inline void special_run(SpecialFn *fn, int64_t n, const double *x, double *y) {
-  double a[SPECIAL_BLOCK]; /* y may be x */
+/* n rounded up, the elements added being 1 */
+static inline int64_t special_fill(int64_t n, double *a) {
+  for (; n & 7; n++) a[n] = 1;
+  return n;
+}
+SV special_run(SpecialFn *fn, int64_t n, const double *x, double *y) {
+  double a[SPECIAL_BLOCK], r[SPECIAL_BLOCK]; /* y may be x */
   for (int64_t i = 0; i < n; i += SPECIAL_BLOCK) {
     int64_t m = n - i < SPECIAL_BLOCK ? n - i : SPECIAL_BLOCK;
     memcpy(a, x + i, sizeof *a * (size_t)m);
-    fn(m, a, y + i, 0);
+    fn(special_fill(m, a), a, r, 0);
+    memcpy(y + i, r, sizeof *a * (size_t)m);
   }
 }
-static inline void special_runf(SpecialFn *fn, int64_t n, const float *x, float *y) {
+SV special_runf(SpecialFn *fn, int64_t n, const float *x, float *y) {
   double a[SPECIAL_BLOCK], r[SPECIAL_BLOCK];
   for (int64_t i = 0; i < n; i += SPECIAL_BLOCK) {
     int64_t m = n - i < SPECIAL_BLOCK ? n - i : SPECIAL_BLOCK;
     for (int64_t j = 0; j < m; j++) a[j] = x[i + j];
-    fn(m, a, r, 1);
+    fn(special_fill(m, a), a, r, 1);
     for (int64_t j = 0; j < m; j++) y[i + j] = (float)r[j];
   }
 }
@@ -121,7 +128,13 @@ static inline void special_rsqrt(int64_t n, const double *a, int lo, double *v) 
 
 /* ---- modified Bessel functions ---- */
 
-SV special_i(int64_t n, const double *x, double *y, int lo, int m, int scaled) {
+#define SPECIAL_BESSEL_IK(name, kind, m, scaled)                                          \
+  SV sp_##name(int64_t n, const double *restrict x, double *restrict y, int lo) {         \
+    special_##kind(n, x, y, lo, m, scaled);                                               \
+  }                                                                                       \
+  SPECIAL_ARRAYS(name)
+
+SV special_i(int64_t n, const double *restrict x, double *restrict y, int lo, int m, int scaled) {
   SPECIAL_TEMPS;
   EACH {
     g[i] = special_least(mt_absd(x[i]), 1e300) + 3;
@@ -140,17 +153,13 @@ SV special_i(int64_t n, const double *x, double *y, int lo, int m, int scaled) {
   }
   if (m) EACH y[i] = mt_signd(y[i], x[i]);
 }
-SV sp_i0(int64_t n, const double *x, double *y, int lo) { special_i(n, x, y, lo, 0, 0); }
-SV sp_i0e(int64_t n, const double *x, double *y, int lo) { special_i(n, x, y, lo, 0, 1); }
-SV sp_i1(int64_t n, const double *x, double *y, int lo) { special_i(n, x, y, lo, 1, 0); }
-SV sp_i1e(int64_t n, const double *x, double *y, int lo) { special_i(n, x, y, lo, 1, 1); }
-SPECIAL_ARRAYS(i0)
-SPECIAL_ARRAYS(i0e)
-SPECIAL_ARRAYS(i1)
-SPECIAL_ARRAYS(i1e)
+SPECIAL_BESSEL_IK(i0, i, 0, 0)
+SPECIAL_BESSEL_IK(i0e, i, 0, 1)
+SPECIAL_BESSEL_IK(i1, i, 1, 0)
+SPECIAL_BESSEL_IK(i1e, i, 1, 1)
 
 /* Below 1 by the series, whose logarithm stands apart. */
-SV special_k(int64_t n, const double *x, double *y, int lo, int m, int scaled) {
+SV special_k(int64_t n, const double *restrict x, double *restrict y, int lo, int m, int scaled) {
   SPECIAL_TEMPS;
   double s[SPECIAL_BLOCK], small[SPECIAL_BLOCK];
   int64_t any = 0;
@@ -181,19 +190,15 @@ SV special_k(int64_t n, const double *x, double *y, int lo, int m, int scaled) {
   }
   if (any < 0) EACH y[i] = x[i] < 1 && x[i] >= 0 ? small[i] : y[i];
 }
-SV sp_k0(int64_t n, const double *x, double *y, int lo) { special_k(n, x, y, lo, 0, 0); }
-SV sp_k0e(int64_t n, const double *x, double *y, int lo) { special_k(n, x, y, lo, 0, 1); }
-SV sp_k1(int64_t n, const double *x, double *y, int lo) { special_k(n, x, y, lo, 1, 0); }
-SV sp_k1e(int64_t n, const double *x, double *y, int lo) { special_k(n, x, y, lo, 1, 1); }
-SPECIAL_ARRAYS(k0)
-SPECIAL_ARRAYS(k0e)
-SPECIAL_ARRAYS(k1)
-SPECIAL_ARRAYS(k1e)
+SPECIAL_BESSEL_IK(k0, k, 0, 0)
+SPECIAL_BESSEL_IK(k0e, k, 0, 1)
+SPECIAL_BESSEL_IK(k1, k, 1, 0)
+SPECIAL_BESSEL_IK(k1e, k, 1, 1)
 
 /* ---- the error function's kin ---- */
 
 /* g = erfcx(|x scale|) */
-SV special_erfcx(int64_t n, const double *x, double scale, int lo, double *g) {
+SV special_erfcx(int64_t n, const double *restrict x, double scale, int lo, double *restrict g) {
   double u[SPECIAL_BLOCK], v[SPECIAL_BLOCK];
   EACH {
     double a = special_least(mt_absd(x[i] * scale), 1e300);
@@ -203,7 +208,7 @@ SV special_erfcx(int64_t n, const double *x, double scale, int lo, double *g) {
   special_lookup(n, u, MT_T_erfcx, lo, g);
   EACH g[i] = mt_absd(x[i]) == (double)INFINITY ? 0 : g[i] * v[i];
 }
-SV sp_erfcx(int64_t n, const double *x, double *y, int lo) {
+SV sp_erfcx(int64_t n, const double *restrict x, double *restrict y, int lo) {
   double g[SPECIAL_BLOCK];
   special_erfcx(n, x, 1, lo, g);
   EACH {
@@ -212,7 +217,7 @@ SV sp_erfcx(int64_t n, const double *x, double *y, int lo) {
   }
 }
 SPECIAL_ARRAYS(erfcx)
-SV sp_erfc(int64_t n, const double *x, double *y, int lo) {
+SV sp_erfc(int64_t n, const double *restrict x, double *restrict y, int lo) {
   double g[SPECIAL_BLOCK];
   special_erfcx(n, x, 1, lo, g);
   EACH {
@@ -221,7 +226,7 @@ SV sp_erfc(int64_t n, const double *x, double *y, int lo) {
   }
 }
 SPECIAL_ARRAYS(erfc)
-SV sp_log_ndtr(int64_t n, const double *x, double *y, int lo) {
+SV sp_log_ndtr(int64_t n, const double *restrict x, double *restrict y, int lo) {
   double g[SPECIAL_BLOCK];
   special_erfcx(n, x, 0.70710678118654752440, lo, g);
   EACH {
@@ -231,7 +236,7 @@ SV sp_log_ndtr(int64_t n, const double *x, double *y, int lo) {
   }
 }
 SPECIAL_ARRAYS(log_ndtr)
-SV special_erf(int64_t n, const double *x, double scale, int lo, double *y) {
+SV special_erf(int64_t n, const double *restrict x, double scale, int lo, double *restrict y) {
   SPECIAL_TEMPS;
   EACH {
     v[i] = x[i] * scale;
@@ -243,9 +248,12 @@ SV special_erf(int64_t n, const double *x, double scale, int lo, double *y) {
     y[i] = mt_signd(a > 5.93 ? 1 : e, v[i]);
   }
 }
-SV sp_erf(int64_t n, const double *x, double *y, int lo) { special_erf(n, x, 1, lo, y); }
-SV sp_ndtr(int64_t n, const double *x, double *y, int lo) { /* PyTorch's formula */
-  (void)lo;                                                 /* it cancels for negative x */
+SV sp_erf(int64_t n, const double *restrict x, double *restrict y, int lo) {
+  special_erf(n, x, 1, lo, y);
+}
+/* PyTorch's formula, which cancels for negative x, so that the long table is needed. */
+SV sp_ndtr(int64_t n, const double *restrict x, double *restrict y, int lo) {
+  (void)lo;
   special_erf(n, x, 0.70710678118654752440, 0, y);
   EACH y[i] = (1 + y[i]) * 0.5;
 }
@@ -253,7 +261,7 @@ SPECIAL_ARRAYS(erf)
 SPECIAL_ARRAYS(ndtr)
 
 /* x with ndtr(x) = 1/2 + d, where q = 1/2 - |d| is given too. */
-SV special_ndtri(int64_t n, double *d, double *q, int lo, double *y) {
+SV special_ndtri(int64_t n, double *restrict d, double *restrict q, int lo, double *restrict y) {
   SPECIAL_TEMPS;
   double tail[SPECIAL_BLOCK];
   EACH {
@@ -269,7 +277,7 @@ SV special_ndtri(int64_t n, double *d, double *q, int lo, double *y) {
     y[i] = mt_absd(d[i]) <= 0.25 ? c : t;
   }
 }
-SV sp_ndtri(int64_t n, const double *x, double *y, int lo) {
+SV sp_ndtri(int64_t n, const double *restrict x, double *restrict y, int lo) {
   double d[SPECIAL_BLOCK], q[SPECIAL_BLOCK];
   EACH {
     d[i] = x[i] - 0.5;
@@ -277,7 +285,7 @@ SV sp_ndtri(int64_t n, const double *x, double *y, int lo) {
   }
   special_ndtri(n, d, q, lo, y);
 }
-SV sp_erfinv(int64_t n, const double *x, double *y, int lo) {
+SV sp_erfinv(int64_t n, const double *restrict x, double *restrict y, int lo) {
   double d[SPECIAL_BLOCK], q[SPECIAL_BLOCK];
   EACH {
     d[i] = 0.5 * x[i];
@@ -293,7 +301,7 @@ SPECIAL_ARRAYS(erfinv)
 
 /* Both functions of 1 + |x| come from the table: positive x need one step down, negative ones the
  * reflection formula. */
-SV sp_digamma(int64_t n, const double *x, double *y, int lo) {
+SV sp_digamma(int64_t n, const double *restrict x, double *restrict y, int lo) {
   SPECIAL_TEMPS;
   int64_t negative = 0;
   EACH {
@@ -316,7 +324,7 @@ SV sp_digamma(int64_t n, const double *x, double *y, int lo) {
     y[i] = x[i] < 0 ? w : y[i];
   }
 }
-SV sp_trigamma(int64_t n, const double *x, double *y, int lo) {
+SV sp_trigamma(int64_t n, const double *restrict x, double *restrict y, int lo) {
   SPECIAL_TEMPS;
   int64_t odd = 0, negative = 0;
   EACH {
@@ -347,24 +355,35 @@ SPECIAL_ARRAYS(digamma)
 SPECIAL_ARRAYS(trigamma)
 
 /* log of the multivariate gamma function of dimension p. */
-#define SPECIAL_MVLGAMMA(T, name, lgamma)                                                 \
-  UNUSED static void name(int64_t n, const T *x, double p, T *y) {                        \
+SV mt_vlgammaf(int64_t n, const float *x, float *y) {
+  VEC for (int64_t i = 0; i < n; i++) y[i] = mt_lgammaf(x[i]);
+}
+SV mt_vlgamma(int64_t n, const double *x, double *y) {
+  for (int64_t i = 0; i < n; i++) y[i] = mt_lgamma(x[i]);
+}
+#define SPECIAL_MVLGAMMA(T, S)                                                            \
+  SV mt_vmvlgamma##S(int64_t n, const T *x, double p, T *y) {                             \
     double s[SPECIAL_BLOCK];                                                              \
-    for (int64_t at = 0, m; at < n; at += m) {                                            \
-      m = n - at < SPECIAL_BLOCK ? n - at : SPECIAL_BLOCK;                                \
+    T at[SPECIAL_BLOCK], g[SPECIAL_BLOCK];                                                \
+    for (int64_t b = 0, m; b < n; b += m) {                                               \
+      m = n - b < SPECIAL_BLOCK ? n - b : SPECIAL_BLOCK;                                  \
       for (int64_t i = 0; i < m; i++) s[i] = p * (p - 1) / 4 * 1.14472988584940017414;    \
-      for (int j = 0; j < (int)p; j++)                                                    \
-        for (int64_t i = 0; i < m; i++) s[i] += (double)lgamma(x[at + i] - (T)0.5 * (T)j); \
-      for (int64_t i = 0; i < m; i++) y[at + i] = (T)s[i];                                \
+      for (int j = 0; j < (int)p; j++) {                                                  \
+        for (int64_t i = 0; i < m; i++) at[i] = x[b + i] - (T)0.5 * (T)j;                 \
+        mt_vlgamma##S(m, at, g);                                                          \
+        for (int64_t i = 0; i < m; i++) s[i] += (double)g[i];                             \
+      }                                                                                   \
+      for (int64_t i = 0; i < m; i++) y[b + i] = (T)s[i];                                 \
     }                                                                                     \
   }
-SPECIAL_MVLGAMMA(double, mt_vmvlgamma, mt_lgamma)
-SPECIAL_MVLGAMMA(float, mt_vmvlgammaf, mt_lgammaf)
+SPECIAL_MVLGAMMA(double, )
+SPECIAL_MVLGAMMA(float, f)
 
 /* ---- Bessel functions ---- */
 
 /* f = J_m (Y_m if y) of |x|; beyond MT_TRIG_MAX the arguments are marked in v. */
-SVI special_jy(int64_t n, const double *x, int lo, int m, int second, double *f) {
+SVI special_jy(int64_t n, const double *restrict x, int lo, int m, int second,
+                double *restrict f) {
   SPECIAL_TEMPS;
   double q[SPECIAL_BLOCK];
   int64_t large = 0, odd = 0;
@@ -417,7 +436,7 @@ SPECIAL_BESSEL(bessel_j0, 0, 0, a != a ? a : r)
 SPECIAL_BESSEL(bessel_j1, 1, 0, a != a ? a : mt_bits(a) < 0 ? -r : r)
 SPECIAL_BESSEL(bessel_y0, 0, 1, a == 0 ? -INFINITY : a < 0 ? NAN : r)
 SPECIAL_BESSEL(bessel_y1, 1, 1, a == 0 ? -INFINITY : a < 0 ? NAN : r)
-SV sp_spherical_j0(int64_t n, const double *x, double *y, int lo) {
+SV sp_spherical_j0(int64_t n, const double *restrict x, double *restrict y, int lo) {
   int64_t odd = 0;
   (void)lo;
   EACH {
@@ -430,7 +449,7 @@ SV sp_spherical_j0(int64_t n, const double *x, double *y, int lo) {
   if (odd) EACH if (mt_absd(x[i]) > MT_TRIG_MAX) y[i] = mt_spherical_j0(x[i]);
 }
 SPECIAL_ARRAYS(spherical_j0)
-SV sp_airy_ai(int64_t n, const double *x, double *y, int lo) {
+SV sp_airy_ai(int64_t n, const double *restrict x, double *restrict y, int lo) {
   SPECIAL_TEMPS;
   double far[SPECIAL_BLOCK];
   int64_t negative = 0, large = 0;

@@ -31,7 +31,8 @@ enum { LANES = 32, BLOCK = 4096 };
 enum { POWERS = 256 };
 static double powers_f64(int64_t n, double *d, double p) {
   double s = 0;
-  mt_vpow(n, d, p, d);
+  if (p == 3) for (int64_t i = 0; i < n; i++) d[i] *= d[i] * d[i];
+  else for (int64_t i = 0; i < n; i++) d[i] = pow(d[i], p);
   _Pragma("omp simd reduction(+ : s)") for (int64_t i = 0; i < n; i++) s += d[i];
   return s;
 }
@@ -42,8 +43,8 @@ static double powers_f32(int64_t n, float *d, double p) {
   _Pragma("omp simd reduction(max : largest)") for (int64_t i = 0; i < n; i++)
     largest = d[i] > largest ? d[i] : largest;
   double size = fabs(p * log2((double)largest));
-  if (p != 3 && size < 60) {
-    mt_vpowf(n, d, (float)p, d);
+  if (p != 3 && p <= 8 && size < 60) {
+    mt_vpow_small_(n, d, (float)p, 0, 0, d);
     _Pragma("omp simd reduction(+ : s)") for (int64_t i = 0; i < n; i++) s += (double)d[i];
     return s;
   }
