@@ -162,7 +162,7 @@ Tensor *k_range(Ctx *c, Scalar start, Scalar end, Scalar step, int dtype, int la
 Tensor *k_empty_permuted(Ctx *c, IntList size, IntList order, int dtype, int layout, int device,
                          int pin, bool grad) {
   int64_t stride[MT_MAXDIM], acc = 1;
-  uint64_t seen = 0;
+  bool seen[MT_MAXDIM] = {false};
   if (size.n != order.n || size.n > MT_MAXDIM)
     return mt_fail(c,
                    "Number of dimensions in size does not match the length of the physical_layout; "
@@ -173,10 +173,10 @@ Tensor *k_empty_permuted(Ctx *c, IntList size, IntList order, int dtype, int lay
     if (d < 0 || d >= size.n)
       return mt_fail(c, "Dimension out of range (expected to be between 0 and %lld, but got %lld)",
                      (long long)size.n - 1, (long long)d);
-    if (seen >> d & 1) return mt_fail(c, "Duplicate dim not allowed");
-    seen |= (uint64_t)1 << d;
+    if (seen[d]) return mt_fail(c, "Duplicate dim not allowed");
+    seen[d] = true;
     stride[d] = acc;
-    acc *= size.v[d] > 1 ? size.v[d] : 1;
+    if (__builtin_mul_overflow(acc, size.v[d] > 1 ? size.v[d] : 1, &acc)) acc = INT64_MAX;
   }
   return t_empty_strided(c, size, mt_il(stride, size.n), dtype, layout, device, pin, grad);
 }
