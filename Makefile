@@ -78,10 +78,17 @@ $(B)/vm/%.o: CFLAGS += $(LUA_CFLAGS) -Ivm -Istdlib
 $(B)/stdlib/%.o: CFLAGS += -Istdlib
 $(B)/gen/%.o: $(B)/gen/%.c | $(B)/gen/.stamp
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+KERN_OPT = -O3
+LEAN = -O2 -ftree-vectorize -fvect-cost-model=dynamic
+# Lean: processors without AVX2 are few; kern_small unrolls by hand, and -O3 would take ten seconds more for each level.
+ifeq ($(ARCH),x86_64)
+$(B)/tensor/%.base.o: KERN_OPT = $(LEAN)
+endif
+$(foreach l,$(LEVELS),$(B)/tensor/kern_small.$(l).o): KERN_OPT = $(LEAN)
 define kern_rule
 $(B)/tensor/%.$(1).o: tensor/%.c | $(B)/gen/.stamp
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS) -O3 $(FLAGS_$(1)) -DKLEVEL=$(1) -MMD -MP -c -o $$@ $$<
+	$$(CC) $$(CFLAGS) $$(KERN_OPT) $(FLAGS_$(1)) -DKLEVEL=$(1) -MMD -MP -c -o $$@ $$<
 endef
 $(foreach l,$(LEVELS),$(eval $(call kern_rule,$(l))))
 $(B)/%.o: %.c | $(B)/gen/.stamp
