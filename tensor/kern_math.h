@@ -8,7 +8,7 @@
 #include "vmath.h"
 #define MT_KM static inline __attribute__((always_inline, unused))
 
-/* atan2 in vectors for doubles too.  The angle is k pi / 4 plus or minus that of z, |z| <= tan(pi / 8):
+/* atan2 in vectors for doubles too.  The angle is k pi / 4 plus or minus that of z, which is
  * the smaller of |x|, |y| over the greater, turned by an eighth where it is great. */
 MT_KM float mt_atan2_f(float y, float x) { return mt_atan2f(y, x); }
 MT_KM double mt_atan2_(double y, double x) {
