@@ -10,7 +10,7 @@
 #include "gemm.h"
 
 /* OpenBLAS's complex kernels read past a matrix's end: up to a vector (zgemv of 0.3.21), and a
- * number of the column that would follow.  Matrices of ld rows and workspaces are longer by this. */
+ * number of the column that would follow.  Matrices of ld rows and workspaces have that more. */
 static inline size_t mt_lapack_slack(int64_t ld) { return 64 + 16 * (size_t)ld; }
 enum { MT_LAPACK_MISSING = -1001, MT_LAPACK_NOMEM = -1002, MT_LAPACK_INTERRUPTED = -1003 };
 
