@@ -138,7 +138,11 @@ static void check_array(const Array *f, int single, int in_place) {
 
 int main(void) {
   make_points();
-  for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
+  /* The tables are fitted in long double, which valgrind computes in 53 bits. */
+  volatile long double one = 1, little = 0x1p-60L;
+  const int wider = one + little != one;
+  if (!wider) printf("SKIP arrays: long double is no wider than double here\n");
+  for (size_t i = 0; wider && i < sizeof arrays / sizeof *arrays; i++)
     for (int k = 0; k < 4; k++) check_array(&arrays[i], k & 1, k >> 1);
   char line[256], name[32];
   double a, b, c, d;
