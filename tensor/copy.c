@@ -10,6 +10,21 @@ const MtMoveKerns *mt_move_kerns(void) {
   return MT_AT_LEVEL(&mt_move_kerns);
 }
 
+/* Whether bits move unchanged between tensors of one shape, enough of them to plan for. */
+static bool plain_move(const Tensor *dst, const Tensor *src) {
+  int n = dst->ndim;
+  return n >= 2 && src->ndim == n && dst->dtype == src->dtype && mt_dsize(dst->dtype) <= 8 &&
+         dst->numel >= 1024 && !memcmp(dst->size, src->size, sizeof(int64_t) * (size_t)n);
+}
+/* Adds the offsets of element k of the batch, the dims before the last two. */
+static void add_batch(const Tensor *d, const Tensor *s, int64_t k, int64_t *od, int64_t *os) {
+  for (int i = d->ndim - 3; i >= 0; i--) {
+    *od += k % d->size[i] * d->stride[i];
+    *os += k % d->size[i] * s->stride[i];
+    k /= d->size[i];
+  }
+}
+
 /* A transposed copy: in dst the last dim is contiguous, in src the one before it; the dims before
  * those are a batch.  Jobs are bands of 64 rows of dst. */
 enum { BAND = 64 };
@@ -18,14 +33,8 @@ static void transpose_job(void *ctx, int64_t lo, int64_t hi) {
   const Trans *j = ctx;
   int n = j->d->ndim;
   for (int64_t k = lo; k < hi && !mt_interrupted; k++) {
-    int64_t row = k % j->bands * BAND, left = k / j->bands, od = row * j->d->stride[n - 2],
-            os = row;
-    for (int i = n - 3; i >= 0; i--) {
-      int64_t at = left % j->d->size[i];
-      left /= j->d->size[i];
-      od += at * j->d->stride[i];
-      os += at * j->s->stride[i];
-    }
+    int64_t row = k % j->bands * BAND, od = row * j->d->stride[n - 2], os = row;
+    add_batch(j->d, j->s, k / j->bands, &od, &os);
     int64_t rows = j->rows - row < BAND ? j->rows - row : BAND;
     mt_move_kerns()->transpose[__builtin_ctz((unsigned)j->es)](
         (char *)mt_data(j->d) + od * j->es, j->d->stride[n - 2], (char *)mt_data(j->s) + os * j->es,
@@ -34,9 +43,7 @@ static void transpose_job(void *ctx, int64_t lo, int64_t hi) {
 }
 static bool try_transpose(Tensor *dst, const Tensor *src) {
   int es = (int)mt_dsize(dst->dtype), n = dst->ndim;
-  if (n < 2 || src->ndim != n || dst->dtype != src->dtype || es > 8 || dst->numel < 1024 ||
-      memcmp(dst->size, src->size, sizeof(int64_t) * n))
-    return false;
+  if (!plain_move(dst, src)) return false;
   if (dst->stride[n - 1] != 1 || src->stride[n - 2] != 1 || src->stride[n - 1] < src->size[n - 2] ||
       dst->size[n - 1] < 2 || dst->size[n - 2] < 4 || dst->stride[n - 2] < dst->size[n - 1])
     return false;
@@ -56,13 +63,9 @@ static void repeat_job(void *ctx, int64_t lo, int64_t hi) {
   const Tensor *d = j->d, *s = j->s;
   const int n = d->ndim;
   for (int64_t k = lo; k < hi && !mt_interrupted; k++) {
-    int64_t at = k % j->pieces * PART, left = k / j->pieces, rest = d->size[n - 2] - at;
+    int64_t at = k % j->pieces * PART, rest = d->size[n - 2] - at;
     int64_t od = at * d->stride[n - 2], os = at * s->stride[n - 2];
-    for (int i = n - 3; i >= 0; i--) {
-      od += left % d->size[i] * d->stride[i];
-      os += left % d->size[i] * s->stride[i];
-      left /= d->size[i];
-    }
+    add_batch(d, s, k / j->pieces, &od, &os);
     mt_move_kerns()->repeat[__builtin_ctz((unsigned)j->es)](
         (char *)mt_data(d) + od * j->es, (char *)mt_data(s) + os * j->es, s->stride[n - 2],
         rest < PART ? rest : PART, d->size[n - 1]);
@@ -70,9 +73,7 @@ static void repeat_job(void *ctx, int64_t lo, int64_t hi) {
 }
 static bool try_repeat(Tensor *dst, const Tensor *src) {
   int es = (int)mt_dsize(dst->dtype), n = dst->ndim;
-  if (n < 2 || src->ndim != n || dst->dtype != src->dtype || es > 8 || dst->numel < 1024 ||
-      memcmp(dst->size, src->size, sizeof(int64_t) * n))
-    return false;
+  if (!plain_move(dst, src)) return false;
   if (src->stride[n - 1] || dst->stride[n - 1] != 1 || dst->stride[n - 2] != dst->size[n - 1] ||
       dst->size[n - 1] < 2 || dst->size[n - 1] > 64 || dst->size[n - 2] < 16)
     return false;
